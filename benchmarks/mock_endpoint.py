@@ -1,0 +1,93 @@
+"""python -m benchmarks.mock_endpoint --slots 64 --latency-ms 400 --jitter 0.9 --fault-500 0.05
+
+Runs the scripted endpoint of the tests as a process of its own, with a script that answers every
+call the factory makes in the format its templates ask for. Prints its URL as the first line and,
+when it is told to stop (SIGTERM or Ctrl-C), its statistics as one line of JSON; until then they
+are at `/stats`. The answers depend on the requests alone, and nothing in them is measured.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+from tests.scripted_endpoint import Faults, Request, running_endpoint
+
+# What the factory's templates are known by, in the last message: mend it here when they change.
+JUDGE_MARK = "Final Judgement"
+REFINE_MARK = "Refined response:"
+
+WORDS = ["amber", "bridge", "candle", "delta", "ember", "forest", "garden", "harbour", "island"]
+WORDS += ["jasmine", "kettle", "lantern", "meadow", "north", "orchard", "pepper", "quarry", "river"]
+
+
+def answer_factory(request: Request, yes_rate: float = 0.5, words: int = 30) -> Sequence[str]:
+    """`n` texts that fit the request: votes (Yes at `yes_rate`, 0..1), refinements, or answers."""
+    chance = random.Random(request.body_hash)
+    texts = [" ".join(chance.choices(WORDS, k=words)) for _ in range(request.n)]
+    asked = str(request.messages[-1].get("content"))
+    if JUDGE_MARK in asked:
+        votes = ["Yes" if chance.random() < yes_rate else "No" for _ in texts]
+        pairs = zip(texts, votes, strict=True)
+        return [f"The response says {text}.\n{JUDGE_MARK}: {vote}" for text, vote in pairs]
+    if REFINE_MARK in asked:
+        return [f"Reflection: another wording.\n{REFINE_MARK}\n{text}" for text in texts]
+    return texts
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    options = _parser().parse_args(arguments)
+    stopping = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before the endpoint's thread inherits it
+    script = partial(answer_factory, yes_rate=options.judge_yes, words=options.words)
+    with running_endpoint(
+        script,
+        slots=options.slots,
+        latency_ms=options.latency_ms,
+        jitter=options.jitter,
+        queue_limit=options.queue_limit,
+        retry_after_s=options.retry_after_s,
+        faults=Faults(
+            status_429=options.fault_429,
+            status_500=options.fault_500,
+            garbage=options.fault_garbage,
+            drop=options.fault_drop,
+            hang=options.fault_hang,
+            seed=options.fault_seed,
+        ),
+        models=options.model or ["mock"],
+        api_key=os.environ[options.api_key_env] if options.api_key_env else None,
+        port=options.port,
+        keep_requests=False,
+    ) as endpoint:
+        print(endpoint.url, flush=True)
+        signal.sigwait(stopping)
+        print(json.dumps(asdict(endpoint.stats())), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mock_endpoint")
+    add = partial(parser.add_argument, metavar="")
+    add("--slots", type=int, default=64, help="requests served at once")
+    add("--latency-ms", type=float, default=0.0, help="time in a slot, whatever n is")
+    add("--jitter", type=float, default=0.0, help="0..1, spread of the latency around its middle")
+    add("--queue-limit", type=int, help="requests that may wait in line; beyond it, 429")
+    add("--retry-after-s", type=int, help="the Retry-After of that 429")
+    for fault in ("429", "500", "garbage", "drop", "hang"):
+        add(f"--fault-{fault}", type=float, default=0.0, help="probability, 0..1")
+    add("--fault-seed", type=int, default=0, help="another seed, other requests that fail")
+    add("--judge-yes", type=float, default=0.5, help="0..1, how often a vote is Yes")
+    add("--words", type=int, default=30, help="words in an answer")
+    add("--model", action="append", help="a model's name, repeatable (default: mock)")
+    add("--api-key-env", help="environment variable with the key that callers must show")
+    add("--port", type=int, default=0, help="0 takes a free one")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""The one way to call a model: an OpenAI-compatible endpoint, whoever started it.
+
+Passing troubles (429, 5xx, time-outs, dropped connections, replies that are not JSON) are tried again with
+growing waits; what cannot pass stops the run (a wrong key, an unknown model) or sets the prompt aside (too long).
+"""
+
+import asyncio
+import difflib
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import openai
+
+from factory.journal import Choice, Reply
+from factory.recipe import ModelSettings
+from schemas.errors import FactoryError
+from schemas.ids import content_id
+from schemas.tables import Message, Model
+
+ATTEMPTS = 8
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+DEAD_AFTER_S = 90.0
+"""An endpoint that has answered nothing for so long, while requests failed, ends the run."""
+
+
+class SetAside(Exception):
+    """A request that can never be answered: the prompt is set aside with this reason, the run goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    n: int
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """A model that answers, and how it is doing."""
+
+    role: str
+    model: Model
+    address: str
+    """who answers, as it stands in rows: embedded:NAME, or the base URL without credentials"""
+    client: openai.AsyncOpenAI
+    limit: int
+    """requests in flight at most"""
+    context_tokens: int | None
+    on_reply: Callable[[Reply], None]
+    last_answer: float = field(default_factory=time.monotonic)
+    in_flight: int = 0
+    slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = asyncio.Semaphore(self.limit)
+
+    async def ask(self, messages: list[Message], sampling: Sampling, seed: int) -> Reply:
+        """Sends one request until it is answered.
+
+        Raises:
+            SetAside: the endpoint refuses this very request for good, or it failed ATTEMPTS times.
+            FactoryError: the endpoint is gone, refuses the key, or does not have the model.
+        """
+        body = {
+            "model": self.model.name,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+        }
+        async with self.slots:
+            self.in_flight += 1
+            try:
+                return await self._until_answered(body, sampling.n, seed)
+            finally:
+                self.in_flight -= 1
+
+    async def _until_answered(self, body: dict[str, Any], n: int, seed: int) -> Reply:
+        choices: list[Choice] = []
+        prompt_tokens, completion_tokens, latency_s, retries = None, 0, 0.0, 0
+        while len(choices) < n:
+            # An endpoint that gives fewer choices than asked for is asked for the rest, with another seed.
+            left = n - len(choices)
+            started = time.monotonic()
+            try:
+                document = await self._send({**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF})
+                got, prompt_tokens, tokens = read_completion(document)
+            except (openai.APIError, BadReply) as error:
+                retries += 1
+                self._give_up_if_hopeless(error, retries)
+                await asyncio.sleep(wait_s(retries, error))
+                continue
+            now = time.monotonic()
+            self.last_answer, latency_s = now, latency_s + now - started
+            choices += got[:left]
+            completion_tokens = None if tokens is None or completion_tokens is None else completion_tokens + tokens
+        reply = Reply(choices, prompt_tokens, completion_tokens, latency_s, retries, self.address)
+        self.on_reply(reply)
+        return reply
+
+    async def _send(self, body: dict[str, Any]) -> Any:
+        raw = await self.client.chat.completions.with_raw_response.create(**body)
+        try:
+            return json.loads(raw.http_response.content)
+        except ValueError as error:
+            raise BadReply(f"{self.address} answered with something that is not JSON") from error
+
+    def _give_up_if_hopeless(self, error: Exception, failures: int) -> None:
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            raise FactoryError(
+                f"{self.address} refuses the key (HTTP {error.status_code}): set the environment variable that "
+                f"models.{self.role}.api_key_env names"
+            ) from error
+        if isinstance(error, openai.NotFoundError):
+            raise FactoryError(
+                f"{self.address} has no model {self.model.name!r} (HTTP 404): set models.{self.role}.name to one it serves"
+            ) from error
+        if isinstance(error, openai.APIStatusError) and 400 <= error.status_code < 500 and error.status_code not in (408, 409, 429):
+            raise SetAside(f"refused (HTTP {error.status_code}): {brief(error)}") from error
+        if time.monotonic() - self.last_answer > DEAD_AFTER_S:
+            raise FactoryError(
+                f"{self.address} has answered nothing for {DEAD_AFTER_S:.0f} s ({brief(error)}): "
+                "see that it runs, then go on with `factory resume`"
+            ) from error
+        if failures >= ATTEMPTS:
+            raise SetAside(f"failed {failures} times: {brief(error)}") from error
+
+
+class BadReply(Exception):
+    """A reply that is not what was agreed: asked again."""
+
+
+def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None]:
+    """The choices of a chat completion, its prompt tokens and its completion tokens.
+
+    Raises:
+        BadReply: the document is not a chat completion.
+    """
+    try:
+        choices = [
+            Choice(choice["message"].get("content") or "", choice.get("finish_reason"), _tokens_of(choice))
+            for choice in document["choices"]
+        ]
+        usage = document.get("usage") or {}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BadReply("the reply is JSON, but no chat completion") from error
+    if not choices:
+        raise BadReply("the reply has no choices")
+    if len(choices) > 1 and all(choice.tokens is not None for choice in choices):
+        # llama.cpp counts one choice only in `usage`.
+        return choices, usage.get("prompt_tokens"), sum(choice.tokens or 0 for choice in choices)
+    if len(choices) == 1 and choices[0].tokens is None:
+        choices = [Choice(choices[0].text, choices[0].finish_reason, usage.get("completion_tokens"))]
+    return choices, usage.get("prompt_tokens"), usage.get("completion_tokens")
+
+
+def _tokens_of(choice: Any) -> int | None:
+    logprobs = (choice.get("logprobs") or {}).get("content")
+    return len(logprobs) if logprobs is not None else None
+
+
+def wait_s(failures: int, error: Exception) -> float:
+    """Seconds until the next attempt: what the endpoint asks for, else doubling, with jitter."""
+    if isinstance(error, openai.APIStatusError):
+        asked = error.response.headers.get("retry-after", "")
+        if asked.replace(".", "", 1).isdigit():
+            return float(asked)
+    return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (failures - 1)) * random.uniform(0.5, 1.5))
+
+
+def brief(error: Exception) -> str:
+    """An error's own words, in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def public_address(url: str) -> str:
+    """A base URL without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
+
+
+@asynccontextmanager
+async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply], None]) -> AsyncIterator[Endpoint]:
+    """Connects to a model's endpoint, starting it where it is embedded, and stops it in the end.
+
+    Raises:
+        FactoryError: the endpoint does not answer, or does not have the model.
+    """
+    if settings.endpoint.startswith("embedded:"):
+        from factory.embedded import serve_embedded  # llama.cpp is loaded only where it is used
+
+        async with serve_embedded(settings.endpoint.removeprefix("embedded:")) as server:
+            model = Model(
+                model_id=content_id("model", server.model, server.sha256),
+                name=server.model,
+                origin=settings.endpoint,
+                revision=server.sha256,
+                training_run_id=None,
+            )
+            async with _client(server.base_url, server.api_key, settings.timeout_s) as client:
+                limit = min(settings.concurrency, server.slots)
+                yield Endpoint(role, model, settings.endpoint, client, limit, server.context_tokens, on_reply)
+        return
+    key = os.environ.get(settings.api_key_env, "none")
+    address = public_address(settings.endpoint)
+    async with _client(settings.endpoint, key, settings.timeout_s) as client:
+        name, context_tokens = await _served_model(role, settings, address, client)
+        model = Model(
+            model_id=content_id("model", name, settings.revision),
+            name=name,
+            origin=address,
+            revision=settings.revision,
+            training_run_id=None,
+        )
+        yield Endpoint(role, model, address, client, settings.concurrency, context_tokens, on_reply)
+
+
+@asynccontextmanager
+async def _client(base_url: str, key: str, timeout_s: float) -> AsyncIterator[openai.AsyncOpenAI]:
+    # Retries are the endpoint's (above): they are counted into the rows and never end in a lost request.
+    http = openai.DefaultAioHttpClient(timeout=timeout_s)
+    async with openai.AsyncOpenAI(
+        base_url=base_url, api_key=key, timeout=timeout_s, max_retries=0, http_client=http
+    ) as client:
+        yield client
+
+
+async def _served_model(
+    role: str, settings: ModelSettings, address: str, client: openai.AsyncOpenAI
+) -> tuple[str, int | None]:
+    """The model's name at the endpoint and, where it is told (vLLM), its context in tokens."""
+    try:
+        raw = await client.models.with_raw_response.list(timeout=10)
+        served = {m["id"]: m.get("max_model_len") for m in json.loads(raw.http_response.content)["data"]}
+    except openai.NotFoundError:
+        served = {}  # an endpoint without a list of models is asked by name
+    except openai.AuthenticationError as error:
+        raise FactoryError(
+            f"{address} refuses the key (HTTP 401): set the environment variable {settings.api_key_env}"
+        ) from error
+    except openai.APIError as error:
+        raise FactoryError(
+            f"models.{role}: {address} does not answer ({brief(error)}): start it, or give another endpoint"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise FactoryError(
+            f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
+            "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
+        ) from error
+    if settings.name is None:
+        if len(served) != 1:
+            raise FactoryError(
+                f"models.{role}.name is missing and {address} serves {len(served)} models: "
+                f"set it to one of {', '.join(sorted(served)[:8]) or 'its models'}"
+            )
+        return next(iter(served.items()))
+    if served and settings.name not in served:
+        near = difflib.get_close_matches(settings.name, served, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it serves {', '.join(sorted(served)[:8])}"
+        raise FactoryError(f"models.{role}: {address} has no model {settings.name!r}: {hint}")
+    return settings.name, served.get(settings.name)

@@ -1,0 +1,60 @@
+"""Reading a refiner's output, and how alike two texts are."""
+
+import re
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+_MARKER = re.compile(r"^[ \t*#_]*refined (?:response|answer)[ \t]*:?[ \t*_]*:?[ \t*_]*", re.IGNORECASE | re.MULTILINE)
+_REFLECTION = re.compile(r"^[\s*#_]*reflection[\s*_]*:?[\s*_]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """What a refiner wrote."""
+
+    text: str | None  # the refined answer; None: it could not be found
+    reflection: str | None
+
+
+def read_refinement(output: str, *, with_reflection: bool) -> Refinement:
+    """The reflection and the refined answer in a refiner's output.
+
+    Args:
+        with_reflection: whether the template asked for 'Reflection: ... Refined response: ...'; if not, the whole
+            output is the answer. The first marker at the start of a line counts: an answer may hold the words again.
+    """
+    if not with_reflection:
+        return Refinement(output.strip() or None, None)
+    marker = _MARKER.search(output)
+    if marker is None:
+        return Refinement(None, None)
+    reflection = _REFLECTION.sub("", output[: marker.start()]).strip()
+    return Refinement(output[marker.end() :].strip() or None, reflection or None)
+
+
+def asks_for_reflection(template: str) -> bool:
+    return "Refined response:" in template
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How alike two texts are, word by word."""
+
+    similarity: float  # 0..1: 1 - Levenshtein distance / words of the longer text
+    length_ratio: float | None  # words of the first / words of the second
+    shared_prefix_words: int
+
+
+_WORDS = re.compile(r"[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+")
+
+
+def words(text: str) -> list[str]:
+    """Words by white space; in a script that writes none (Chinese, Japanese), each character is one."""
+    return _WORDS.findall(text)
+
+
+def likeness(first: str, second: str) -> Likeness:
+    a, b = words(first), words(second)
+    shared = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return Likeness(Levenshtein.normalized_similarity(a, b), len(a) / len(b) if b else None, shared)

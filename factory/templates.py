@@ -1,0 +1,49 @@
+"""Prompt templates: text files with {placeholders}, filled in one pass.
+
+What is filled in is never read for placeholders again, so an answer that holds '{prompt}' stays as it is.
+`stores/sql/views/render.sql` does the same in SQL, and a test holds the two together.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas.errors import FactoryError
+from schemas.tables import Message
+
+FOLDER = Path(__file__).parent / "templates"
+_PLACEHOLDER = re.compile(r"\{(prompt|response)\}")
+_ANY_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def load_template(name: str) -> str:
+    """A bundled template by name, or a file by its path.
+
+    Raises:
+        FactoryError: no such template, or one with a placeholder other than {prompt} and {response}.
+    """
+    file = FOLDER / f"{name}.txt"
+    if not file.exists():
+        file = Path(name)
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.txt")))
+        raise FactoryError(f"there is no prompt template {name!r}: give one of {known}, or a file's path")
+    text = file.read_text("utf-8").rstrip("\n")
+    unknown = set(_ANY_PLACEHOLDER.findall(text)) - {"prompt", "response"}
+    if unknown:
+        raise FactoryError(
+            f"template {file}: unknown placeholder {{{min(unknown)}}}: a template takes {{prompt}} and {{response}}"
+        )
+    return text
+
+
+def render(template: str, prompt: str, response: str = "") -> str:
+    values = {"prompt": prompt, "response": response}
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+
+
+def conversation(messages: Sequence[Message]) -> str:
+    """A prompt as a judge reads it: one user's turn as it stands, a longer conversation with its roles."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n\n".join(f"[{m.role}]\n{m.content}" for m in messages)

@@ -1,0 +1,54 @@
+"""Votes and what they come to. Pure; `stores/sql/views/verdicts.sql` says the same over rows."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_JUDGEMENT = re.compile(r"final\s+judge?ment", re.IGNORECASE)
+_WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One reading of a response by a judge."""
+
+    verdict: str  # yes, no or unparsed
+    critique: str
+    score: float | None = None  # 0..1, share of constraints followed; a verifier's only
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What several votes come to."""
+
+    passed: bool | None  # None: a tie, or no readable vote
+    value: float | None  # 0..1, share of yes among readable votes
+    critique: Vote | None  # the first vote that agrees with the majority
+    index: int | None  # of that vote
+
+
+def read_verdict(critique: str) -> str:
+    """`yes` or `no`: the first of the two words after the last 'Final Judgement' (SPaR's code); else `unparsed`."""
+    *_, last = _JUDGEMENT.split(critique)
+    if last is critique or not _JUDGEMENT.search(critique):
+        return "unparsed"
+    word = _WORD.search(last)
+    return word[1].lower() if word else "unparsed"
+
+
+def majority(votes: Sequence[Vote]) -> Verdict:
+    """The majority over readable votes; a tie and no readable vote are no verdict.
+
+    A vote of no by a verifier counts half the share of constraints that are followed towards the value, so that
+    of two failing texts the nearer one is kept; it never reaches acceptance at 0.5.
+    """
+    readable = [vote for vote in votes if vote.verdict != "unparsed"]
+    if not readable:
+        return Verdict(None, None, None, None)
+    value = sum(1.0 if v.verdict == "yes" else (v.score or 0.0) / 2 for v in readable) / len(readable)
+    yes = sum(vote.verdict == "yes" for vote in readable)
+    if 2 * yes == len(readable):
+        return Verdict(None, value, None, None)
+    word = "yes" if 2 * yes > len(readable) else "no"
+    index = next(i for i, vote in enumerate(votes) if vote.verdict == word)
+    return Verdict(word == "yes", value, votes[index], index)

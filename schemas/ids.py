@@ -1,0 +1,50 @@
+"""Ids are hashes of everything that was asked, so that doing work again cannot make a second row."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+ID_RECIPE = 1
+"""Goes into every id; raise it when what is hashed changes, so that old and new ids cannot meet."""
+
+
+class _Message(Protocol):
+    role: str
+    content: str
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256_text(text: str) -> str:
+    # A lone surrogate (half an emoji, as some models emit) has no UTF-8; it must not stop a run.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def content_id(kind: str, *asked: Any) -> str:
+    """The id of a row of `kind`: 32 hexadecimal digits (128 bits) over all that was asked, in order."""
+    return sha256_text(canonical_json([kind, ID_RECIPE, *asked]))[:32]
+
+
+def seed_of(*asked: Any) -> int:
+    """A sampling seed in [0, 2^31) that depends on what is asked alone, never on when."""
+    return int(content_id("seed", *asked)[:8], 16) & 0x7FFFFFFF
+
+
+def messages_hash(messages: Sequence[_Message]) -> str:
+    """SHA-256 of the messages as DuckDB's `to_json` writes them, so that SQL can derive it again."""
+    plain = [{"role": m.role, "content": m.content} for m in messages]
+    return sha256_text(json.dumps(plain, separators=(",", ":"), ensure_ascii=False))
+
+
+def prompt_id(
+    messages: Sequence[Any], constraints: Sequence[Any], reference: str | None, evolved_from: str | None
+) -> str:
+    """A prompt's id: what is asked and how it is checked, not where it was found."""
+    return content_id(
+        "prompt", [asdict(m) for m in messages], [asdict(c) for c in constraints], reference, evolved_from
+    )

@@ -1,0 +1,111 @@
+"""How a lake's place becomes DuckDB's `ATTACH`: extensions out of wheels, catalogs, object stores."""
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import duckdb
+
+from schemas.errors import FactoryError
+
+# A batch of at most so many rows is kept in the catalog until `compact`, not as a file of its own.
+INLINED_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a lake is: DuckLake's catalog and its data path."""
+
+    where: str
+    """as the user wrote it, for messages; a URL never holds a password"""
+    catalog: str
+    data_path: str
+    extensions: tuple[str, ...]
+    metadata_schema: str | None
+    folder: Path | None
+    """the folder of a lake on disk; None where the catalog is a server"""
+
+
+def place(where: str) -> Place:
+    """A folder, or `postgresql://user@host:port/database?data_path=s3://bucket/path&metadata_schema=name`.
+
+    A password is taken from `PGPASSWORD` or `~/.pgpass`, keys of an object store from `AWS_*`: never from the URL.
+    """
+    if not where.startswith(("postgres://", "postgresql://")):
+        folder = Path(where)
+        catalog = f"sqlite:{folder / 'catalog.sqlite'}"
+        return Place(where, catalog, f"{folder / 'data'}/", ("sqlite_scanner",), None, folder)
+    url = urlsplit(where)
+    if url.password:
+        raise FactoryError(
+            "the lake's URL holds a password: take it out and give it in PGPASSWORD or ~/.pgpass instead"
+        )
+    options = {name: values[-1] for name, values in parse_qs(url.query).items()}
+    unknown = options.keys() - {"data_path", "metadata_schema"}
+    if unknown or "data_path" not in options:
+        raise FactoryError(
+            f"lake {where}: a PostgreSQL catalog takes data_path (required) and metadata_schema after '?', "
+            f"as in postgresql://me@host/db?data_path=s3://bucket/data/"
+        )
+    parts = {"dbname": url.path.lstrip("/"), "host": url.hostname, "port": url.port, "user": url.username}
+    dsn = " ".join(f"{key}={unquote(str(value))}" for key, value in parts.items() if value)
+    data_path = options["data_path"].rstrip("/") + "/"
+    remote = ("httpfs",) if "://" in data_path else ()
+    return Place(
+        where, f"postgres:{dsn}", data_path, ("postgres_scanner", *remote), options.get("metadata_schema"), None
+    )
+
+
+def load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> None:
+    """Loads DuckDB's extensions out of their wheels: nothing is downloaded at run time."""
+    version = duckdb.__version__
+    for name in ("ducklake", *names):
+        package = importlib.util.find_spec(f"duckdb_extension_{name}")
+        if package is None or package.origin is None:
+            raise FactoryError(
+                f"DuckDB's extension {name} is not installed: pip install duckdb-extension-"
+                f"{name.replace('_', '-')}=={version}"
+            )
+        file = Path(package.origin).parent / "extensions" / f"v{version}" / f"{name}.duckdb_extension"
+        # LOAD by path, not INSTALL: nothing is written to the user's home, and versions cannot mix.
+        connection.execute(f"LOAD '{file}'")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | None, create: bool) -> None:
+    """Attaches the lake as `lake` and makes it the default catalog; at `snapshot` it is read-only."""
+    load_extensions(connection, at.extensions)
+    if at.data_path.startswith("s3://"):
+        _create_s3_secret(connection)
+    options = [f"DATA_PATH {_quoted(at.data_path)}", f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"]
+    if at.metadata_schema:
+        options.append(f"METADATA_SCHEMA {_quoted(at.metadata_schema)}")
+    if not create:
+        options.append("CREATE_IF_NOT_EXISTS false")
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
+    connection.execute(f"ATTACH {_quoted('ducklake:' + at.catalog)} AS lake ({', '.join(options)})")
+    connection.execute("USE lake")
+
+
+def _create_s3_secret(connection: duckdb.DuckDBPyConnection) -> None:
+    """The object store's keys from the environment variables that every S3 client reads."""
+    try:
+        key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    except KeyError as error:
+        raise FactoryError(
+            f"the lake's data is in an object store, and {error.args[0]} is not set: "
+            "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_REGION, AWS_ENDPOINT_URL where needed)"
+        ) from error
+    options = ["TYPE s3", f"KEY_ID {_quoted(key)}", f"SECRET {_quoted(secret)}"]
+    options.append(f"REGION {_quoted(os.environ.get('AWS_REGION', 'us-east-1'))}")
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        url = urlsplit(endpoint)
+        options += [f"ENDPOINT {_quoted(url.netloc)}", f"USE_SSL {str(url.scheme == 'https').lower()}"]
+        options.append("URL_STYLE 'path'")
+    connection.execute(f"CREATE OR REPLACE SECRET object_store ({', '.join(options)})")

@@ -1,0 +1,267 @@
+"""The lake: versioned tables in DuckLake, appended to in one transaction, read now or at a snapshot."""
+
+import json
+import random
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
+from schemas.errors import FactoryError
+from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
+from stores.attach import Place, attach, place
+from stores.sql import VIEWS, sql
+
+Row = TypeVar("Row")
+Done = TypeVar("Done")
+
+RETRIES = 12
+FIRST_WAIT_S = 0.05
+_PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock")
+
+
+class Lake:
+    """An open lake. Use as a context manager; safe to use from several threads, one statement at a time."""
+
+    def __init__(self, at: Place, connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
+        self.place = at
+        self.connection = connection
+        self.snapshot = snapshot
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, where: str | Path = "lake", *, at: int | None = None, create: bool = False) -> Self:
+        """Opens the lake at `where` (a folder or a PostgreSQL URL, see `stores.attach.place`).
+
+        Args:
+            at: a snapshot to read from; the lake is then read-only.
+            create: make the lake if there is none.
+        Raises:
+            FactoryError: no lake there, one of another schema version, or no such snapshot.
+        """
+        found = place(str(where))
+        if found.folder is not None and not (found.folder / "catalog.sqlite").exists():
+            if not create:
+                raise FactoryError(
+                    f"there is no lake in {found.where}: `factory run` makes one, or give its place with --lake"
+                )
+            (found.folder / "data").mkdir(parents=True, exist_ok=True)
+            _let_readers_in(found.folder / "catalog.sqlite")
+        connection = duckdb.connect()
+        lake = cls(found, connection, at)
+        try:
+            lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
+            if create:
+                lake._retry(lake._create_tables)
+            lake._check_version()
+        except duckdb.Error as error:
+            connection.close()
+            if at is not None and "snapshot" in str(error).lower():
+                raise FactoryError(
+                    f"lake {found.where} has no snapshot {at}: `factory snapshots` lists those it has"
+                ) from error
+            raise FactoryError(f"lake {found.where} cannot be opened: {_first_line(error)}") from error
+        except FactoryError:
+            connection.close()
+            raise
+        return lake
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self.connection.close()
+
+    # Writing
+
+    def append(self, rows: Iterable[Any], *, message: str, details: Mapping[str, Any] | None = None) -> int:
+        """Adds rows (instances of any of the tables) in one transaction; ids already there are left out.
+
+        Returns the number of rows added.
+        """
+        by_table: dict[type, list[Any]] = defaultdict(list)
+        for row in rows:
+            by_table[type(row)].append(row)
+        batches = {TABLE_OF[table]: to_arrow(table, members) for table, members in by_table.items()}
+        return self.append_arrow(batches, message=message, details=details)
+
+    def append_arrow(
+        self, batches: Mapping[str, pa.Table], *, message: str, details: Mapping[str, Any] | None = None
+    ) -> int:
+        """Adds Arrow tables to the named tables in one transaction, by anti-join on their first column.
+
+        Args:
+            message, details: the commit's message and its extra information, which name run and stage.
+        """
+        for name, batch in batches.items():
+            if batch.schema != (expected := arrow_schema(TABLES[name])):
+                raise FactoryError(f"rows for {name} have schema {batch.schema}, expected {expected}")
+
+        def write() -> int:
+            added = 0
+            self.connection.execute("BEGIN")
+            try:
+                for name, batch in batches.items():
+                    key = batch.schema.names[0]
+                    self.connection.register("batch", batch)
+                    added += self.connection.execute(
+                        f"INSERT INTO {name} SELECT DISTINCT ON ({key}) * FROM batch "
+                        f"WHERE {key} NOT IN (SELECT {key} FROM {name} WHERE {key} IN (SELECT {key} FROM batch))"
+                    ).fetchall()[0][0]
+                self.connection.execute(
+                    "CALL lake.set_commit_message('factory', ?, extra_info => ?)",
+                    [message, json.dumps(dict(details or {}))],
+                )
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._rollback()
+                raise
+            return added
+
+        return self._retry(write)
+
+    def _rollback(self) -> None:
+        try:
+            self.connection.execute("ROLLBACK")
+        except duckdb.TransactionException:
+            pass  # a failed COMMIT has ended the transaction already
+
+    def _retry(self, action: Callable[[], Done]) -> Done:
+        """Runs `action`, again with growing waits while another process holds the catalog."""
+        for attempt in range(RETRIES):
+            try:
+                with self._lock:
+                    return action()
+            except duckdb.Error as error:
+                if not any(word in str(error).lower() for word in _PASSING_CONFLICTS):
+                    raise _as_factory_error(error, self.place.where) from error
+                if attempt == RETRIES - 1:
+                    raise FactoryError(
+                        f"lake {self.place.where} stayed locked by another process: try again when it is done"
+                    ) from error
+                time.sleep(FIRST_WAIT_S * 2 ** min(attempt, 6) * random.uniform(0.5, 1.5))
+        raise AssertionError("unreachable")
+
+    # Reading
+
+    def query(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The rows of a query as Arrow; parameters are `$name` in the text."""
+        with self._lock:
+            return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
+
+    def relation(self, text: str) -> duckdb.DuckDBPyRelation:
+        """A query as a DuckDB relation: `.pl()` gives polars, `.arrow()` Arrow, `.df()` pandas."""
+        return self.connection.sql(text)
+
+    def read(self, table: type[Row], where: str = "true", parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Rows of a table as its dataclass, filtered by a condition in SQL, ordered by id."""
+        key = arrow_schema(table).names[0]
+        text = f"SELECT * FROM {TABLE_OF[table]} WHERE {where} ORDER BY {key}"
+        return from_arrow(table, self.query(text, parameters))
+
+    def counts(self) -> dict[str, int]:
+        """Rows by table."""
+        union = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS rows FROM {name}" for name in TABLES)
+        return {row["name"]: row["rows"] for row in self.query(union).to_pylist()}
+
+    # Versions
+
+    def snapshots(self) -> pa.Table:
+        """All snapshots: id, time, changes, author, message, extra information."""
+        return self.query(
+            "SELECT snapshot_id, snapshot_time, author, commit_message, commit_extra_info, "
+            "to_json(changes)::VARCHAR AS changes FROM lake.snapshots() ORDER BY snapshot_id"
+        )
+
+    def latest_snapshot(self) -> int:
+        return int(self.query("SELECT max(snapshot_id) AS id FROM lake.snapshots()").column(0)[0].as_py())
+
+    def compact(self) -> None:
+        """Moves rows kept in the catalog into Parquet and merges small files; no row changes."""
+        self._retry(lambda: self.connection.execute("CALL ducklake_flush_inlined_data('lake')"))
+        self._retry(lambda: self.connection.execute("CALL ducklake_merge_adjacent_files('lake')"))
+
+    def expire(self, older_than: datetime) -> list[int]:
+        """Forgets snapshots older than `older_than`, but never the newest or one a training set pins.
+
+        Returns the snapshots that were expired; files that no snapshot needs any more are removed.
+        """
+        doomed = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
+        if doomed:
+            versions = ", ".join(map(str, doomed))
+            self._retry(
+                lambda: self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
+            )
+            self._retry(lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"))
+        return doomed
+
+    # Making
+
+    def _create_tables(self) -> None:
+        self.connection.execute("BEGIN")
+        try:
+            there = {name for (name,) in self.connection.execute("SHOW TABLES").fetchall()}
+            if "schema_version" not in there:
+                self.connection.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")
+                self.connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
+                for name, table in TABLES.items():
+                    self.connection.execute(ddl(name, table))
+                for statement in VIEWS:
+                    self.connection.execute(statement)
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _check_version(self) -> None:
+        try:
+            # fetchall, not fetchone: a result half read keeps its transaction, and so the catalog's lock.
+            [(version,)] = self.connection.execute("SELECT max(version) FROM schema_version").fetchall()
+        except duckdb.CatalogException as error:
+            raise FactoryError(
+                f"{self.place.where} is a DuckLake, but not one of this factory: give another place with --lake"
+            ) from error
+        if version != SCHEMA_VERSION:
+            raise FactoryError(
+                f"lake {self.place.where} has schema version {version}, this factory writes {SCHEMA_VERSION}: "
+                "use the factory version that made it, or give another place with --lake"
+            )
+
+
+def _let_readers_in(catalog: Path) -> None:
+    """Makes an empty SQLite file with a write-ahead log, so that reading never waits for a run that writes."""
+    with closing(sqlite3.connect(catalog)) as made:
+        made.execute("PRAGMA journal_mode = WAL")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _as_factory_error(error: duckdb.Error, where: str) -> Exception:
+    """A full disk said in one sentence; anything else as it is."""
+    text = str(error).lower()
+    if "no space left" in text or "disk is full" in text or "database or disk is full" in text:
+        return FactoryError(
+            f"the disk that holds lake {where} is full: nothing written before is lost, "
+            "free some space and go on with `factory resume`"
+        )
+    return error
+
+

@@ -1,0 +1,15 @@
+-- render.sql: macros that fill a prompt template as `factory/templates.py` does, in one pass.
+CREATE MACRO conversation(messages) AS
+  -- A prompt as the judge reads it: one user's turn as it stands, a longer conversation with its roles.
+  CASE WHEN len(messages) = 1 THEN messages[1].content
+  ELSE array_to_string(list_transform(messages, lambda m: '[' || m.role || ']' || chr(10) || m.content), chr(10) || chr(10))
+  END;
+CREATE MACRO render(template, prompt, response) AS
+  array_to_string(list_transform(
+    regexp_extract_all(template, '\{prompt\}|\{response\}|[^{]+|\{'),
+    lambda part: CASE part WHEN '{prompt}' THEN prompt WHEN '{response}' THEN response ELSE part END), '');
+CREATE MACRO user_turn(text) AS {'role': 'user', 'content': text};
+CREATE MACRO assistant_turn(text) AS {'role': 'assistant', 'content': text};
+CREATE MACRO split_of(prompt_id, held_out) AS
+  -- By the prompt's hash alone: a prompt is on the same side in every training set.
+  CASE WHEN ('0x' || substr(sha256(prompt_id), 1, 8))::BIGINT / 4294967296.0 < held_out THEN 'held_out' ELSE 'train' END;

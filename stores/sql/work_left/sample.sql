@@ -1,0 +1,8 @@
+-- sample.sql: prompts that lack answers. Where a recipe evolves, only evolved prompts are answered.
+-- In: $run_id, $evolved. Out: prompt_id, position, in the run's order.
+SELECT prompt_id, position
+FROM run_prompts
+WHERE run_id = $run_id AND evolved = $evolved
+  AND prompt_id NOT IN (SELECT prompt_id FROM responses WHERE run_id = $run_id AND kind = 'sampled')
+  AND prompt_id NOT IN (SELECT prompt_id FROM failed_prompts WHERE run_id = $run_id)
+ORDER BY position, prompt_id;

@@ -1,0 +1,193 @@
+"""Training sets: a query each (`*.sql` beside this file), built at a snapshot, pinned, and read again from there."""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from schemas.errors import FactoryError
+from schemas.ids import canonical_json, content_id
+from schemas.tables import TrainingSet
+from stores.lake import Lake
+
+FOLDER = Path(__file__).parent
+_PARAMETER = re.compile(r"\$(\w+) (VARCHAR\[\]|DOUBLE|BIGINT)(?: = (\d+(?:\.\d+)?))?")
+_FORMAT = re.compile(r"^-- Out: (preference|prompt_completion);", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetRows:
+    """A built training set. Columns of `train` and `held_out`, both conversational (lists of {role, content}):
+    preference: prompt, chosen, rejected; prompt_completion: prompt, completion; then class and lineage."""
+
+    row: TrainingSet
+    train: pa.Table
+    held_out: pa.Table
+
+
+def known_training_sets() -> list[str]:
+    return sorted(file.stem for file in FOLDER.glob("*.sql"))
+
+
+def training_set_sql(name: str) -> str:
+    """The query of a bundled training set by name, or of the user's own by its file's path."""
+    file = FOLDER / f"{name}.sql"
+    if not file.exists():
+        file = Path(name)
+    if file.suffix != ".sql" or not file.is_file():
+        near = difflib.get_close_matches(name, known_training_sets(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known_training_sets())}"
+        raise FactoryError(f"there is no training set {name!r}: {hint} (or a .sql file's path)")
+    return file.read_text("utf-8")
+
+
+def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids: list[str]) -> TrainingSetRows:
+    """Runs a training set's query at the newest snapshot and pins it there.
+
+    Args:
+        given: values for the query's parameters; the rest keep the defaults of its head.
+        run_ids: the runs whose rows it is made of.
+    Raises:
+        FactoryError: no such set, an unknown parameter, or no rows.
+    """
+    query = training_set_sql(name)
+    name = Path(name).stem
+    parameters = {**_defaults(query), **_checked(query, given), "run_ids": sorted(run_ids)}
+    # Read and pinned at one snapshot: a run that writes meanwhile does not get between.
+    snapshot = lake.latest_snapshot()
+    with Lake.open(lake.place.where, at=snapshot) as pinned:
+        rows = _ask(pinned, query, parameters)
+    if rows.num_rows == 0:
+        raise FactoryError(
+            f"training set {name} has no rows in {', '.join(parameters['run_ids']) or 'this lake'}: see `factory status`, "
+            "or lower its thresholds"
+        )
+    fingerprint = fingerprint_of(rows)
+    earlier = [t for t in lake.read(TrainingSet) if t.name == name]
+    same = next((t for t in earlier if t.fingerprint == fingerprint), None)
+    if same is not None:
+        return _split(same, rows)
+    train_rows = sum(split == "train" for split in rows.column("split").to_pylist())
+    built = TrainingSet(
+        training_set_id=content_id("training_set", name, len(earlier) + 1, fingerprint),
+        name=name,
+        version=len(earlier) + 1,
+        snapshot=snapshot,
+        sql=query,
+        parameters=canonical_json(parameters),
+        format=_format_of(query, name),
+        train_rows=train_rows,
+        held_out_rows=rows.num_rows - train_rows,
+        fingerprint=fingerprint,
+        created_at=datetime.now(UTC),
+    )
+    lake.append([built], message=f"training set {name}@{built.version}", details={"snapshot": snapshot})
+    return _split(built, rows)
+
+
+def find_training_set(lake: Lake, reference: str) -> TrainingSet:
+    """The row of `name@version`, or of the newest version of `name`."""
+    name, _, version = reference.partition("@")
+    found = [t for t in lake.read(TrainingSet) if t.name == name and (not version or str(t.version) == version)]
+    if not found:
+        known = sorted(f"{t.name}@{t.version}" for t in lake.read(TrainingSet))
+        raise FactoryError(
+            f"lake {lake.place.where} has no training set {reference}: it has {', '.join(known) or 'none'}; "
+            f"`factory build {name}` makes one"
+        )
+    return max(found, key=lambda t: t.version)
+
+
+def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
+    """A training set's rows, asked again at its pinned snapshot.
+
+    Raises:
+        FactoryError: no such set, or the rows are not those that were built (the fingerprints differ).
+    """
+    row = find_training_set(lake, reference)
+    with Lake.open(lake.place.where, at=row.snapshot) as pinned:
+        rows = _ask(pinned, row.sql, json.loads(row.parameters))
+    check_fingerprint(row, fingerprint_of(rows))
+    return _split(row, rows)
+
+
+def check_fingerprint(row: TrainingSet, found: str) -> None:
+    if found != row.fingerprint:
+        raise FactoryError(
+            f"training set {row.name}@{row.version} has fingerprint {found[:12]}, but {row.fingerprint[:12]} was built: "
+            f"its rows have changed since; do not train on it, build it anew with `factory build {row.name}`"
+        )
+
+
+def fingerprint_of(rows: pa.Table) -> str:
+    """SHA-256 over the rows in their order, as JSON: the same for the same rows wherever they are stored."""
+    digest = hashlib.sha256()
+    for batch in rows.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            digest.update(canonical_json(row).encode("utf-8", "surrogatepass"))
+            digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def write_parquet(built: TrainingSetRows, folder: Path) -> list[Path]:
+    """`train.parquet` and, where there are rows in it, `test.parquet` (the held-out split), as `datasets` names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for split, rows in (("train", built.train), ("test", built.held_out)):
+        if rows.num_rows:
+            pyarrow.parquet.write_table(rows, folder / f"{split}.parquet", compression="zstd")
+            files.append(folder / f"{split}.parquet")
+    return files
+
+
+def _ask(lake: Lake, query: str, parameters: Mapping[str, Any]) -> pa.Table:
+    return lake.query(query, parameters)
+
+
+def _split(row: TrainingSet, rows: pa.Table) -> TrainingSetRows:
+    import pyarrow.compute as pc
+
+    plain = rows.drop_columns(["split"])
+    train = pc.equal(rows.column("split"), "train")
+    return TrainingSetRows(row, plain.filter(train), plain.filter(pc.invert(train)))
+
+
+def _format_of(query: str, name: str) -> str:
+    found = _FORMAT.search(query)
+    if found is None:
+        raise FactoryError(
+            f"training set {name}: its SQL must say in its head what comes out: '-- Out: preference; ...' or "
+            "'-- Out: prompt_completion; ...'"
+        )
+    return found[1]
+
+
+def _defaults(query: str) -> dict[str, Any]:
+    return {
+        name: float(default) if kind == "DOUBLE" else int(default)
+        for name, kind, default in _PARAMETER.findall(query)
+        if default
+    }
+
+
+def _checked(query: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = {name: kind for name, kind, _ in _PARAMETER.findall(query) if name != "run_ids"}
+    values = {}
+    for name, value in given.items():
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(kinds)}"
+            raise FactoryError(f"unknown parameter {name!r} of the training set: {hint}")
+        try:
+            values[name] = float(value) if kinds[name] == "DOUBLE" else int(value)
+        except ValueError as error:
+            raise FactoryError(f"parameter {name} of the training set must be a number, got {value!r}") from error
+    return values
