@@ -18,8 +18,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import openai
 
+from factory.embedded import serve
 from factory.journal import Choice, Reply
 from factory.recipe import ModelSettings
+from factory.weights import fetch
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Message, Model
@@ -27,6 +29,8 @@ from schemas.tables import Message, Model
 ATTEMPTS = 8
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+EMBEDDED_SLOTS = 16
+EMBEDDED_CONTEXT_TOKENS = 4096
 DEAD_AFTER_S = 90.0
 """An endpoint that has answered nothing for so long, while requests failed, ends the run."""
 
@@ -199,19 +203,21 @@ async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply]
         FactoryError: the endpoint does not answer, or does not have the model.
     """
     if settings.endpoint.startswith("embedded:"):
-        from factory.embedded import serve_embedded  # llama.cpp is loaded only where it is used
-
-        async with serve_embedded(settings.endpoint.removeprefix("embedded:")) as server:
-            model = Model(
-                model_id=content_id("model", server.model, server.sha256),
-                name=server.model,
-                origin=settings.endpoint,
-                revision=server.sha256,
-                training_run_id=None,
-            )
-            async with _client(server.base_url, server.api_key, settings.timeout_s) as client:
-                limit = min(settings.concurrency, server.slots)
-                yield Endpoint(role, model, settings.endpoint, client, limit, server.context_tokens, on_reply)
+        weights = await asyncio.to_thread(fetch, settings.endpoint.removeprefix("embedded:"))
+        model = Model(
+            model_id=content_id("model", weights.name, weights.sha256),
+            name=weights.name,
+            origin=f"embedded:{weights.name}",
+            revision=weights.sha256,
+            training_run_id=None,
+        )
+        async with (
+            serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as server,
+            _client(server.base_url, server.api_key, settings.timeout_s) as client,
+        ):
+            # Twice the slots: a finished sequence's place is taken at once by one that waits inside the server.
+            limit = min(settings.concurrency, 2 * EMBEDDED_SLOTS)
+            yield Endpoint(role, model, model.origin, client, limit, EMBEDDED_CONTEXT_TOKENS, on_reply)
         return
     key = os.environ.get(settings.api_key_env, "none")
     address = public_address(settings.endpoint)

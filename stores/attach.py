@@ -36,7 +36,7 @@ def place(where: str) -> Place:
     if not where.startswith(("postgres://", "postgresql://")):
         folder = Path(where)
         catalog = f"sqlite:{folder / 'catalog.sqlite'}"
-        return Place(where, catalog, f"{folder / 'data'}/", ("sqlite_scanner",), None, folder)
+        return Place(where, catalog, f"{folder.absolute() / 'data'}/", ("sqlite_scanner",), None, folder)
     url = urlsplit(where)
     if url.password:
         raise FactoryError(
@@ -83,6 +83,9 @@ def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | 
     if at.data_path.startswith("s3://"):
         _create_s3_secret(connection)
     options = [f"DATA_PATH {_quoted(at.data_path)}", f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"]
+    if at.folder is not None:
+        # The catalog knows files by their path below the data path: a folder may be moved or copied.
+        options.append("OVERRIDE_DATA_PATH true")
     if at.metadata_schema:
         options.append(f"METADATA_SCHEMA {_quoted(at.metadata_schema)}")
     if not create:

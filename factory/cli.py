@@ -1,0 +1,299 @@
+"""The command line: each command parses, calls one function and prints one result."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from schemas.errors import FactoryError
+
+app = typer.Typer(
+    help="A factory for preference datasets: a model answers, a judge finds its failures, a tree search mends them; "
+    "every row has its lineage in a versioned lake.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+LakeOption = Annotated[
+    str, typer.Option("--lake", envvar="FACTORY_LAKE", help="A folder, or postgresql://host/db?data_path=… .")
+]
+OverrideOption = Annotated[
+    list[str] | None,
+    typer.Option("--override", "-o", metavar="KEY=VALUE", help="Any key of the recipe: -o stages.search.depth=2"),
+]
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """Read by `main`, which decides how an error is shown."""
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")] = "spar",
+    lake: LakeOption = "lake",
+    prompts: Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file, or datasets:ID.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Take the first so many prompts.")] = None,
+    model: Annotated[str | None, typer.Option(help="Endpoint of every model: a base URL, or embedded:NAME.")] = None,
+    model_name: Annotated[str | None, typer.Option(help="The model's name at that endpoint.")] = None,
+    judge: Annotated[str | None, typer.Option(help="votes, verifier or both.")] = None,
+    seed: Annotated[int, typer.Option(help="Every sampling seed is derived from it.")] = 0,
+    override: OverrideOption = None,
+) -> None:
+    """Run a recipe: answers, judgements, trees and pairs go into the lake. The same order again goes on where it stopped."""
+    from factory.recipe import load_recipe
+    from factory.run import Order
+
+    changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
+    overrides = {path: value for path, value in changes.items() if value is not None} | _assignments(override)
+    for role in load_recipe(recipe).models:
+        if model is not None:
+            overrides[f"models.{role}.endpoint"] = model
+        if model_name is not None:
+            overrides[f"models.{role}.name"] = model_name
+    _run(Order(load_recipe(recipe, overrides), seed), lake)
+
+
+@app.command()
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Go on with a run that was stopped; nothing that was answered is asked again."""
+    from factory.run import order_of
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        order = order_of(opened, run_id)
+    _run(order, lake)
+
+
+def _run(order: Any, lake: str) -> None:
+    from factory.display import watch
+    from factory.report import print_summary
+    from factory.run import Progress, run_order
+    from stores.lake import Lake
+
+    progress = Progress()
+    try:
+        with watch(progress):
+            run_id = run_order(order, lake, progress)
+    except KeyboardInterrupt:
+        raise FactoryError(
+            f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{_at(lake)}`"
+        ) from None
+    with Lake.open(lake) as opened:
+        print_summary(opened, run_id, Console())
+    if progress.set_aside:
+        raise FactoryError(
+            f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered and were set aside; "
+            f"the first is {progress.set_aside[0]} (shorten the prompt, or give a model with a longer context)"
+        )
+
+
+@app.command()
+def status(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; else all.")] = None,
+    lake: LakeOption = "lake",
+) -> None:
+    """How far the runs of a lake are, also while one is going on."""
+    from factory.report import table_of
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        rows = opened.query(
+            "SELECT * FROM run_progress WHERE starts_with(run_id, $run_id) ORDER BY run_id", {"run_id": run_id or ""}
+        )
+        table_of(rows, Console())
+
+
+@app.command()
+def build(
+    name: Annotated[str, typer.Argument(help="A bundled training set, or a .sql file.")],
+    run_id: Annotated[list[str] | None, typer.Option("--run", help="Made of these runs; else of all.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="-p min_similarity=0.5")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the Parquet files; else beside the lake.")] = None,
+    lake: LakeOption = "lake",
+) -> None:
+    """Build a training set at the newest snapshot, pin it there and write it as Parquet."""
+    from factory.build import build_and_report
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        build_and_report(opened, name, _assignments(parameter), run_id, out, Console())
+
+
+@app.command()
+def train(
+    objective: Annotated[str, typer.Argument(help="dpo (actor) or rft (refiner).")],
+    training_set: Annotated[str, typer.Option("--set", help="As in spar_dpo@1; without a version the newest.")],
+    model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file, or a hub id.")],
+    config: Annotated[str | None, typer.Option(help="A preset (small-cpu) or a YAML file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the trained model.")] = None,
+    seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
+    lake: LakeOption = "lake",
+) -> None:
+    """Train on a pinned training set, in a process of its own."""
+    import subprocess
+
+    if objective not in ("dpo", "rft"):
+        raise FactoryError(f"there is no objective {objective!r}: give dpo (the actor) or rft (the refiner)")
+    if model.startswith("embedded:"):
+        from factory.weights import fetch
+
+        model = str(fetch(model.removeprefix("embedded:")).path)
+    command = [sys.executable, "-m", f"trainers.{objective}", "--lake", lake, "--set", training_set, "--model", model]
+    command += ["--seed", str(seed)]
+    command += ["--config", config] if config else []
+    command += ["--output", str(output)] if output else []
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="Any reading query over the tables and views (docs/schema.md).")],
+    at: Annotated[int | None, typer.Option(help="A snapshot: the lake as it was then.")] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
+    rows: Annotated[int, typer.Option(help="Rows shown in a table at most.")] = 50,
+    lake: LakeOption = "lake",
+) -> None:
+    """Ask the lake in SQL; nothing can be changed from here."""
+    from factory.report import table_of
+    from stores.lake import Lake
+    from stores.reading import read_only, write_rows
+
+    if format not in ("table", "csv", "json", "parquet"):
+        raise FactoryError(f"there is no format {format!r}: give table, csv, json or parquet")
+    with Lake.open(lake, at=at) as opened:
+        found = read_only(opened, query)
+    if format == "table":
+        table_of(found, Console(), rows)
+    else:
+        write_rows(found, format, out)
+
+
+@app.command()
+def tree(
+    tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id, or the beginning of it.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Draw a search tree."""
+    from factory.report import print_tree
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        print_tree(opened, _full_id(opened, "trees", "tree_id", tree_id), Console())
+
+
+@app.command()
+def pair(
+    pair_id: Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id, or the beginning of it.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Show a pair with its word-level difference."""
+    from factory.report import print_pair
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        print_pair(opened, _full_id(opened, "pairs", "pair_id", pair_id), Console())
+
+
+@app.command()
+def snapshots(lake: LakeOption = "lake") -> None:
+    """List the lake's snapshots; each commit of a run is one."""
+    from factory.report import table_of
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        table_of(opened.snapshots(), Console(), 1_000)
+
+
+@app.command()
+def compact(lake: LakeOption = "lake") -> None:
+    """Merge small files; no row changes."""
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        opened.compact()
+
+
+@app.command()
+def expire(
+    older_than_days: Annotated[float, typer.Option(help="Snapshots older than this many days.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Forget old snapshots, but never one that a training set pins."""
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        expired = opened.expire(datetime.now(UTC) - timedelta(days=older_than_days))
+    Console().print(f"{len(expired)} snapshots expired")
+
+
+@app.command()
+def doctor(
+    lake: LakeOption = "lake",
+    model: Annotated[str | None, typer.Option(help="An endpoint to try: a base URL, or embedded:NAME.")] = None,
+) -> None:
+    """Say what is installed, which endpoints answer, what is missing and how to mend it."""
+    from factory.doctor import examine
+
+    if not examine(lake, model, Console()):
+        raise typer.Exit(1)
+
+
+def _assignments(given: list[str] | None) -> dict[str, Any]:
+    """`key=value` words; a value is read as YAML, so that 2 is a number and [a, b] a list."""
+    values: dict[str, Any] = {}
+    for word in given or []:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise FactoryError(f"{word!r} must be KEY=VALUE, as in stages.search.depth=2")
+        values[key] = yaml.safe_load(value)
+    return values
+
+
+def _full_id(lake: Any, table: str, column: str, beginning: str) -> str:
+    found = lake.query(
+        f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
+    )
+    if found.num_rows != 1:
+        fault = "there is no row of" if not found.num_rows else "more than one row fits in"
+        raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
+    return str(found.column(0)[0].as_py())
+
+
+def _at(lake: str) -> str:
+    return "" if lake == "lake" else f" --lake {lake}"
+
+
+def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) -> None:
+    """Runs the command line; an error that a person can mend is one sentence and exit code 1."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        command(words)
+    except FactoryError as error:
+        if "--debug" in words:
+            raise
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {_escaped(str(error))}")
+        raise SystemExit(1) from None
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()
