@@ -1,5 +1,6 @@
 """The command line: each command parses, calls one function and prints one result."""
 
+import errno
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
+from rich.text import Text
 
 from schemas.errors import FactoryError
 
@@ -100,7 +102,7 @@ def _run(order: Any, lake: str) -> None:
 
 @app.command()
 def status(
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; else all.")] = None,
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="One run; else all.")] = None,
     lake: LakeOption = "lake",
 ) -> None:
     """How far the runs of a lake are, also while one is going on."""
@@ -229,7 +231,7 @@ def compact(lake: LakeOption = "lake") -> None:
 
 @app.command()
 def expire(
-    older_than_days: Annotated[float, typer.Option(help="Snapshots older than this many days.")],
+    older_than_days: Annotated[float, typer.Option(min=0, help="Snapshots older than this many days.")],
     lake: LakeOption = "lake",
 ) -> None:
     """Forget old snapshots, but never one that a training set pins."""
@@ -259,7 +261,10 @@ def _assignments(given: list[str] | None) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise FactoryError(f"{word!r} must be KEY=VALUE, as in stages.search.depth=2")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise FactoryError(f"{word!r}: the value is not YAML: put a text with signs in quotes") from error
     return values
 
 
@@ -279,20 +284,24 @@ def _at(lake: str) -> str:
 
 def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) -> None:
     """Runs the command line; an error that a person can mend is one sentence and exit code 1."""
-    words = sys.argv[1:] if arguments is None else arguments
+    # `--debug` may stand anywhere: it is mostly added at the end of a command that has just failed.
+    words = sorted(sys.argv[1:] if arguments is None else arguments, key=lambda word: word != "--debug")
     try:
         command(words)
-    except FactoryError as error:
-        if "--debug" in words:
+    except (FactoryError, OSError) as error:
+        if "--debug" in words or not (isinstance(error, FactoryError) or error.filename or error.errno == errno.ENOSPC):
             raise
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {_escaped(str(error))}")
+        # One line without control characters: a message may quote a file or an endpoint.
+        text = "".join(c if c.isprintable() else " " for c in _sentence(error))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error:", "red"), " ", text))
         raise SystemExit(1) from None
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _sentence(error: FactoryError | OSError) -> str:
+    if isinstance(error, FactoryError):
+        return str(error)
+    advice = "free some space" if error.errno == errno.ENOSPC else "give another place, or mend its permissions"
+    return f"{error.filename or 'a file'} cannot be used: {error.strerror}; {advice}"
 
 
 if __name__ == "__main__":

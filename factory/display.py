@@ -22,6 +22,7 @@ from factory.run import Progress
 
 REFRESHES_PER_S = 4
 LINE_EVERY_S = 30.0
+TICK_S = 1.0
 RECENT_S = 10.0
 SILENT_S = 20.0
 """An endpoint that has requests and has answered none of them for so long is shown as silent."""
@@ -51,11 +52,11 @@ class Meter:
     def read(self, now_s: float) -> Reading:
         """Call it often: the recent rate is that since the youngest reading that is RECENT_S old (or the first)."""
         prompts, tokens = self.progress.done, self.progress.tokens
-        if self._running is None and self.progress.phase == "running":
-            self._running = now_s, prompts, tokens
         elapsed_s = now_s - self.started_s
-        if self._running is None:
+        if self.progress.phase != "running":
             return Reading(elapsed_s, None, None, None)
+        if self._running is None:
+            self._running = now_s, prompts, tokens
         self._tokens.append((now_s, tokens))
         while len(self._tokens) > 1 and self._tokens[1][0] <= now_s - RECENT_S:
             self._tokens.popleft()
@@ -64,7 +65,7 @@ class Meter:
         left = self.progress.prompts - prompts
         return Reading(
             elapsed_s,
-            (now_s - since_s) / done * left if done > 0 else None,
+            (now_s - since_s) / done * left if done > 0 and left > 0 else None,
             _rate(tokens - self._tokens[0][1], now_s - self._tokens[0][0]),
             _rate(tokens - first_tokens, now_s - since_s),
         )
@@ -110,7 +111,7 @@ def _lines(meter: Meter) -> Iterator[None]:
 
     def tell() -> None:
         nonlocal written_s
-        while not ended.wait(1.0):
+        while not ended.wait(TICK_S):
             meter.read(time.monotonic())
             if time.monotonic() - written_s >= LINE_EVERY_S:
                 written_s = time.monotonic()
@@ -138,14 +139,14 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
         parts.append(f"{progress.accepted:,} of {_many(progress.trees, 'tree')} accepted")
     if progress.requests:
         parts += [_many(progress.requests, "request"), _many(progress.tokens, "token")]
-    if reading.recent_tokens_per_s is not None:
+    if progress.tokens and reading.recent_tokens_per_s is not None:
         parts.append(f"{reading.recent_tokens_per_s:,.0f} tokens/s")
     if progress.from_journal:
         parts.append(f"{progress.from_journal:,} from the journal")
     if progress.set_aside:
         parts.append(f"{len(progress.set_aside)} set aside")
     parts.append(f"{clock(reading.elapsed_s)} elapsed")
-    if reading.left_s is not None and state == "running":
+    if reading.left_s is not None:
         parts.append(f"about {clock(reading.left_s)} left")
     return f"{progress.run_id or 'run'}: {state}, {', '.join(parts)}"
 

@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from factory.weights import Weights
 from schemas.errors import FactoryError
@@ -127,9 +127,7 @@ async def _spawn(log: BinaryIO) -> asyncio.subprocess.Process:
     )
 
 
-async def _start(
-    process: asyncio.subprocess.Process, settings: _Settings, timeout_s: float, log: BinaryIO
-) -> str:
+async def _start(process: asyncio.subprocess.Process, settings: _Settings, timeout_s: float, log: BinaryIO) -> str:
     """Hands the settings over and waits for the child's one line: the address at which it is healthy."""
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(json.dumps(asdict(settings)).encode() + b"\n")
@@ -175,7 +173,8 @@ def main() -> None:
 def _die_with(parent_pid: int) -> None:
     """Ends this process when its parent ends: by a signal from Linux, elsewhere by the end of standard input.
 
-    Both, since a forked sibling may hold the pipe's other end, and the signal comes from Linux alone.
+    Both, since a forked sibling may hold the pipe's other end, and the signal comes from Linux alone (which sends it
+    when the thread that started the child ends: here the event loop's).
     """
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     if sys.platform == "linux":
@@ -185,7 +184,7 @@ def _die_with(parent_pid: int) -> None:
             os._exit(0)
 
 
-def _llama_server(settings: _Settings):  # type: ignore[no-untyped-def]
+def _llama_server(settings: _Settings) -> Any:
     import xllamacpp  # here, for the parent must not load it
 
     params = xllamacpp.CommonParams()

@@ -32,7 +32,8 @@ LONGEST_WAIT_S = 30.0
 EMBEDDED_SLOTS = 16
 EMBEDDED_CONTEXT_TOKENS = 4096
 DEAD_AFTER_S = 90.0
-"""An endpoint that has answered nothing for so long, while requests failed, ends the run."""
+"""Is an endpoint silent for so long, while requests fail, it is asked for a word: without an answer the run ends."""
+PROBE_S = 30.0
 
 
 class SetAside(Exception):
@@ -62,6 +63,8 @@ class Endpoint:
     """requests in flight at most"""
     context_tokens: int | None
     on_reply: Callable[[Reply], None]
+    tokenize_url: str | None = None
+    """where an endpoint whose `usage` counts one choice only (llama.cpp) counts the tokens of a text"""
     last_answer: float = field(default_factory=time.monotonic)
     in_flight: int = 0
     slots: asyncio.Semaphore = field(init=False)
@@ -92,7 +95,10 @@ class Endpoint:
 
     async def _until_answered(self, body: dict[str, Any], n: int, seed: int) -> Reply:
         choices: list[Choice] = []
-        prompt_tokens, completion_tokens, latency_s, retries = None, 0, 0.0, 0
+        prompt_tokens: int | None = None
+        completion_tokens: int | None = 0
+        latency_s, retries = 0.0, 0
+        first_failure: float | None = None
         while len(choices) < n:
             # An endpoint that gives fewer choices than asked for is asked for the rest, with another seed.
             left = n - len(choices)
@@ -100,9 +106,13 @@ class Endpoint:
             try:
                 document = await self._send({**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF})
                 got, prompt_tokens, tokens = read_completion(document)
+                if self.tokenize_url and len(got) > 1:
+                    got = list(await asyncio.gather(*map(self._counted, got)))
+                    tokens = sum(choice.tokens or 0 for choice in got)
             except (openai.APIError, BadReply) as error:
                 retries += 1
-                self._give_up_if_hopeless(error, retries)
+                first_failure = first_failure or time.monotonic()
+                await self._give_up_if_hopeless(error, retries, first_failure)
                 await asyncio.sleep(wait_s(retries, error))
                 continue
             now = time.monotonic()
@@ -113,14 +123,20 @@ class Endpoint:
         self.on_reply(reply)
         return reply
 
-    async def _send(self, body: dict[str, Any]) -> Any:
-        raw = await self.client.chat.completions.with_raw_response.create(**body)
+    async def _counted(self, choice: Choice) -> Choice:
+        """The choice with its number of tokens: those of its text, and the one that ended it."""
+        document: Any = await self.client.post(self.tokenize_url or "", cast_to=object, body={"content": choice.text})
+        tokens = len(document["tokens"]) + (choice.finish_reason == "stop")
+        return Choice(choice.text, choice.finish_reason, tokens)
+
+    async def _send(self, body: dict[str, Any], **options: Any) -> Any:
+        raw = await self.client.chat.completions.with_raw_response.create(**body, **options)
         try:
             return json.loads(raw.http_response.content)
         except ValueError as error:
             raise BadReply(f"{self.address} answered with something that is not JSON") from error
 
-    def _give_up_if_hopeless(self, error: Exception, failures: int) -> None:
+    async def _give_up_if_hopeless(self, error: Exception, failures: int, first_failure: float) -> None:
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             raise FactoryError(
                 f"{self.address} refuses the key (HTTP {error.status_code}): set the environment variable that "
@@ -132,13 +148,28 @@ class Endpoint:
             ) from error
         if isinstance(error, openai.APIStatusError) and 400 <= error.status_code < 500 and error.status_code not in (408, 409, 429):
             raise SetAside(f"refused (HTTP {error.status_code}): {brief(error)}") from error
-        if time.monotonic() - self.last_answer > DEAD_AFTER_S:
+        silent_s = time.monotonic() - self.last_answer
+        if failures < ATTEMPTS and silent_s <= DEAD_AFTER_S:
+            return
+        # Nobody else was answered meanwhile: is it this request's fault, or the endpoint's?
+        unheard = silent_s > DEAD_AFTER_S or self.last_answer <= first_failure
+        if unheard and not await self.answers():
             raise FactoryError(
-                f"{self.address} has answered nothing for {DEAD_AFTER_S:.0f} s ({brief(error)}): "
+                f"{self.address} has answered nothing for {silent_s:.0f} s ({brief(error)}): "
                 "see that it runs, then go on with `factory resume`"
             ) from error
         if failures >= ATTEMPTS:
             raise SetAside(f"failed {failures} times: {brief(error)}") from error
+
+    async def answers(self) -> bool:
+        """Whether it gives a word within PROBE_S to a question that is nobody's prompt."""
+        question = {"model": self.model.name, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+        try:
+            read_completion(await self._send(question, timeout=PROBE_S))
+        except (openai.APIError, BadReply):
+            return False
+        self.last_answer = time.monotonic()
+        return True
 
 
 class BadReply(Exception):
@@ -153,7 +184,7 @@ def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None
     """
     try:
         choices = [
-            Choice(choice["message"].get("content") or "", choice.get("finish_reason"), _tokens_of(choice))
+            Choice(_encodable(choice["message"].get("content") or ""), choice.get("finish_reason"), None)
             for choice in document["choices"]
         ]
         usage = document.get("usage") or {}
@@ -161,17 +192,14 @@ def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None
         raise BadReply("the reply is JSON, but no chat completion") from error
     if not choices:
         raise BadReply("the reply has no choices")
-    if len(choices) > 1 and all(choice.tokens is not None for choice in choices):
-        # llama.cpp counts one choice only in `usage`.
-        return choices, usage.get("prompt_tokens"), sum(choice.tokens or 0 for choice in choices)
-    if len(choices) == 1 and choices[0].tokens is None:
+    if len(choices) == 1:
         choices = [Choice(choices[0].text, choices[0].finish_reason, usage.get("completion_tokens"))]
     return choices, usage.get("prompt_tokens"), usage.get("completion_tokens")
 
 
-def _tokens_of(choice: Any) -> int | None:
-    logprobs = (choice.get("logprobs") or {}).get("content")
-    return len(logprobs) if logprobs is not None else None
+def _encodable(text: str) -> str:
+    """Half an emoji, as some models emit, has no UTF-8 and could not be written down."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def wait_s(failures: int, error: Exception) -> float:
@@ -185,7 +213,13 @@ def wait_s(failures: int, error: Exception) -> float:
 
 def brief(error: Exception) -> str:
     """An error's own words, in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    # The client calls a refused connection a time-out; the system's own words are at the root.
+    refused = isinstance(error, openai.APIConnectionError) and isinstance(root, OSError) and root.errno
+    words = (os.strerror(refused) if refused > 0 else str(root)) if refused else str(error)
+    return " ".join(words.split())[:200] or type(error).__name__
 
 
 def public_address(url: str) -> str:
@@ -217,12 +251,14 @@ async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply]
         ):
             # Twice the slots: a finished sequence's place is taken at once by one that waits inside the server.
             limit = min(settings.concurrency, 2 * EMBEDDED_SLOTS)
-            yield Endpoint(role, model, model.origin, client, limit, EMBEDDED_CONTEXT_TOKENS, on_reply)
+            tokenize_url = server.base_url.removesuffix("/v1") + "/tokenize"
+            yield Endpoint(
+                role, model, model.origin, client, limit, EMBEDDED_CONTEXT_TOKENS, on_reply, tokenize_url=tokenize_url
+            )
         return
-    key = os.environ.get(settings.api_key_env, "none")
     address = public_address(settings.endpoint)
-    async with _client(settings.endpoint, key, settings.timeout_s) as client:
-        name, context_tokens = await _served_model(role, settings, address, client)
+    async with _client(settings.endpoint, _key(settings), settings.timeout_s) as client:
+        name, context_tokens = await _served_model(role, settings, client)
         model = Model(
             model_id=content_id("model", name, settings.revision),
             name=name,
@@ -243,18 +279,31 @@ async def _client(base_url: str, key: str, timeout_s: float) -> AsyncIterator[op
         yield client
 
 
-async def _served_model(
-    role: str, settings: ModelSettings, address: str, client: openai.AsyncOpenAI
-) -> tuple[str, int | None]:
-    """The model's name at the endpoint and, where it is told (vLLM), its context in tokens."""
+async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:
+    """The models behind a base URL and, where it is told (vLLM), their context in tokens; none where it has no list.
+
+    Raises:
+        FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
+    """
+    async with _client(settings.endpoint, _key(settings), settings.timeout_s) as client:
+        return await _list_models(role, settings, client)
+
+
+def _key(settings: ModelSettings) -> str:
+    return os.environ.get(settings.api_key_env) or "none"
+
+
+async def _list_models(role: str, settings: ModelSettings, client: openai.AsyncOpenAI) -> dict[str, int | None]:
+    address = public_address(settings.endpoint)
     try:
-        raw = await client.models.with_raw_response.list(timeout=10)
-        served = {m["id"]: m.get("max_model_len") for m in json.loads(raw.http_response.content)["data"]}
+        raw = await client.models.with_raw_response.list(timeout=min(10.0, settings.timeout_s))
+        return {m["id"]: m.get("max_model_len") for m in json.loads(raw.http_response.content)["data"]}
     except openai.NotFoundError:
-        served = {}  # an endpoint without a list of models is asked by name
-    except openai.AuthenticationError as error:
+        return {}  # an endpoint without a list of models is asked by name
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise FactoryError(
-            f"{address} refuses the key (HTTP 401): set the environment variable {settings.api_key_env}"
+            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): set the environment variable "
+            f"{settings.api_key_env}"
         ) from error
     except openai.APIError as error:
         raise FactoryError(
@@ -265,6 +314,14 @@ async def _served_model(
             f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
             "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
         ) from error
+
+
+async def _served_model(
+    role: str, settings: ModelSettings, client: openai.AsyncOpenAI
+) -> tuple[str, int | None]:
+    """The model's name at the endpoint and its context in tokens, if told."""
+    address = public_address(settings.endpoint)
+    served = await _list_models(role, settings, client)
     if settings.name is None:
         if len(served) != 1:
             raise FactoryError(

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,7 @@ def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
     unknown = set(settings.columns) - set(COLUMNS)
     if unknown:
         raise FactoryError(f"prompts.columns: unknown column {min(unknown)!r}: it takes {', '.join(COLUMNS)}")
-    prompts = _source(settings, seed)
-    for number, prompt in enumerate(prompts):
-        if settings.limit is not None and number >= settings.limit:
-            return
-        yield prompt
+    yield from islice(_source(settings, seed), settings.limit)
 
 
 def _source(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
@@ -57,24 +55,36 @@ def _source(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
 
 
 def _jsonl_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             where = f"{file}, line {number}"
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line.rstrip().decode("utf-8-sig" if number == 1 else "utf-8"))
             except ValueError as error:
-                raise FactoryError(f"{where}: this is not JSON ({error}): mend or remove the line") from error
+                # json's own 'line 1' would be mistaken for the file's.
+                reason = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+                raise FactoryError(f"{where}: this is not JSON ({reason}): mend or remove the line") from error
             if not isinstance(row, dict):
                 raise FactoryError(f"{where}: a line must be a JSON object with a key 'prompt' or 'messages'")
             yield where, row
 
 
 def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), 2):
-            yield f"{file}, line {number}", {key: value for key, value in row.items() if value != ""}
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.DictReader(lines)
+        ended = 0  # a quoted value may go over several lines
+        while True:
+            where = f"{file}, line {max(ended + 1, 2)}"
+            try:
+                row = next(rows, None)
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise FactoryError(f"{where}: this is not CSV in UTF-8 ({error}): mend or remove the line") from error
+            if row is None:
+                return
+            ended = rows.line_num
+            yield where, {key: value or None for key, value in row.items()}
 
 
 def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -92,6 +102,8 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _dataset_rows(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     import datasets  # slow to import, and rarely needed
 
+    # Without a network it would tell of each of its attempts.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         dataset = datasets.load_dataset(name, split=split, streaming=True)
     except (ValueError, OSError) as error:
@@ -105,8 +117,13 @@ def _dataset_rows(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]
 def _prompts(
     rows: Iterable[tuple[str, dict[str, Any]]], source: str, settings: PromptSettings
 ) -> Iterator[Prompt]:
-    for where, row in rows:
+    for number, (where, row) in enumerate(rows):
         values = {ours: row.get(settings.columns.get(ours, ours)) for ours in COLUMNS}
+        if number == 0:
+            _check_columns(settings.columns, row, where)
+        for name in ("system", "language", "subject", "licence", "reference"):
+            if not isinstance(values[name], str | None):
+                raise FactoryError(f"{where}: {name} must be text, got {values[name]!r}")
         messages = _messages(values, where)
         constraints = _constraints(values["constraints"], where)
         reference = values["reference"]
@@ -123,21 +140,34 @@ def _prompts(
         )
 
 
+def _check_columns(named: dict[str, str], row: dict[str, Any], where: str) -> None:
+    """A column that is named, or the one of prompts, is there from the first row on."""
+    there = ", ".join(map(str, row))
+    for ours, theirs in named.items():
+        if theirs not in row:
+            raise FactoryError(f"{where}: there is no column {theirs!r} (prompts.columns.{ours}): it has {there}")
+    if not {"prompt", "messages"} & {*named, *row}:
+        raise FactoryError(
+            f"{where}: there is neither a column 'prompt' nor 'messages', only {there}: name the right one, as in "
+            "-o prompts.columns.prompt=question"
+        )
+
+
 def _messages(values: dict[str, Any], where: str) -> list[Message]:
     given = values["messages"]
     if given is None:
-        text = values["prompt"]
+        text = values["prompt"] or ""
         if not isinstance(text, str):
-            raise FactoryError(
-                f"{where}: there is no prompt: name its column by prompts.columns, as in prompts.columns.prompt=question"
-            )
+            raise FactoryError(f"{where}: the prompt must be text, got {text!r}")
         given = [{"role": "user", "content": text}]
         if values["system"]:
             given.insert(0, {"role": "system", "content": values["system"]})
     try:
-        messages = [Message(turn["role"], turn["content"]) for turn in given]
-    except (TypeError, KeyError) as error:
-        raise FactoryError(f"{where}: messages must be a list of objects with 'role' and 'content'") from error
+        turns = json.loads(given) if isinstance(given, str) else given
+        messages = [Message(turn["role"], turn["content"]) for turn in turns]
+        "".join(part for m in messages for part in (m.role, m.content)).encode()
+    except (TypeError, KeyError, ValueError) as error:
+        raise FactoryError(f"{where}: messages must be a list of objects with 'role' and 'content', both text") from error
     if not messages or messages[-1].role != "user" or not messages[-1].content.strip():
         raise FactoryError(f"{where}: the prompt is empty: its last turn must be the user's, with text")
     return messages

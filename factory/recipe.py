@@ -16,6 +16,7 @@ import yaml
 from factory.templates import load_template
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, sha256_text
+from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -33,6 +34,8 @@ class ModelSettings:
 
     def check(self) -> None:
         _at_least("concurrency", self.concurrency, 1, "it is the number of requests in flight")
+        if not self.timeout_s > 0:
+            raise FactoryError(f"timeout_s must be above 0, got {self.timeout_s} (it is the time for one request)")
         if not self.endpoint.startswith(("embedded:", "http://", "https://")):
             raise FactoryError(
                 f"endpoint: {self.endpoint!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
@@ -139,6 +142,9 @@ STAGES: dict[str, type] = {
 }
 
 
+TEMPLATES = ("judge", "refine", "evolve")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A method, as data."""
@@ -147,19 +153,18 @@ class Recipe:
     description: str = ""
     models: dict[str, ModelSettings]
     prompts: PromptSettings = PromptSettings()
-    stages: dict[str, StageSettings]  # in the order in which a prompt goes through them
+    stages: dict[str, StageSettings]  # in the order of STAGES, in which a prompt goes through them
     templates: dict[str, str] = field(default_factory=dict)  # template name: bundled name or file
     training_sets: list[str] = field(default_factory=list)
 
     def template_texts(self) -> dict[str, str]:
         """Every template that the stages may render: name and text."""
-        names = {name: self.templates.get(name, name) for name in ("judge", "refine", "evolve")}
+        names = {name: self.templates.get(name, name) for name in TEMPLATES}
         return {name: load_template(chosen) for name, chosen in names.items()}
 
     def as_json(self) -> str:
-        """The recipe as canonical JSON; where a model is reached is left out: it does not change what is asked."""
-        plain = dataclasses.asdict(self)
-        return canonical_json(plain)
+        """The recipe in full as canonical JSON, which `recipe_of` reads again."""
+        return canonical_json(dataclasses.asdict(self))
 
     def hash(self) -> str:
         """What the rows depend on: SHA-256 over stages, model names and templates, not over who serves a model."""
@@ -187,7 +192,7 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
         raise FactoryError(f"there is no recipe {name!r}: give one of {known}, or a YAML file's path")
     try:
         document = yaml.safe_load(file.read_text("utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FactoryError(f"recipe {file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise FactoryError(f"recipe {file} must be a mapping of keys such as name, models and stages")
@@ -198,18 +203,26 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
 
 def recipe_of(document: dict[str, Any], where: str) -> Recipe:
     """A recipe from plain data, such as YAML gives or `Recipe.as_json` wrote."""
-    recipe = _build(Recipe, document, where)
+    recipe: Recipe = _build(Recipe, document, where)
     for stage, settings in recipe.stages.items():
-        if stage == "judge" and settings.by == "verifier":  # type: ignore[union-attr]
+        if isinstance(settings, JudgeSettings) and settings.by == "verifier":
             continue  # no model is asked
         if settings.model not in recipe.models:
             raise FactoryError(
                 f"{where}: stages.{stage}.model is {settings.model!r}, which is not in models "
                 f"({', '.join(recipe.models)})"
             )
-    order = [stage for stage in STAGES if stage in recipe.stages]
-    if list(recipe.stages) != order or "sample" not in order or ("search" in order and "judge" not in order):
-        raise FactoryError(f"{where}: stages must be evolve (optional), sample, judge, search, in this order")
+    if "sample" not in recipe.stages:
+        raise FactoryError(f"{where}: stages has no sample, so nothing would be answered: add it")
+    if "search" in recipe.stages and "judge" not in recipe.stages:
+        raise FactoryError(f"{where}: stages has search, but no judge to find the failed answers: add it")
+    for name in recipe.templates:
+        if name not in TEMPLATES:
+            near = difflib.get_close_matches(name, TEMPLATES, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(TEMPLATES)}"
+            raise FactoryError(f"{where}: templates: unknown key {name!r}: {hint}")
+    for training_set in recipe.training_sets:
+        training_set_sql(training_set)
     recipe.template_texts()
     return recipe
 
@@ -217,7 +230,9 @@ def recipe_of(document: dict[str, Any], where: str) -> Recipe:
 def _override(document: dict[str, Any], path: str, value: Any) -> None:
     *sections, key = path.split(".")
     for section in sections:
-        document = document.setdefault(section, {}) or {}
+        if document.get(section) is None:
+            document[section] = {}
+        document = document[section]
         if not isinstance(document, dict):
             raise FactoryError(f"override {path}: {section} is not a section of the recipe")
     document[key] = value
@@ -252,14 +267,16 @@ def _build(cls: type, given: Any, where: str) -> Any:
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
-    if kind == dict[str, StageSettings]:
-        stages = {}
-        for stage, settings in (value or {}).items():
+    if kind == dict[str, StageSettings] and isinstance(value, dict):
+        for stage in value:
             if stage not in STAGES:
-                near = difflib.get_close_matches(str(stage), STAGES, 1) or list(STAGES)
-                raise FactoryError(f"{where}: unknown stage {stage!r}: did you mean {near[0]!r}?")
-            stages[stage] = _build(STAGES[stage], settings or {}, f"{where}.{stage}")
-        return stages
+                near = difflib.get_close_matches(str(stage), STAGES, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(STAGES)}"
+                raise FactoryError(f"{where}: unknown stage {stage!r}: {hint}")
+        # In the order of STAGES: a mapping has none of its own, and its canonical JSON is sorted by name.
+        return {
+            stage: _build(cls, value[stage] or {}, f"{where}.{stage}") for stage, cls in STAGES.items() if stage in value
+        }
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
@@ -276,7 +293,10 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if origin is None and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise FactoryError(f"{where} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+    raise FactoryError(f"{where} must be {_KINDS[origin or kind]}, got {value!r}")
+
+
+_KINDS = {str: "text", int: "a whole number", float: "a number", dict: "a mapping", list: "a list"}
 
 
 def _at_least(name: str, value: int, least: int, meaning: str) -> None:

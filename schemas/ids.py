@@ -4,15 +4,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 ID_RECIPE = 1
 """Goes into every id; raise it when what is hashed changes, so that old and new ids cannot meet."""
-
-
-class _Message(Protocol):
-    role: str
-    content: str
 
 
 def canonical_json(value: Any) -> str:
@@ -35,7 +30,7 @@ def seed_of(*asked: Any) -> int:
     return int(content_id("seed", *asked)[:8], 16) & 0x7FFFFFFF
 
 
-def messages_hash(messages: Sequence[_Message]) -> str:
+def messages_hash(messages: Sequence[Any]) -> str:
     """SHA-256 of the messages as DuckDB's `to_json` writes them, so that SQL can derive it again."""
     plain = [{"role": m.role, "content": m.content} for m in messages]
     return sha256_text(json.dumps(plain, separators=(",", ":"), ensure_ascii=False))

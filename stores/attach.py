@@ -80,6 +80,8 @@ def _quoted(text: str) -> str:
 def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | None, create: bool) -> None:
     """Attaches the lake as `lake` and makes it the default catalog; at `snapshot` it is read-only."""
     load_extensions(connection, at.extensions)
+    # DuckLake would commit again what was read before another's commit: an id that both add would be there twice.
+    connection.execute("SET ducklake_max_retry_count = 0")
     if at.data_path.startswith("s3://"):
         _create_s3_secret(connection)
     options = [f"DATA_PATH {_quoted(at.data_path)}", f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"]

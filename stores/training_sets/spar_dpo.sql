@@ -7,6 +7,11 @@ WITH best AS (
   WHERE source = 'tree' AND list_contains($run_ids, run_id)
     AND chosen_value > $min_value AND similarity >= $min_similarity
   ORDER BY prompt_id, chosen_value DESC, pair_id
+),
+sides AS MATERIALIZED (  -- both sides in one reading: texts are nearly all of a lake's bytes
+  SELECT response_id, text
+  FROM responses
+  JOIN (SELECT chosen_response_id AS side FROM best UNION SELECT rejected_response_id FROM best) ON response_id = side
 )
 SELECT
   split_of(prompt_id, $held_out) AS split,
@@ -17,7 +22,7 @@ SELECT
   pair_id, prompt_id, best.run_id, chosen_value, rejected_value, similarity, length_ratio, shared_prefix_words
 FROM best
 JOIN prompts AS q USING (prompt_id)
-JOIN responses AS chosen ON chosen.response_id = chosen_response_id
-JOIN responses AS rejected ON rejected.response_id = rejected_response_id
+JOIN sides AS chosen ON chosen.response_id = chosen_response_id
+JOIN sides AS rejected ON rejected.response_id = rejected_response_id
 WHERE chosen.text <> rejected.text  -- a refiner may hand back its input: such a pair teaches nothing
 ORDER BY pair_id;

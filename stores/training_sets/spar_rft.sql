@@ -24,7 +24,7 @@ on_path AS (
 ),
 refinements AS (
   SELECT 'refinement' AS class, n.node_id AS id, n.run_id, n.prompt_id, n.tree_id,
-    parent.response_id AS judged_id, n.critique_judgement_id
+    parent.response_id AS judged_id, n.critique_judgement_id AS critique_id
   FROM nodes AS n
   JOIN (SELECT node_id, response_id FROM nodes) AS parent ON parent.node_id = n.parent_node_id
   WHERE n.node_id IN (SELECT node_id FROM on_path) AND n.critique_judgement_id IS NOT NULL
@@ -33,70 +33,64 @@ refinements AS (
   LIMIT $refinements
 ),
 voted AS (
-  SELECT run_id, response_id,
-    count(*) FILTER (verdict = 'yes') AS yes, count(*) FILTER (verdict = 'no') AS no,
-    arg_min(judgement_id, vote) FILTER (verdict = 'yes') AS first_yes,
-    arg_min(judgement_id, vote) FILTER (verdict = 'no') AS first_no
+  SELECT run_id, response_id, count(*) FILTER (verdict = 'yes') AS yes, count(*) FILTER (verdict = 'no') AS no,
+    yes > no AS passed
   FROM judgements
   WHERE judge = 'votes' AND run_id IN (SELECT run_id FROM run)
   GROUP BY run_id, response_id
   HAVING yes > 0 AND no > 0 AND yes <> no  -- unanimous ones and ties are left out everywhere
 ),
 tree_votes AS (
-  SELECT v.*, n.tree_id, n.prompt_id
-  FROM voted AS v
+  SELECT run_id, tree_id, passed, min(response_id) AS response_id, any_value(prompt_id) AS prompt_id
+  FROM voted
   JOIN (
     SELECT response_id, tree_id, prompt_id FROM nodes WHERE depth > 0 AND judged_response_id = response_id
-  ) AS n USING (response_id)
+  ) USING (response_id)
+  GROUP BY run_id, tree_id, passed
 ),
 sampled_votes AS (
-  SELECT v.*, NULL::VARCHAR AS tree_id, r.prompt_id
-  FROM voted AS v
-  JOIN (SELECT response_id, prompt_id FROM responses WHERE kind = 'sampled') AS r USING (response_id)
+  SELECT run_id, NULL::VARCHAR AS tree_id, passed, response_id, prompt_id
+  FROM voted
+  JOIN (SELECT response_id, prompt_id FROM responses WHERE kind = 'sampled') USING (response_id)
 ),
-classed AS (
-  SELECT 'positive critique' AS class, * FROM tree_votes WHERE yes > no
-    QUALIFY row_number() OVER (PARTITION BY tree_id ORDER BY response_id) = 1
+judged AS (
+  (SELECT 'positive critique' AS class, * FROM tree_votes WHERE passed ORDER BY response_id LIMIT $positive_critiques)
   UNION ALL
-  SELECT 'negative critique', * FROM tree_votes WHERE yes < no
-    QUALIFY row_number() OVER (PARTITION BY tree_id ORDER BY response_id) = 1
+  (SELECT 'negative critique', * FROM tree_votes WHERE NOT passed ORDER BY response_id LIMIT $negative_critiques)
   UNION ALL
-  SELECT 'positive judgement', * FROM sampled_votes WHERE yes > no
+  (SELECT 'positive judgement', * FROM sampled_votes WHERE passed ORDER BY response_id LIMIT $positive_judgements)
   UNION ALL
-  SELECT 'negative judgement', * FROM sampled_votes WHERE yes < no
+  (SELECT 'negative judgement', * FROM sampled_votes WHERE NOT passed ORDER BY response_id LIMIT $negative_judgements)
 ),
-capped AS (
-  SELECT class, CASE WHEN yes > no THEN first_yes ELSE first_no END AS id, run_id, prompt_id, tree_id,
-    response_id AS judged_id, NULL::VARCHAR AS critique_judgement_id
-  FROM classed
-  QUALIFY row_number() OVER (PARTITION BY class ORDER BY response_id) <= CASE class
-    WHEN 'positive critique' THEN $positive_critiques WHEN 'negative critique' THEN $negative_critiques
-    WHEN 'positive judgement' THEN $positive_judgements ELSE $negative_judgements END
+picked AS (
+  FROM refinements
+  UNION ALL
+  -- The first vote that agrees with the majority.
+  SELECT j.class, arg_min(v.judgement_id, v.vote) AS id, run_id, j.prompt_id, j.tree_id, response_id,
+    arg_min(v.judgement_id, v.vote)
+  FROM judged AS j
+  JOIN (SELECT run_id, response_id, judgement_id, vote, verdict = 'yes' AS says_yes FROM judgements
+    WHERE judge = 'votes' AND verdict <> 'unparsed') AS v USING (run_id, response_id)
+  WHERE v.says_yes = j.passed
+  GROUP BY ALL
 ),
-picked AS (FROM refinements UNION ALL FROM capped),
-texts AS (SELECT response_id, text FROM responses WHERE response_id IN (SELECT judged_id FROM picked)),
-critiques AS (
-  SELECT judgement_id, critique FROM judgements
-  WHERE judgement_id IN (SELECT id FROM picked UNION ALL SELECT critique_judgement_id FROM picked)
-),
-outputs AS (SELECT node_id, output FROM nodes WHERE node_id IN (SELECT id FROM refinements)),
+-- Texts last, each table's once: they are nearly all of a lake's bytes.
+outputs AS (SELECT node_id, output FROM nodes JOIN (SELECT id FROM refinements) ON node_id = id),
 rendered AS (
   SELECT p.*, run.templates['judge'] AS judge_template, run.templates['refine'] AS refine_template,
-    conversation(q.messages) AS asked, t.text AS judged, parent.critique AS parent_critique,
-    coalesce(o.output, own.critique) AS answer
+    conversation(q.messages) AS asked, r.text AS judged, j.critique, coalesce(o.output, j.critique) AS answer
   FROM picked AS p
   JOIN run USING (run_id)
   JOIN prompts AS q USING (prompt_id)
-  JOIN texts AS t ON t.response_id = p.judged_id
-  LEFT JOIN critiques AS parent ON parent.judgement_id = p.critique_judgement_id
-  LEFT JOIN critiques AS own ON own.judgement_id = p.id
+  JOIN responses AS r ON r.response_id = p.judged_id
+  JOIN judgements AS j ON j.judgement_id = p.critique_id
   LEFT JOIN outputs AS o ON o.node_id = p.id
 )
 SELECT
   split_of(prompt_id, $held_out) AS split,
   CASE class
     WHEN 'refinement' THEN [
-      user_turn(render(judge_template, asked, judged)), assistant_turn(parent_critique),
+      user_turn(render(judge_template, asked, judged)), assistant_turn(critique),
       user_turn(render(refine_template, asked, judged))]
     ELSE [user_turn(render(judge_template, asked, judged))]
   END AS prompt,

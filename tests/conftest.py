@@ -1,0 +1,56 @@
+"""What tests share: a fresh lake in a folder, and the servers, started once where a test asks for them."""
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from stores.lake import Lake
+from tests.servers import object_store, postgres_server
+
+# No test is timed: machines that check are slow and shared.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
+
+
+@pytest.fixture(scope="session")
+def empty_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake without rows, to be copied: making one takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty") / "lake"
+    Lake.open(folder, create=True).close()
+    return folder
+
+
+@pytest.fixture
+def lake(empty_lake: Path, tmp_path: Path) -> Iterator[Lake]:
+    shutil.copytree(empty_lake, tmp_path / "lake")
+    with Lake.open(tmp_path / "lake") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    with postgres_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    with object_store() as address:
+        yield address
+
+
+_schemas = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "postgresql and s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a lake can be made, for each catalog and data path that there is."""
+    if request.param == "sqlite":
+        return str(tmp_path / "lake")
+    schema = f"lake_{next(_schemas)}"
+    data = f"{request.getfixturevalue('bucket')}/{schema}" if "s3" in request.param else tmp_path / "data"
+    return f"postgresql://{request.getfixturevalue('postgres')}?data_path={data}&metadata_schema={schema}"

@@ -1,0 +1,74 @@
+"""Rows for tests: `row(Response, "r1", text="hello")` names what a test is about, the rest is filled in."""
+
+import typing
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+
+from schemas.columns import columns
+from schemas.tables import Judgement, Message
+
+Row = TypeVar("Row")
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_FILLER = {"VARCHAR": "", "BIGINT": 0, "DOUBLE": 0.0, "BOOLEAN": False, "TIMESTAMPTZ": NOON}
+
+
+def row(table: type[Row], id: str, **given: Any) -> Row:
+    """A row of that id: NULL where that is allowed and nothing is given, else empty, 0 or noon."""
+    key, *rest = columns(table)
+    filled = {c.name: None if c.nullable else _filler(c.sql) for c in rest}
+    return table(**{key.name: id, **filled, **given})
+
+
+def _filler(sql: str) -> Any:
+    if sql.endswith("[]"):
+        return []
+    return {} if sql.startswith("MAP") else _FILLER[sql]
+
+
+def minutes(count: float) -> datetime:
+    """So many minutes after noon."""
+    return NOON + timedelta(minutes=count)
+
+
+def asked(content: str) -> list[Message]:
+    return [Message("user", content)]
+
+
+def votes(response_id: str, verdicts: str, **given: Any) -> list[Judgement]:
+    """A judgement a letter, y(es), n(o) or u(nparsed), of ids `response_id/0`, `/1`, ..."""
+    words = {"y": "yes", "n": "no", "u": "unparsed"}
+    fixed = {"response_id": response_id, "judge": "votes", "decides": True, "run_id": "run", "prompt_id": "p1", **given}
+    name = f"{response_id}/{fixed['judge'][0]}" if fixed["judge"] != "votes" else response_id
+    return [
+        row(Judgement, f"{name}/{i}", vote=i, verdict=words[v], critique=f"{name}/{i} says {words[v]}", **fixed)
+        for i, v in enumerate(verdicts)
+    ]
+
+
+_SCALARS: dict[Any, st.SearchStrategy[Any]] = {
+    str: st.text(max_size=20),
+    int: st.integers(-(2**63), 2**63 - 1),
+    float: st.floats(allow_nan=False),
+    bool: st.booleans(),
+    datetime: st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)),
+    type(None): st.none(),
+}
+
+
+def any_row(table: type[Row]) -> st.SearchStrategy[Row]:
+    """Any row that the table may hold."""
+    return st.builds(table, **{name: _any(kind) for name, kind in typing.get_type_hints(table).items()})
+
+
+def _any(kind: Any) -> st.SearchStrategy[Any]:
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is list:
+        return st.lists(_any(arguments[0]), max_size=3)
+    if origin is dict:
+        return st.dictionaries(*map(_any, arguments), max_size=3)
+    return st.one_of(*map(_any, arguments)) if arguments else any_row(kind)

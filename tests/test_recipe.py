@@ -1,0 +1,203 @@
+"""A recipe says what is asked and nothing else, and a mistake in it is named before a model is asked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factory.recipe import (
+    RECIPES,
+    EvolveSettings,
+    JudgeSettings,
+    ModelSettings,
+    PromptSettings,
+    Recipe,
+    SampleSettings,
+    SearchSettings,
+    load_recipe,
+    recipe_of,
+)
+from schemas.errors import FactoryError
+
+BUNDLED = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+SPAR: dict[str, Any] = yaml.safe_load((RECIPES / "spar.yaml").read_text("utf-8"))
+
+_sampling = {
+    "temperature": st.floats(0, 2),
+    "top_p": st.floats(0, 1, exclude_min=True),
+    "max_tokens": st.integers(1, 10_000),
+    "model": st.sampled_from(["actor", "refiner"]),
+}
+_counts = st.integers(1, 9)
+_models = st.builds(
+    ModelSettings,
+    endpoint=st.sampled_from(["embedded:smollm2-135m", "http://localhost:8000/v1", "https://host/v1"]),
+    name=st.none() | st.text(min_size=1),
+    concurrency=_counts,
+    timeout_s=st.floats(0.1, 1e6),
+)
+_search = st.builds(
+    SearchSettings,
+    strategy=st.sampled_from(["bfs", "dfs", "best_of_n"]),
+    selection=st.sampled_from(["greedy", "proportional"]),
+    roots=st.sampled_from(["one", "every"]),
+    threshold=st.floats(0, 1, exclude_max=True),
+    **dict.fromkeys(("branch", "keep", "depth", "budget"), _counts),
+    **_sampling,
+)
+_judge = st.builds(JudgeSettings, by=st.sampled_from(["votes", "verifier", "both"]), votes=_counts, **_sampling)
+_stages = st.fixed_dictionaries(
+    {"sample": st.builds(SampleSettings, n=_counts, **_sampling), "judge": _judge, "search": _search},
+    optional={"evolve": st.builds(EvolveSettings, **_sampling)},
+)
+recipes = st.builds(
+    Recipe,
+    name=st.text(),
+    models=st.fixed_dictionaries({"actor": _models, "refiner": _models}),
+    prompts=st.builds(
+        PromptSettings,
+        source=st.text(),
+        limit=st.none() | _counts,
+        columns=st.dictionaries(st.sampled_from(["prompt", "system"]), st.text()),
+    ),
+    stages=_stages,
+    templates=st.sampled_from([{}, {"refine": "refine_only"}]),
+    training_sets=st.lists(st.sampled_from(["spar_dpo", "spar_rft"])),
+)
+
+
+def changed(**overrides: Any) -> Recipe:
+    return load_recipe("spar", {key.replace("__", "."): value for key, value in overrides.items()})
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_bundled_recipe_loads_under_its_own_name(name: str) -> None:
+    assert load_recipe(name).name == name
+
+
+@given(recipes)
+def test_a_recipe_comes_back_from_its_json(recipe: Recipe) -> None:
+    again = recipe_of(json.loads(recipe.as_json()), "run x")
+    assert again == recipe
+    assert again.hash() == recipe.hash()
+
+
+@given(recipes)
+def test_stages_run_in_one_order_whatever_the_order_in_the_file(recipe: Recipe) -> None:
+    document = json.loads(recipe.as_json())
+    document["stages"] = dict(reversed(document["stages"].items()))
+    assert list(recipe_of(document, "x").stages) == [
+        stage for stage in ("evolve", "sample", "judge", "search") if stage in recipe.stages
+    ]
+
+
+def test_the_hash_does_not_depend_on_who_serves_a_model_nor_on_the_prompts() -> None:
+    here, there = changed(models__actor__endpoint="http://a/v1"), changed(models__actor__endpoint="http://b/v1")
+    assert here.hash() == there.hash()
+    assert changed(prompts__limit=3, models__actor__timeout_s=1, description="other").hash() == load_recipe("spar").hash()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stages__search__depth": 2},
+        {"stages__sample__temperature": 0.1},
+        {"stages__judge__votes": 3},
+        {"models__actor__endpoint": "http://a/v1"},
+        {"models__actor__name": "another"},
+        {"models__actor__revision": "abc"},
+        {"templates__refine": "refine_only"},
+        {"stages__evolve": {}},
+    ],
+    ids=str,
+)
+def test_the_hash_depends_on_all_that_is_asked(change: dict[str, Any]) -> None:
+    assert changed(**change).hash() != load_recipe("spar").hash()
+
+
+def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Path) -> None:
+    for name, text in (("a", "Mend it."), ("b", "Mend it."), ("c", "Mend it!")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (changed(templates__refine=str(tmp_path / name)).hash() for name in "abc")
+    assert a == b != c
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"stages__search__dept": 2}, "stages.search: unknown key 'dept': did you mean 'depth'?"),
+        ({"stages__serch__depth": 2}, "stages: unknown stage 'serch': did you mean 'search'?"),
+        ({"stages__grow": {}}, "unknown stage 'grow': it takes evolve, sample, judge, search"),
+        ({"promts__limit": 2}, "unknown key 'promts': did you mean 'prompts'?"),
+        ({"models__actor__timeout": 2}, "models.actor: unknown key 'timeout': did you mean 'timeout_s'?"),
+        ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, split, columns"),
+        ({"templates__refiner": "refine_only"}, "templates: unknown key 'refiner': did you mean 'refine'?"),
+        ({"stages__search__strategy": "bsf"}, "strategy: unknown value 'bsf': did you mean 'bfs'?"),
+        ({"training_sets": ["spar_dpoo"]}, "no training set 'spar_dpoo': did you mean spar_dpo?"),
+        ({"templates__refine": "refine_onl"}, "no prompt template 'refine_onl': give one of"),
+    ],
+)
+def test_what_is_misspelt_is_named_with_the_nearest_right_one(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(FactoryError) as caught:
+        changed(**change)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"stages__search__branch": 0}, "branch must be at least 1, got 0 (it is the number of refinements"),
+        ({"stages__search__threshold": 1.0}, "threshold must be in [0, 1), got 1.0"),
+        ({"stages__sample__temperature": float("nan")}, "temperature must be in [0, 2], got nan"),
+        ({"stages__sample__top_p": 0}, "top_p must be in (0, 1], got 0.0"),
+        ({"stages__sample__n": True}, "n must be a whole number, got True"),
+        ({"stages__sample__n": "five"}, "n must be a whole number, got 'five'"),
+        ({"stages": ["sample"]}, "stages must be a mapping, got ['sample']"),
+        ({"stages__sample": 5}, "stages.sample must be a mapping, got 5"),
+        ({"models": None}, "models must be a mapping, got None"),
+        ({"models__actor__concurrency": 0}, "concurrency must be at least 1, got 0"),
+        ({"models__actor__timeout_s": 0}, "timeout_s must be above 0, got 0.0"),
+        ({"models__actor__endpoint": "localhost:8000"}, "is neither embedded:NAME nor a base URL"),
+        ({"prompts__limit": 0}, "limit must be at least 1, got 0"),
+        ({"stages__search__model": "judge"}, "stages.search.model is 'judge', which is not in models (actor, refiner)"),
+        ({"name__x": 1}, "override name.x: name is not a section"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_with_place_and_reason(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(FactoryError) as caught:
+        changed(**change)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"), [(["judge", "search"], "has no sample"), (["sample", "search"], "has search, but no judge")]
+)
+def test_a_stage_without_the_one_it_needs_is_refused(stages: list[str], sentence: str) -> None:
+    document = {**SPAR, "stages": {stage: SPAR["stages"][stage] for stage in stages}}
+    with pytest.raises(FactoryError, match=sentence):
+        recipe_of(document, "recipe x")
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(FactoryError, match=r"recipe x: models\.actor: key 'endpoint' is missing"):
+        recipe_of({**SPAR, "models": {"actor": None}}, "recipe x")
+
+
+def test_an_override_may_make_a_section_that_the_file_lacks() -> None:
+    assert changed(prompts__columns__prompt="question").prompts.columns == {"prompt": "question"}
+
+
+@pytest.mark.parametrize("content", [b"name: [", b"\xff\xfe\x00", b"- a list", b"word"])
+def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(FactoryError, match=r"recipe .*mine\.yaml (is not YAML|must be a mapping)"):
+        load_recipe(str(tmp_path / "mine.yaml"))
+
+
+def test_an_unknown_recipe_lists_the_bundled_ones() -> None:
+    with pytest.raises(FactoryError, match=f"no recipe 'spr': give one of {', '.join(BUNDLED)}"):
+        load_recipe("spr")

@@ -1,0 +1,362 @@
+"""Each view on a lake small enough to count by hand, and the rules that all SQL files keep."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import stores
+from factory.templates import conversation, render
+from factory.verdicts import Vote, majority
+from schemas.ids import messages_hash
+from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Response, Run, RunPrompt, Tree
+from stores.lake import Lake
+from stores.sql import sql
+from tests.rows import asked, minutes, row, votes
+
+SQL_FILES = sorted(Path(stores.__file__).parent.rglob("*.sql"))
+BRACES = st.lists(st.sampled_from(["{prompt}", "{response}", "{", "}", "{{", "{other}", "prompt", "\n", "ü", "語", " "])).map("".join)
+ANY_TEXT = BRACES | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+def rows_of(lake: Lake, view: str, columns: str = "*") -> list[tuple[Any, ...]]:
+    return lake.connection.execute(f"SELECT {columns} FROM {view} ORDER BY ALL").fetchall()
+
+
+def fill(lake: Lake, *rows: Any) -> None:
+    lake.append(rows, message="by hand")
+
+
+def sampled(id: str, **given: Any) -> Response:
+    return row(Response, id, **{"run_id": "run", "prompt_id": "p1", "kind": "sampled", **given})
+
+
+# What all files keep
+
+
+@pytest.mark.parametrize("file", SQL_FILES, ids=lambda file: file.name)
+def test_a_file_opens_with_its_name_and_what_comes_out(file: Path) -> None:
+    assert re.match(rf"-- {re.escape(file.name)}: \w.+", file.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name != "views"], ids=lambda file: file.name)
+def test_a_final_query_has_an_order_or_gives_one_row(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert re.search(r"^ORDER BY ", text, re.MULTILINE) or re.search(r"WHERE \w+\.(\w+_id) = \$\1;\s*\Z", text)
+
+
+@pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name == "views"], ids=lambda file: file.stem)
+def test_every_view_is_made_with_the_lake(lake: Lake, file: Path) -> None:
+    for kind, name in re.findall(r"^CREATE (VIEW|MACRO) (\w+)", file.read_text("utf-8"), re.MULTILINE):
+        if kind == "VIEW":
+            assert rows_of(lake, name) == []
+        else:
+            assert lake.query(f"SELECT * FROM duckdb_functions() WHERE function_name = '{name}'").num_rows == 1
+
+
+# Rendering
+
+
+@pytest.fixture(scope="module")
+def macros(empty_lake: Path) -> Any:
+    with Lake.open(empty_lake) as lake:
+        yield lake.connection
+
+
+@given(template=ANY_TEXT, prompt=ANY_TEXT, response=ANY_TEXT)
+def test_sql_renders_a_template_as_the_factory_does(macros: Any, template: str, prompt: str, response: str) -> None:
+    found = macros.execute("SELECT render($1, $2, $3)", [template, prompt, response]).fetchall()
+    assert found == [(render(template, prompt, response),)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), ANY_TEXT), min_size=1, max_size=4))
+def test_sql_writes_a_conversation_as_the_factory_does(macros: Any, turns: list[tuple[str, str]]) -> None:
+    plain = [{"role": role, "content": content} for role, content in turns]
+    kind = "STRUCT(role VARCHAR, content VARCHAR)[]"
+    found = macros.execute(f"SELECT conversation($1::{kind})", [plain]).fetchall()
+    assert found == [(conversation([Message(*turn) for turn in turns]),)]
+
+
+# Verdicts
+
+
+def test_verdicts_count_each_kind_of_vote(lake: Lake) -> None:
+    fill(
+        lake,
+        *votes("passes", "nyyuy"),
+        *votes("fails", "unn"),
+        *votes("tied", "yn"),
+        *votes("unreadable", "uu"),
+        *votes("agreed", "yy"),
+    )
+    assert rows_of(lake, "verdicts", "response_id, yes_votes, no_votes, unparsed_votes, passed, value, unanimous") == [
+        ("agreed", 2, 0, 0, True, 1.0, True),
+        ("fails", 0, 2, 1, False, 0.0, True),
+        ("passes", 3, 1, 1, True, 0.75, False),
+        ("tied", 1, 1, 0, None, 0.5, False),
+        ("unreadable", 0, 0, 2, None, None, True),
+    ]
+    assert rows_of(lake, "verdicts", "response_id, critique_judgement_id") == [
+        ("agreed", "agreed/0"),
+        ("fails", "fails/1"),
+        ("passes", "passes/1"),
+        ("tied", None),
+        ("unreadable", None),
+    ]
+
+
+def test_a_verifiers_no_is_worth_half_the_share_that_is_followed(lake: Lake) -> None:
+    verifier = {"judge": "verifier", "vote": 0, "decides": True, "run_id": "run"}
+    fill(
+        lake,
+        row(Judgement, "a", response_id="most", verdict="no", score=0.75, **verifier),
+        row(Judgement, "b", response_id="all", verdict="yes", score=1.0, **verifier),
+        row(Judgement, "c", response_id="none", verdict="no", score=0.0, **verifier),
+    )
+    assert rows_of(lake, "verdicts", "response_id, passed, value") == [
+        ("all", True, 1.0),
+        ("most", False, 0.375),
+        ("none", False, 0.0),
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["yes", "no", "unparsed"]), st.none() | st.floats(0, 1)), min_size=1, max_size=7))
+def test_sql_and_the_factory_come_to_the_same_verdict(macros: Any, cast: list[tuple[str, float | None]]) -> None:
+    expected = majority([Vote(verdict, "", score) for verdict, score in cast])
+    query = sql("views/verdicts").split("CREATE VIEW verdicts AS")[1].rstrip().rstrip(";")
+    macros.execute(
+        """WITH judgements AS (SELECT 'run' AS run_id, 'p' AS prompt_id, 'r' AS response_id, 'votes' AS judge,
+          true AS decides, k AS vote, k::VARCHAR AS judgement_id, v[k + 1].verdict AS verdict, v[k + 1].score AS score
+          FROM (SELECT $1::STRUCT(verdict VARCHAR, score DOUBLE)[] AS v), range(len(v)) AS t(k))
+        SELECT passed, value, critique_judgement_id FROM (""" + query + ")",
+        [[{"verdict": verdict, "score": score} for verdict, score in cast]],
+    )
+    ((passed, value, critique),) = macros.fetchall()
+    assert passed == expected.passed
+    assert value == (None if expected.value is None else pytest.approx(expected.value))
+    assert critique == (None if expected.index is None else str(expected.index))
+
+
+def test_failed_responses_are_sampled_ones_that_the_deciding_judge_failed(lake: Lake) -> None:
+    fill(
+        lake,
+        sampled("failed"), *votes("failed", "nyn"),
+        sampled("passed"), *votes("passed", "y"),
+        sampled("tied"), *votes("tied", "ny"),
+        sampled("advised"), *votes("advised", "n", decides=False),
+        sampled("refined", kind="refined"), *votes("refined", "n"),
+    )  # fmt: skip
+    assert rows_of(lake, "failed_responses") == [("run", "p1", "failed", pytest.approx(1 / 3), "failed/0")]
+
+
+def test_judge_agreement_compares_majority_and_verifier(lake: Lake) -> None:
+    verdicts = {"a": ("yyn", "y"), "b": ("nny", "n"), "c": ("yyy", "n"), "d": ("nnn", "n"), "e": ("yn", "y")}
+    for id, (said, verified) in verdicts.items():
+        fill(lake, *votes(id, said, decides=False), *votes(id, verified, judge="verifier"))
+    fill(lake, *votes("not verified", "y"), *votes("other run", "y", run_id="other"))
+    # Four of five have a majority, three agree: 0.75; by chance 0.5 * 0.25 + 0.5 * 0.75 = 0.5.
+    assert rows_of(
+        lake, "judge_agreement", "run_id, responses, ties, agreement, votes_pass_rate, verifier_pass_rate, kappa"
+    ) == [("run", 5, 1, 0.75, 0.5, 0.25, 0.5)]
+
+
+def test_kappa_is_unknown_where_chance_alone_agrees(lake: Lake) -> None:
+    fill(lake, *votes("a", "y", decides=False), *votes("a", "y", judge="verifier"))
+    assert rows_of(lake, "judge_agreement", "agreement, kappa") == [(1.0, None)]
+
+
+# Trees and pairs
+
+
+def test_tree_paths_lead_from_the_root_to_every_node(lake: Lake) -> None:
+    shape = {"r": (None, 0, 0.0), "a": ("r", 1, 0.4), "b": ("r", 1, None), "c": ("a", 2, 1.0), "r2": (None, 0, 0.2)}
+    for id, (parent, depth, value) in shape.items():
+        fill(
+            lake,
+            row(Node, id, run_id="run", tree_id="t2" if id == "r2" else "t", parent_node_id=parent, depth=depth,
+                value=value, state="open"),
+        )  # fmt: skip
+    assert rows_of(lake, "tree_paths", "tree_id, node_id, depth, node_ids, node_values") == [
+        ("t", "a", 1, ["r", "a"], [0.0, 0.4]),
+        ("t", "b", 1, ["r", "b"], [0.0, None]),
+        ("t", "c", 2, ["r", "a", "c"], [0.0, 0.4, 1.0]),
+        ("t", "r", 0, ["r"], [0.0]),
+        ("t2", "r2", 0, ["r2"], [0.2]),
+    ]
+
+
+def test_accepted_pairs_are_those_of_trees_with_their_texts(lake: Lake) -> None:
+    sides = {"chosen_response_id": "good", "rejected_response_id": "bad", "prompt_id": "p1", "run_id": "run"}
+    turns = [Message("system", "Be kind."), Message("user", "Hello?")]
+    fill(
+        lake,
+        row(Prompt, "p1", messages=turns, language="en"),
+        sampled("good", text="Hello!"),
+        sampled("bad", text="Go."),
+        row(Pair, "of a tree", source="tree", tree_id="t", node_id="n", chosen_value=0.8, rejected_value=0.2, **sides),
+        row(Pair, "control", source="sampling", **sides),
+    )
+    assert rows_of(lake, "accepted_pairs", "pair_id, language, prompt, chosen, rejected, chosen_value, tree_id") == [
+        ("of a tree", "en", "[system]\nBe kind.\n\n[user]\nHello?", "Hello!", "Go.", 0.8, "t")
+    ]
+
+
+# Runs
+
+
+def test_a_runs_newest_event_is_its_state(lake: Lake) -> None:
+    fill(
+        lake,
+        row(Run, "a", run_id="run", attempt=0, status="running"),
+        row(Run, "b", run_id="run", attempt=0, status="stopped", ended_at=minutes(1)),
+        row(Run, "c", run_id="run", attempt=1, status="running"),
+        row(Run, "d", run_id="done", attempt=0, status="running"),
+        row(Run, "e", run_id="done", attempt=0, status="finished", ended_at=minutes(2)),
+    )
+    assert rows_of(lake, "current_runs", "run_id, status, attempt") == [("done", "finished", 0), ("run", "running", 1)]
+
+
+def test_run_progress_counts_prompts_at_each_stage(lake: Lake) -> None:
+    fill(
+        lake,
+        row(Run, "event", run_id="run", status="running"),
+        row(Run, "other", run_id="new", status="running"),
+        *(row(RunPrompt, f"rp{i}", run_id="run", prompt_id=f"p{i}") for i in range(1, 5)),
+        *(sampled(f"a{i}", prompt_id=f"p{i}") for i in range(1, 4)),
+        sampled("a1 again", prompt_id="p1"),
+        *votes("a1", "n"), *votes("a1 again", "n"), *votes("a2", "y", prompt_id="p2"),
+        row(Tree, "t1", run_id="run", outcome="accepted"),
+        row(Tree, "t2", run_id="run", outcome="exhausted"),
+        row(Call, "lost", run_id="run", prompt_id="p4", error="refused: no"),
+    )  # fmt: skip
+    columns = "run_id, prompts, answered, judged, failing, trees, accepted, set_aside"
+    assert rows_of(lake, "run_progress", columns) == [("new", *[None] * 7), ("run", 4, 3, 2, 1, 2, 1, 1)]
+
+
+def test_run_cost_adds_up_calls_by_stage_template_and_model(lake: Lake) -> None:
+    same = {"run_id": "run", "model_id": "m", "stage": "judge", "template": "judge", "choices": 5}
+    fill(
+        lake,
+        row(Model, "m", name="mock"),
+        row(Call, "c1", prompt_tokens=10, completion_tokens=50, latency_s=1.5, retries=1, **same),
+        row(Call, "c2", prompt_tokens=12, completion_tokens=None, latency_s=0.5, from_journal=True, **same),
+        row(Call, "c3", error="timeout: no answer", **same),
+        row(Call, "c4", run_id="run", model_id="m", stage="sample", choices=1, completion_tokens=7),
+    )
+    assert rows_of(
+        lake,
+        "run_cost",
+        "stage, template, model, calls, from_journal, errors, choices, retries, prompt_tokens, completion_tokens, latency_s",
+    ) == [
+        ("judge", "judge", "mock", 3, 1, 1, 15, 1, 22, 50, 2.0),
+        ("sample", "prompt", "mock", 1, 0, 0, 1, 0, None, 7, None),
+    ]
+
+
+def test_failed_prompts_say_what_went_wrong_first(lake: Lake) -> None:
+    failed = {"run_id": "run", "prompt_id": "p1"}
+    fill(
+        lake,
+        row(Call, "c1", stage="judge", error="second", started_at=minutes(2), **failed),
+        row(Call, "c2", stage="sample", error="first", started_at=minutes(1), **failed),
+        row(Call, "c3", run_id="run", prompt_id="p2"),
+    )
+    assert rows_of(lake, "failed_prompts") == [("run", "p1", "first", "sample")]
+
+
+def test_call_messages_are_those_that_were_sent(lake: Lake) -> None:
+    templates = {"judge": "Q: {prompt}\nA: {response}", "refine": "Mend {response}!", "evolve": "Harder: {prompt}"}
+    question, answer = asked("{response}?"), "an {prompt} answer"
+    judge = Message("user", render(templates["judge"], question[0].content, answer))
+    critique = row(Judgement, "j", response_id="a1", critique="Too short.")
+    sent = {
+        "sample": (None, question),
+        "evolve": ("evolve", [Message("user", render(templates["evolve"], question[0].content))]),
+        "judge": ("judge", [judge]),
+        "search": (
+            "refine",
+            [judge, Message("assistant", "Too short."), Message("user", render(templates["refine"], "", answer))],
+        ),
+    }
+    fill(
+        lake,
+        row(Run, "event", run_id="run", templates=templates),
+        row(Prompt, "p1", messages=question),
+        sampled("a1", text=answer),
+        critique,
+        *(row(Node, f"n{i}", call_id="search", critique_judgement_id="j") for i in range(3)),
+        *(
+            row(Call, stage, run_id="run", prompt_id="p1", template=template, messages_hash=messages_hash(messages),
+                response_id="a1" if template in ("judge", "refine") else None)
+            for stage, (template, messages) in sent.items()
+        ),
+        row(Call, "lost", run_id="run", prompt_id="p1", error="refused: no"),
+    )  # fmt: skip
+    found = lake.query("SELECT *, sha256(to_json(messages)::VARCHAR) AS derived FROM call_messages").to_pylist()
+    assert {r["call_id"]: [Message(**m) for m in r["messages"]] for r in found} == {
+        stage: messages for stage, (_, messages) in sent.items()
+    }
+    assert len(found) == len(sent) and all(r["derived"] == r["messages_hash"] for r in found)
+
+
+# What is left to do
+
+
+def left(lake: Lake, stage: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    asked_for = {"run_id": "run", **parameters}
+    return [tuple(r.values()) for r in lake.query(sql(f"work_left/{stage}"), asked_for).to_pylist()]
+
+
+@pytest.fixture
+def begun(lake: Lake) -> Lake:
+    """Prompts p3, p2, p1 of a run in this order, and one that another run takes."""
+    fill(
+        lake,
+        *(row(RunPrompt, f"rp{i}", run_id="run", prompt_id=f"p{i}", position=3 - i) for i in (1, 2, 3)),
+        row(RunPrompt, "theirs", run_id="other", prompt_id="p9"),
+    )
+    return lake
+
+
+def test_prompts_without_answers_are_left_to_sample(begun: Lake) -> None:
+    fill(begun, sampled("a2", prompt_id="p2"), sampled("theirs", run_id="other", prompt_id="p1"))
+    assert left(begun, "sample", evolved=False) == [("p3", 0), ("p1", 2)]
+    assert left(begun, "sample", evolved=True) == []
+    fill(begun, row(Call, "c", run_id="run", prompt_id="p3", error="refused: no"))
+    assert left(begun, "sample", evolved=False) == [("p1", 2)]
+
+
+def test_prompts_with_an_unjudged_answer_are_left_to_judge(begun: Lake) -> None:
+    fill(
+        begun,
+        sampled("a1"), sampled("a1b"), *votes("a1", "y"),
+        sampled("a2", prompt_id="p2"), *votes("a2", "n", prompt_id="p2"),
+        sampled("a3", prompt_id="p3", kind="refined"),
+    )  # fmt: skip
+    assert left(begun, "judge") == [("p1", 2)]
+
+
+def test_prompts_not_tried_are_left_to_evolve(begun: Lake) -> None:
+    fill(
+        begun,
+        row(Call, "c", run_id="run", prompt_id="p2", stage="evolve"),
+        row(RunPrompt, "harder", run_id="run", prompt_id="p2+", position=1, evolved=True),
+    )
+    assert left(begun, "evolve") == [("p3", 0), ("p1", 2)]
+    assert left(begun, "sample", evolved=True) == [("p2+", 1)]
+
+
+def test_failed_answers_without_a_tree_are_left_to_search(begun: Lake) -> None:
+    fill(
+        begun,
+        sampled("a1"), *votes("a1", "n"), sampled("b1"), *votes("b1", "n"),
+        sampled("a3", prompt_id="p3"), *votes("a3", "n", prompt_id="p3"),
+        sampled("a2", prompt_id="p2"), *votes("a2", "y", prompt_id="p2"),
+    )  # fmt: skip
+    assert left(begun, "search", every=False) == [("p3", 0), ("p1", 2)]
+    fill(begun, row(Tree, "t", run_id="run", prompt_id="p1", root_response_id="a1"))
+    assert left(begun, "search", every=False) == [("p3", 0)]
+    assert left(begun, "search", every=True) == [("p3", 0), ("p1", 2)]

@@ -1,0 +1,129 @@
+"""What is read in critiques and refinements, and what votes come to."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factory.refinements import likeness, read_refinement, words
+from factory.stages.evolve import read_evolved
+from factory.verdicts import Vote, majority, read_verdict
+
+VOTES = st.lists(st.sampled_from(["yes", "no", "unparsed"]).map(lambda verdict: Vote(verdict, verdict)))
+
+
+@pytest.mark.parametrize(
+    ("critique", "verdict"),
+    [
+        ("All is met. Final Judgement: Yes", "yes"),
+        ("The title is missing.\n**Final Judgement:** [[No]]", "no"),
+        ("final judgment - NO.", "no"),
+        ("No comma is used. Final Judgement: Yes, no doubt", "yes"),
+        ("You ask for a 'Final Judgement: Yes or No'. I say: Final Judgement: No", "no"),
+        ("Yes, it follows the instruction.", "unparsed"),
+        ("Final Judgement: maybe", "unparsed"),
+        ("Final Judgement: Nothing is missing, yesterday", "unparsed"),
+        ("", "unparsed"),
+        ("Final Judgement", "unparsed"),
+    ],
+)
+def test_the_first_yes_or_no_after_the_final_judgement_counts(critique: str, verdict: str):
+    assert read_verdict(critique) == verdict
+
+
+@given(st.text())
+def test_any_text_reads_as_one_of_three_verdicts(text: str):
+    assert read_verdict(text) in ("yes", "no", "unparsed")
+
+
+@given(st.text(), st.sampled_from(["Yes", "No"]))
+def test_whatever_stands_before_it_the_closing_verdict_is_read(text: str, word: str):
+    assert read_verdict(f"{text}\nFinal Judgement: {word}") == word.lower()
+
+
+@given(VOTES)
+def test_a_majority_ignores_unreadable_votes(votes: list[Vote]):
+    readable = [vote for vote in votes if vote.verdict != "unparsed"]
+    all_of_them, only_readable = majority(votes), majority(readable)
+    assert (all_of_them.passed, all_of_them.value) == (only_readable.passed, only_readable.value)
+
+
+@given(VOTES)
+def test_the_kept_critique_is_the_first_that_agrees(votes: list[Vote]):
+    verdict = majority(votes)
+    if verdict.passed is None:
+        assert verdict.critique is None
+    else:
+        assert verdict.index == [vote.verdict for vote in votes].index("yes" if verdict.passed else "no")
+
+
+@given(VOTES)
+def test_a_verdict_passes_exactly_when_its_value_is_over_a_half(votes: list[Vote]):
+    verdict = majority(votes)
+    if verdict.value is None:
+        assert verdict.passed is None
+    else:
+        assert verdict.passed == (None if verdict.value == 0.5 else verdict.value > 0.5)
+
+
+def test_a_tie_is_no_verdict_but_has_a_value():
+    verdict = majority([Vote("yes", ""), Vote("no", "")])
+    assert (verdict.passed, verdict.value) == (None, 0.5)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_failed_verification_never_reaches_a_half(score: float):
+    verdict = majority([Vote("no", "", score)])
+    assert verdict.passed is False
+    assert verdict.value is not None and verdict.value < 0.5
+
+
+@pytest.mark.parametrize(
+    ("output", "text", "reflection"),
+    [
+        ("Reflection: add a title.\nRefined response:\n<<A>> text", "<<A>> text", "add a title."),
+        ("**Reflection:** shorter.\n\n**Refined response:** Short.\n\nTwo.", "Short.\n\nTwo.", "shorter."),
+        ("### Refined Answer\nHi.", "Hi.", None),
+        ("Refined response: one\nRefined response: two", "one\nRefined response: two", None),
+        ("Here is it: a better text", None, None),
+        ("Reflection: x\nRefined response:   ", None, "x"),
+        ("", None, None),
+    ],
+)
+def test_a_refinement_is_what_follows_its_marker(output: str, text: str | None, reflection: str | None):
+    read = read_refinement(output, with_reflection=True)
+    assert (read.text, read.reflection) == (text, reflection)
+
+
+@given(st.text())
+def test_without_reflection_the_whole_output_is_the_answer(output: str):
+    assert read_refinement(output, with_reflection=False).text == (output.strip() or None)
+
+
+@given(st.text())
+def test_no_output_breaks_the_reader(output: str):
+    read = read_refinement(output, with_reflection=True)
+    assert read.text is None or (read.text and read.text in output)
+
+
+@pytest.mark.parametrize(("output", "harder"), [("None", None), (" 'none.' ", None), ("", None), ("None of it", "None of it")])
+def test_a_declined_evolution_is_none(output: str, harder: str | None):
+    assert read_evolved(output) == harder
+
+
+@given(st.text(), st.text())
+def test_likeness_is_symmetric_and_bounded(a: str, b: str):
+    there, back = likeness(a, b), likeness(b, a)
+    assert there.similarity == back.similarity
+    assert 0 <= there.similarity <= 1
+    assert there.shared_prefix_words == back.shared_prefix_words <= min(len(words(a)), len(words(b)))
+    assert (likeness(a, a).similarity, likeness(a, a).shared_prefix_words) == (1.0, len(words(a)))
+
+
+def test_likeness_of_a_hand_worked_pair():
+    alike = likeness("the red cat sat down", "the cat sat")
+    assert alike.similarity == pytest.approx(1 - 2 / 5)
+    assert (alike.length_ratio, alike.shared_prefix_words) == (5 / 3, 1)
+
+
+def test_chinese_is_compared_by_character():
+    assert likeness("我喜欢茶", "我喜欢咖啡").shared_prefix_words == 3

@@ -1,0 +1,118 @@
+"""A training set's rows as messages and as tokens; the ones that are too long are refused or counted out.
+
+TRL cuts what is longer than its limit, and drops what has no answer left, without a word. So the trainers give it
+no limit, and the lengths are checked here, before a model is loaded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from schemas.errors import FactoryError
+from schemas.tables import TrainingSet
+from stores.lake import Lake
+from stores.training_sets import read_training_set
+from trainers.command import Asked
+from trainers.settings import Settings
+
+COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}
+TRAINER = {"preference": "dpo", "prompt_completion": "rft"}
+
+Row = dict[str, list[dict[str, str]]]
+"""column of the format -> messages, each with role and content"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A training set, read and verified."""
+
+    training_set: TrainingSet
+    train: list[Row]
+    held_out: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """An example as the trainer will see it."""
+
+    prompt: list[int]
+    answers: list[list[int]]  # chosen and rejected, or the completion alone; end of turn included
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    rows: list[Row]
+    tokens: list[Tokens]
+    dropped: int  # rows left out because they are too long
+
+
+def read_rows(asked: Asked, expected: str) -> Rows:
+    """The training set's rows, with the columns of the format `expected` alone.
+
+    Raises:
+        FactoryError: no such set, rows that do not match its fingerprint, another format than `expected`, no row.
+    """
+    with Lake.open(asked.lake) as lake:
+        read = read_training_set(lake, asked.training_set)
+    if read.row.format != expected:
+        raise FactoryError(
+            f"training set {asked.training_set} has format {read.row.format}, and this trainer needs {expected}: "
+            f"use `factory train {TRAINER.get(read.row.format, '?')}`, or give another set"
+        )
+    if not read.train.num_rows:
+        raise FactoryError(
+            f"training set {asked.training_set} has no row to train on: build it from a run that has made pairs"
+        )
+    columns = list(COLUMNS[expected])
+    train, held_out = (table.select(columns).to_pylist() for table in (read.train, read.held_out))
+    return Rows(read.row, train, held_out)
+
+
+def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: Settings, which: str) -> Examples:
+    """Rows with their tokens, all of at most `settings.max_tokens`.
+
+    Args:
+        which: what the rows are called in an error: "spar_dpo@1, to train on".
+    Raises:
+        FactoryError: rows are longer and `drop_too_long` is not set, or no row is left.
+    """
+    tokens = [tokenize(row, tokenizer) for row in rows]
+    lengths = [len(each.prompt) + max(map(len, each.answers)) for each in tokens]
+    fitting = [index for index, length in enumerate(lengths) if length <= settings.max_tokens]
+    dropped = len(rows) - len(fitting)
+    if dropped and not settings.drop_too_long:
+        raise FactoryError(
+            f"{dropped} of {len(rows)} examples ({which}) are longer than max_tokens {settings.max_tokens}, the "
+            f"longest has {max(lengths)} tokens: set drop_too_long: true to leave them out, or raise max_tokens"
+        )
+    if dropped and not fitting:
+        raise FactoryError(
+            f"all {dropped} examples ({which}) are longer than max_tokens {settings.max_tokens}: raise max_tokens"
+        )
+    return Examples([rows[i] for i in fitting], [tokens[i] for i in fitting], dropped)
+
+
+def tokenize(row: Row, tokenizer: Any) -> Tokens:
+    """The prompt's tokens and each answer's, split where TRL 1.16 splits them.
+
+    That is at the first token in which the prompt alone and the prompt with an answer differ; the prompt ends with
+    the template's opening of an assistant's turn.
+    """
+    columns = list(row)
+
+    def render(messages: list[dict[str, str]], opened: bool) -> list[int]:
+        rendered = tokenizer.apply_chat_template(
+            messages, tokenize=True, return_dict=True, add_generation_prompt=opened
+        )
+        return list(rendered["input_ids"])
+
+    prompt = render(row[columns[0]], opened=True)
+    whole = [render(row[columns[0]] + row[column], opened=False) for column in columns[1:]]
+    length = min(_shared_length(prompt, ids) for ids in whole)
+    return Tokens(prompt[:length], [ids[length:] for ids in whole])
+
+
+def _shared_length(first: Sequence[int], second: Sequence[int]) -> int:
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,0 +1,118 @@
+"""Models as files: found (folder, .gguf, hub), loaded, saved as safetensors, and hashed."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from schemas.errors import FactoryError
+
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Where the model to train is."""
+
+    name: str  # as it was asked for
+    folder: Path
+    gguf: str | None  # name of the file in `folder`; None: safetensors
+
+
+def find_model(name: str) -> Base:
+    """The model at a folder of safetensors, a .gguf file, or under a hub id (`owner/name`, `owner/name@revision`).
+
+    Raises:
+        FactoryError: none of the three, or a folder without weights.
+    """
+    path = Path(name)
+    if path.suffix == ".gguf" and path.is_file():
+        return Base(name, path.parent, path.name)
+    if not path.is_dir():
+        return Base(name, _download(name), None)
+    if not list(path.glob("*.safetensors")) or not (path / "config.json").is_file():
+        raise FactoryError(f"--model {name}: the folder holds no model: config.json and *.safetensors are needed")
+    return Base(name, path, None)
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        raise FactoryError(
+            f"--model {name}: neither a folder nor a .gguf file, and the hub does not give it: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+
+
+def load_model(base: Base, dtype: torch.dtype) -> Any:
+    """The causal language model, weights in `dtype`; a quantized GGUF is dequantized."""
+    source = {"gguf_file": base.gguf} if base.gguf else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, **source)
+    except (OSError, ValueError) as error:
+        raise FactoryError(f"--model {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if base.gguf:
+        # The weights are plain now, but transformers would refuse to train and to save what it thinks quantized.
+        model.is_quantized = False
+        model.hf_quantizer = model.quantization_method = None
+        del model.config.quantization_config
+    return model
+
+
+def load_tokenizer(base: Base) -> Any:
+    source = {"gguf_file": base.gguf} if base.gguf else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.folder, **source)
+    except (OSError, ValueError) as error:
+        raise FactoryError(
+            f"--model {base.name}: its tokenizer cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
+    if not tokenizer.chat_template:
+        raise FactoryError(
+            f"--model {base.name}: its tokenizer has no chat template, and conversations need one: "
+            "take an instruction-tuned model, or add chat_template.jinja to its folder"
+        )
+    return tokenizer
+
+
+def save_model(trainer: Any, output: Path) -> None:
+    """Writes a complete model into `output`: safetensors, tokenizer, chat template. Called by every process.
+
+    After LoRA the adapters are kept in `output/adapter`, and the model is the base with them merged in, so that
+    whoever serves it need not know how it was trained.
+    """
+    from peft import PeftModel
+
+    adapted = isinstance(trainer.model, PeftModel)
+    trainer.model.config.use_cache = True  # off while it trained; who generates with it wants it on
+    folder = output / "adapter" if adapted else output
+    trainer.save_model(str(folder))
+    if not trainer.is_world_process_zero():
+        return
+    if adapted:
+        trainer.model.merge_and_unload().save_pretrained(output)
+        trainer.processing_class.save_pretrained(output)
+    # A pickle, and peft's empty form of a card: a folder that is shared should hold neither.
+    for name in ("training_args.bin", "README.md"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def weights_sha256(base: Base) -> str:
+    """SHA-256 of the one weights file; of several, of their 'SHA-256 name' lines ordered by name."""
+    files = [base.folder / base.gguf] if base.gguf else sorted(base.folder.glob("*.safetensors"))
+    hashes = []
+    for file in files:
+        with file.open("rb") as opened:
+            hashes.append(hashlib.file_digest(opened, "sha256").hexdigest())
+    if len(hashes) == 1:
+        return hashes[0]
+    lines = "".join(f"{value} {file.name}\n" for value, file in zip(hashes, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()

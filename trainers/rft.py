@@ -1,0 +1,50 @@
+"""Rejection-sampling fine-tuning of SPaR's refiner (arXiv:2412.11605) on dialogues that a judge accepted, by TRL.
+
+    python -m trainers.rft --set spar_rft@1 --model Qwen/Qwen2.5-7B-Instruct
+    accelerate launch -m trainers.rft --set spar_rft@1 --model ./base --config mine.yaml
+
+The loss is the mean negative log-likelihood of the completion's tokens: the last assistant's turn, its end included.
+Earlier turns of a dialogue, an assistant's too, are context: each is an example of its own where it was accepted.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from trainers.command import Asked, run_command
+from trainers.examples import read_rows
+from trainers.settings import RftSettings, load_settings
+
+OBJECTIVE = "rft"
+
+
+def train(asked: Asked) -> None:
+    """Trains as asked and writes model, card and row."""
+    settings = load_settings(RftSettings, OBJECTIVE, asked.config)
+    rows = read_rows(asked, "prompt_completion")
+
+    # Here, not at the top: nobody should wait for torch to be told of a misspelt name.
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from trainers.log_probs import completion_figures
+    from trainers.models import load_model
+    from trainers.training import lora_config, prepare, train_and_record, trainer_arguments, weights_dtype
+
+    job = prepare(asked, OBJECTIVE, settings, rows)
+    arguments = SFTConfig(**trainer_arguments(job), completion_only_loss=True)
+    trainer = SFTTrainer(
+        model=load_model(job.base, weights_dtype(settings)),
+        args=arguments,
+        train_dataset=Dataset.from_list(job.examples.rows),
+        processing_class=job.tokenizer,
+        peft_config=lora_config(settings.lora),
+    )
+    train_and_record(job, trainer, completion_figures)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(OBJECTIVE, train, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
