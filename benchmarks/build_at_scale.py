@@ -135,31 +135,52 @@ def make_lake(folder: Path, nodes: int) -> None:
 def _sentences() -> list[str]:
     """Sentences of invented words, some frequent and most rare, so that they compress as language does."""
     chance = random.Random(0)
-    syllables = "ka lo mi ren tas vor el in qu ash tem bri nol dra wi".split()
+    syllables = ["ka", "lo", "mi", "ren", "tas", "vor", "el", "in", "qu", "ash", "tem", "bri", "nol", "dra", "wi"]
     words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) for _ in range(4000)]
     frequencies = list(accumulate(1 / (rank + 10) for rank in range(len(words))))
-    return [" ".join(chance.choices(words, cum_weights=frequencies, k=chance.randint(10, 18))).capitalize() + "." for _ in range(65536)]
+    return [
+        " ".join(chance.choices(words, cum_weights=frequencies, k=chance.randint(10, 18))).capitalize() + "."
+        for _ in range(65536)
+    ]
 
 
 def _filler(table: str) -> str:
     """The columns that the table's rows do not name."""
     missing = [c.name for c in columns(TABLES[table]) if f" AS {c.name}" not in _ROWS[table] and c.name != "vote"]
-    return ", ".join(f"'{RUN_ID}' AS run_id" if name == "run_id" else f"NULL AS {name}" for name in missing) or "0 AS none"
+    return (
+        ", ".join(f"'{RUN_ID}' AS run_id" if name == "run_id" else f"NULL AS {name}" for name in missing) or "0 AS none"
+    )
 
 
 def _run() -> Run:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     return Run(
-        run_event_id="run", run_id=RUN_ID, attempt=0, status="finished", reason=None, recipe_name="spar", recipe="{}",
-        recipe_hash="", templates={name: load_template(name) for name in ("judge", "refine")}, parameters="{}", seed=0,
-        iteration=0, parent_run_id=None, code_version="", package_versions={}, started_at=now, ended_at=now,
+        run_event_id="run",
+        run_id=RUN_ID,
+        attempt=0,
+        status="finished",
+        reason=None,
+        recipe_name="spar",
+        recipe="{}",
+        recipe_hash="",
+        templates={name: load_template(name) for name in ("judge", "refine")},
+        parameters="{}",
+        seed=0,
+        iteration=0,
+        parent_run_id=None,
+        code_version="",
+        package_versions={},
+        started_at=now,
+        ended_at=now,
     )
 
 
 def measure(name: str, folder: Path) -> tuple[float, float]:
     """Seconds and peak GiB of a process that builds one training set, from its start to its end."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.build_at_scale", "--lake", str(folder), "--build", name])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.build_at_scale", "--lake", str(folder), "--build", name]
+    )
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"building {name} failed")
@@ -186,8 +207,10 @@ def main() -> None:
         figures = {name: measure(name, folder) for name in NAMES}
     for name, (seconds, gibibytes) in figures.items():
         print(f"{name}: {seconds:.1f} s, {gibibytes:.2f} GiB")
-    print(f"together: {sum(seconds for seconds, _ in figures.values()):.1f} s, "
-          f"{max(gibibytes for _, gibibytes in figures.values()):.2f} GiB at most")
+    print(
+        f"together: {sum(seconds for seconds, _ in figures.values()):.1f} s, "
+        f"{max(gibibytes for _, gibibytes in figures.values()):.2f} GiB at most"
+    )
 
 
 if __name__ == "__main__":

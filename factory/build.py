@@ -65,7 +65,11 @@ def _print_rows(built: TrainingSetRows, rows: pa.Table, console: Console) -> Non
         )
         answer = "chosen" if "chosen" in rows.column_names else "completion"
         table.add_row(
-            name, str(part.num_rows), str(train.num_rows), str(held_out.num_rows), _lengths(part, "prompt"),
+            name,
+            str(part.num_rows),
+            str(train.num_rows),
+            str(held_out.num_rows),
+            _lengths(part, "prompt"),
             _lengths(part, answer),
         )
     console.print(table)

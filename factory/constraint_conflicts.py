@@ -27,9 +27,7 @@ def why_impossible(constraints: Sequence[Constraint]) -> str | None:
     for a, b in combinations(constraints, 2):
         if kinds_conflict(a.id, b.id):
             return f"{a.id} and {b.id} conflict"
-    words = [
-        word.lower() for constraint in constraints for word in set(_words_spoken_of(constraint))
-    ]
+    words = [word.lower() for constraint in constraints for word in set(_words_spoken_of(constraint))]
     if len(words) != len(set(words)):
         return "two constraints speak of the same word"
     required = " ".join(filter(None, map(_required_text, constraints)))
@@ -45,9 +43,7 @@ def _conflicts() -> frozenset[frozenset[str]]:
     table = read_constraint_table()
     pairs = set()
     for entry in table["conflicts"]:
-        others = (
-            entry["with"] if "with" in entry else set(table["kinds"]) - set(entry["with_all_but"])
-        )
+        others = entry["with"] if "with" in entry else set(table["kinds"]) - set(entry["with_all_but"])
         pairs |= {frozenset((kind, other)) for kind in entry["kinds"] for other in others}
     return frozenset(pairs)
 
@@ -66,27 +62,16 @@ def _required_text(constraint: Constraint) -> str:
     """Text that each answer has to contain."""
     kwargs = kwargs_of(constraint)
     if constraint.id == "keywords:frequency":
-        return (
-            " ".join([kwargs["keyword"]] * kwargs["frequency"])
-            if kwargs["relation"] == "at least"
-            else ""
-        )
+        return " ".join([kwargs["keyword"]] * kwargs["frequency"]) if kwargs["relation"] == "at least" else ""
     if constraint.id == "detectable_format:multiple_sections":
-        return " ".join(
-            f"{kwargs['section_spliter']} {i + 1}" for i in range(kwargs["num_sections"])
-        )
+        return " ".join(f"{kwargs['section_spliter']} {i + 1}" for i in range(kwargs["num_sections"]))
     names = ("first_word", "postscript_marker", "end_phrase", "prompt_to_repeat")
-    return " ".join(
-        [*kwargs.get("keywords", []), *(kwargs[name] for name in names if name in kwargs)]
-    )
+    return " ".join([*kwargs.get("keywords", []), *(kwargs[name] for name in names if name in kwargs)])
 
 
 def _is_ban(constraint: Constraint) -> bool:
     """True if no text can be mended by adding to it."""
-    return (
-        constraint.id in ("punctuation:no_comma", "keywords:forbidden_words")
-        or _bound(constraint) == "less than"
-    )
+    return constraint.id in ("punctuation:no_comma", "keywords:forbidden_words") or _bound(constraint) == "less than"
 
 
 def _bound(constraint: Constraint) -> str | None:

@@ -39,11 +39,7 @@ def _quote(words: Sequence[str]) -> str:
 
 def _compare(found: int, noun: str, relation: str, asked: int) -> str:
     """The response has 4 sentences, but less than 3 were asked for: take out at least 2."""
-    mend = (
-        f"add at least {asked - found}"
-        if relation == "at least"
-        else f"take out at least {found - asked + 1}"
-    )
+    mend = f"add at least {asked - found}" if relation == "at least" else f"take out at least {found - asked + 1}"
     return f"The response has {_count(found, noun)}, but {relation} {asked} were asked for: {mend}."
 
 
@@ -58,9 +54,7 @@ def _occurrences(word: str, text: str) -> list[str]:
 
 def _keywords(kwargs: dict[str, Any], text: str) -> str:
     missing = [word for word in kwargs["keywords"] if not _occurrences(word, text)]
-    return (
-        f"The response does not contain {_quote(missing)}, which it was asked to use: work it in."
-    )
+    return f"The response does not contain {_quote(missing)}, which it was asked to use: work it in."
 
 
 def _keyword_frequency(kwargs: dict[str, Any], text: str) -> str:
@@ -91,20 +85,14 @@ def _letter_frequency(kwargs: dict[str, Any], text: str) -> str:
         kwargs["let_relation"],
     )
     found = Counter(text.lower())[letter]
-    mend = (
-        f'use more words with "{letter}"'
-        if relation == "at least"
-        else f'use words without "{letter}"'
-    )
+    mend = f'use more words with "{letter}"' if relation == "at least" else f'use words without "{letter}"'
     counted = f'The letter "{letter}" appears {_count(found, "time")}'
     return f"{counted}, but {relation} {asked} were asked for: {mend}."
 
 
 def _language(kwargs: dict[str, Any], text: str) -> str:
     asked = language_name(kwargs["language"])
-    return (
-        f"The response {_read_as(text)}, but it should be in {asked}: write all of it in {asked}."
-    )
+    return f"The response {_read_as(text)}, but it should be in {asked}: write all of it in {asked}."
 
 
 def _read_as(text: str) -> str:
@@ -116,9 +104,7 @@ def _read_as(text: str) -> str:
 
 
 def _sentences(kwargs: dict[str, Any], text: str) -> str:
-    return _compare(
-        len(split_sentences(text)), "sentence", kwargs["relation"], kwargs["num_sentences"]
-    )
+    return _compare(len(split_sentences(text)), "sentence", kwargs["relation"], kwargs["num_sentences"])
 
 
 def _words(kwargs: dict[str, Any], text: str) -> str:
@@ -141,18 +127,11 @@ def _nth_paragraph(kwargs: dict[str, Any], text: str) -> str:
     if len(filled) != asked:
         sentences.append(_exactly(len(filled), "paragraph", asked))
     if len(filled) != len(parts):
-        sentences.append(
-            "There are more blank lines than one between two paragraphs, or some at the edges."
-        )
+        sentences.append("There are more blank lines than one between two paragraphs, or some at the edges.")
     elif nth <= len(parts):
         first = parts[nth - 1].split()[0]
-        if (
-            re.split(r"[.,?!'\"]", first.lstrip("'").lstrip('"'))[0].lower()
-            != kwargs["first_word"].lower()
-        ):
-            sentences.append(
-                f'Paragraph {nth} starts with "{first}" instead of "{kwargs["first_word"]}".'
-            )
+        if re.split(r"[.,?!'\"]", first.lstrip("'").lstrip('"'))[0].lower() != kwargs["first_word"].lower():
+            sentences.append(f'Paragraph {nth} starts with "{first}" instead of "{kwargs["first_word"]}".')
     return " ".join([*sentences, "Separate paragraphs by exactly one blank line."])
 
 
@@ -185,9 +164,7 @@ def _constrained_response(kwargs: dict[str, Any], text: str) -> str:
 def _highlights(kwargs: dict[str, Any], text: str) -> str:
     single = [part for part in re.findall(r"\*[^\n\*]*\*", text) if part.strip("*").strip()]
     double = [
-        part
-        for part in re.findall(r"\*\*[^\n\*]*\*\*", text)
-        if part.removeprefix("**").removesuffix("**").strip()
+        part for part in re.findall(r"\*\*[^\n\*]*\*\*", text) if part.removeprefix("**").removesuffix("**").strip()
     ]
     found = len(single) + len(double)
     counted = _compare(found, "highlighted part", "at least", kwargs["num_highlights"])
@@ -218,9 +195,7 @@ def _json(kwargs: dict[str, Any], text: str) -> str:
 
 
 def _title(kwargs: dict[str, Any], text: str) -> str:
-    return (
-        "The response has no title in double angle brackets: add one like <<title>>, on one line."
-    )
+    return "The response has no title in double angle brackets: add one like <<title>>, on one line."
 
 
 def _two_responses(kwargs: dict[str, Any], text: str) -> str:
@@ -241,14 +216,8 @@ def _repeat_prompt(kwargs: dict[str, Any], text: str) -> str:
         (i for i, (a, b) in enumerate(zip(request.lower(), start.lower(), strict=False)) if a != b),
         len(start),
     )
-    begin = (
-        f'right up to "{request[max(0, same - 30) : same]}"'
-        if same
-        else "wrong from its first letter"
-    )
-    return (
-        f'The response does not repeat the request first (it is {begin}): start with "{request}".'
-    )
+    begin = f'right up to "{request[max(0, same - 30) : same]}"' if same else "wrong from its first letter"
+    return f'The response does not repeat the request first (it is {begin}): start with "{request}".'
 
 
 def _end(kwargs: dict[str, Any], text: str) -> str:
@@ -260,22 +229,16 @@ def _end(kwargs: dict[str, Any], text: str) -> str:
 
 def _capital_words(kwargs: dict[str, Any], text: str) -> str:
     capitals = [word for word in split_words(text) if word.isupper()]
-    counted = _compare(
-        len(capitals), "all-capital word", kwargs["capital_relation"], kwargs["capital_frequency"]
-    )
+    counted = _compare(len(capitals), "all-capital word", kwargs["capital_relation"], kwargs["capital_frequency"])
     return f"{counted} Found: {_quote(capitals)}." if capitals else counted
 
 
 def _english_capital(kwargs: dict[str, Any], text: str) -> str:
-    return _english_case(
-        text, "capital", [word for word in re.findall(r"\w+", text) if word != word.upper()]
-    )
+    return _english_case(text, "capital", [word for word in re.findall(r"\w+", text) if word != word.upper()])
 
 
 def _english_lowercase(kwargs: dict[str, Any], text: str) -> str:
-    return _english_case(
-        text, "lower-case", [word for word in re.findall(r"\w+", text) if word != word.lower()]
-    )
+    return _english_case(text, "lower-case", [word for word in re.findall(r"\w+", text) if word != word.lower()])
 
 
 def _english_case(text: str, case: str, others: list[str]) -> str:

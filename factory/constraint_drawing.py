@@ -49,11 +49,7 @@ def draw(task: Task, rng: random.Random) -> list[Constraint]:
                 drawn.append(constraint)
                 break
         del weights[kind]
-        weights = {
-            a: weight
-            for a, weight in weights.items()
-            if not any(kinds_conflict(a, b.id) for b in drawn)
-        }
+        weights = {a: weight for a, weight in weights.items() if not any(kinds_conflict(a, b.id) for b in drawn)}
     return drawn
 
 
@@ -129,9 +125,7 @@ def _nothing(task: Task, rng: random.Random) -> dict[str, Any]:
 
 # Every argument is drawn here: what the checkers do not get, they draw at random.
 _DRAWS: dict[str, Callable[[Task, random.Random], dict[str, Any]]] = {
-    "keywords:existence": lambda task, rng: {
-        "keywords": sorted(rng.sample(task.keywords, rng.randint(1, 2)))
-    },
+    "keywords:existence": lambda task, rng: {"keywords": sorted(rng.sample(task.keywords, rng.randint(1, 2)))},
     "keywords:frequency": _draw_keyword_frequency,
     "keywords:forbidden_words": _draw_forbidden_words,
     "keywords:letter_frequency": _draw_letter,
@@ -144,17 +138,13 @@ _DRAWS: dict[str, Callable[[Task, random.Random], dict[str, Any]]] = {
         rng, "num_words", "relation", range(30, 101, 10), range(40, 121, 10)
     ),
     "length_constraints:nth_paragraph_first_word": _draw_nth_paragraph,
-    "detectable_content:number_placeholders": lambda task, rng: {
-        "num_placeholders": rng.randint(2, 4)
-    },
+    "detectable_content:number_placeholders": lambda task, rng: {"num_placeholders": rng.randint(2, 4)},
     "detectable_content:postscript": lambda task, rng: {
         "postscript_marker": rng.choice(_pools()[task.language]["postscript_markers"])
     },
     "detectable_format:number_bullet_lists": lambda task, rng: {"num_bullets": rng.randint(2, 5)},
     "detectable_format:constrained_response": _nothing,
-    "detectable_format:number_highlighted_sections": lambda task, rng: {
-        "num_highlights": rng.randint(2, 3)
-    },
+    "detectable_format:number_highlighted_sections": lambda task, rng: {"num_highlights": rng.randint(2, 3)},
     "detectable_format:multiple_sections": lambda task, rng: {
         "section_spliter": rng.choice(_pools()[task.language]["section_marks"]),
         "num_sections": rng.randint(2, 4),

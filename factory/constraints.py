@@ -35,9 +35,7 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
     Raises FactoryError for no constraints, an unknown kind, arguments missing or out of range.
     """
     if not constraints:
-        raise FactoryError(
-            "a prompt without constraints cannot be verified; let a model judge its responses"
-        )
+        raise FactoryError("a prompt without constraints cannot be verified; let a model judge its responses")
     verdicts = [follows(constraint, text) for constraint in constraints]
     if not text.strip():
         return Verification(
@@ -47,9 +45,7 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
         )
     failed = [c for c, followed in zip(constraints, verdicts, strict=True) if not followed]
     followed_count = len(constraints) - len(failed)
-    sentences = [
-        explain_failure(constraint.id, kwargs_of(constraint), text) for constraint in failed
-    ]
+    sentences = [explain_failure(constraint.id, kwargs_of(constraint), text) for constraint in failed]
     if not failed:
         sentences.append(
             "The response follows the constraint."
@@ -62,9 +58,7 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
             if followed_count == 1
             else f"The other {followed_count} constraints are followed: keep them so."
         )
-    return Verification(
-        passed=not failed, score=followed_count / len(constraints), critique=" ".join(sentences)
-    )
+    return Verification(passed=not failed, score=followed_count / len(constraints), critique=" ".join(sentences))
 
 
 def describe(constraint: Constraint, language: str) -> str:
@@ -74,15 +68,11 @@ def describe(constraint: Constraint, language: str) -> str:
     """
     kind = read_constraint_table()["kinds"].get(constraint.id)
     if kind is None:
-        raise FactoryError(
-            f"constraint {constraint.id} is unknown; factory/tasks/constraints.yaml has the kinds"
-        )
+        raise FactoryError(f"constraint {constraint.id} is unknown; factory/tasks/constraints.yaml has the kinds")
     wording = kind.get(language)
     if wording is None:
         reason = kind["not_in_chinese"] if language == "zh" else "only en and zh are written down"
-        raise FactoryError(
-            f"constraint {constraint.id} has no wording in language {language}: {reason}"
-        )
+        raise FactoryError(f"constraint {constraint.id} has no wording in language {language}: {reason}")
     kwargs = kwargs_of(constraint)
     if isinstance(wording, dict):
         wording = wording[_relation(kwargs)]

@@ -178,7 +178,9 @@ def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableTyp
             full.add_row("", Text(f"no answer for {clock(silent_s)}", "yellow"))
         grid.add_row(Text(endpoint.model.name), full)
     if progress.set_aside:
-        grid.add_row(Text("set aside", "red"), Text(f"{len(progress.set_aside)}, last {visible(progress.set_aside[-1])}", "red"))
+        grid.add_row(
+            Text("set aside", "red"), Text(f"{len(progress.set_aside)}, last {visible(progress.set_aside[-1])}", "red")
+        )
     return grid
 
 

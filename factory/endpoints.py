@@ -146,7 +146,11 @@ class Endpoint:
             raise FactoryError(
                 f"{self.address} has no model {self.model.name!r} (HTTP 404): set models.{self.role}.name to one it serves"
             ) from error
-        if isinstance(error, openai.APIStatusError) and 400 <= error.status_code < 500 and error.status_code not in (408, 409, 429):
+        if (
+            isinstance(error, openai.APIStatusError)
+            and 400 <= error.status_code < 500
+            and error.status_code not in (408, 409, 429)
+        ):
             raise SetAside(f"refused (HTTP {error.status_code}): {brief(error)}") from error
         silent_s = time.monotonic() - self.last_answer
         if failures < ATTEMPTS and silent_s <= DEAD_AFTER_S:
@@ -316,9 +320,7 @@ async def _list_models(role: str, settings: ModelSettings, client: openai.AsyncO
         ) from error
 
 
-async def _served_model(
-    role: str, settings: ModelSettings, client: openai.AsyncOpenAI
-) -> tuple[str, int | None]:
+async def _served_model(role: str, settings: ModelSettings, client: openai.AsyncOpenAI) -> tuple[str, int | None]:
     """The model's name at the endpoint and its context in tokens, if told."""
     address = public_address(settings.endpoint)
     served = await _list_models(role, settings, client)

@@ -48,9 +48,7 @@ def kwargs_of(constraint: Constraint) -> dict[str, Any]:
             f"constraint {constraint.id}: kwargs is not valid JSON ({error}); write an object"
         ) from error
     if not isinstance(kwargs, dict):
-        raise FactoryError(
-            f"constraint {constraint.id}: kwargs is {constraint.kwargs}; write a JSON object"
-        )
+        raise FactoryError(f"constraint {constraint.id}: kwargs is {constraint.kwargs}; write a JSON object")
     return {name: value for name, value in kwargs.items() if value is not None}
 
 
@@ -96,9 +94,7 @@ def language_name(code: str) -> str:
 def _checker_class(kind: str) -> Any:
     classes = _load().registry.INSTRUCTION_DICT
     if kind not in classes:
-        raise FactoryError(
-            f"constraint {kind} is unknown; the known ones are {', '.join(known_kinds())}"
-        )
+        raise FactoryError(f"constraint {kind} is unknown; the known ones are {', '.join(known_kinds())}")
     return classes[kind]
 
 
@@ -107,9 +103,7 @@ def _checker(constraint: Constraint) -> Any:
     kwargs = {name: _escape(name, value) for name, value in kwargs_of(constraint).items()}
     required = required_arguments(constraint.id)
     if sorted(kwargs) != required:
-        raise FactoryError(
-            f"constraint {constraint.id}: got the arguments {sorted(kwargs)}; it takes {required}"
-        )
+        raise FactoryError(f"constraint {constraint.id}: got the arguments {sorted(kwargs)}; it takes {required}")
     checker = _checker_class(constraint.id)(constraint.id)
     try:
         checker.build_description(**kwargs)
@@ -120,9 +114,7 @@ def _checker(constraint: Constraint) -> Any:
             f"constraint {constraint.id}: {constraint.kwargs} is of no use ({error!r}); correct it"
         ) from error
     if replaced:
-        raise FactoryError(
-            f"constraint {constraint.id}: {constraint.kwargs} has {replaced} out of range: mend it"
-        )
+        raise FactoryError(f"constraint {constraint.id}: {constraint.kwargs} has {replaced} out of range: mend it")
     return checker
 
 
@@ -130,8 +122,7 @@ def _escape(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_escape(name, item) for item in value]
     if isinstance(value, str) and (
-        name in _REGULAR_EXPRESSIONS
-        or (name == "postscript_marker" and value not in _KNOWN_MARKERS)
+        name in _REGULAR_EXPRESSIONS or (name == "postscript_marker" and value not in _KNOWN_MARKERS)
     ):
         return re.escape(value.strip())
     return value
@@ -151,9 +142,7 @@ def _load() -> SimpleNamespace:
 
 @cache
 def _load_once() -> SimpleNamespace:
-    registry = _import_without_package_init(
-        "if_verifiable", "if_verifiable.ifeval.instructions_registry"
-    )
+    registry = _import_without_package_init("if_verifiable", "if_verifiable.ifeval.instructions_registry")
     instructions = sys.modules["if_verifiable.ifeval.instructions"]
     utilities = sys.modules["if_verifiable.ifeval.instructions_util"]
     langdetect = importlib.import_module("langdetect")
@@ -193,9 +182,7 @@ def _import_without_package_init(package: str, module: str) -> ModuleType:
         return importlib.import_module(module)
     spec = importlib.util.find_spec(package)
     if spec is None:
-        raise FactoryError(
-            f"the package {package} is not installed; install if-verifiable to check constraints"
-        )
+        raise FactoryError(f"the package {package} is not installed; install if-verifiable to check constraints")
     sys.modules[package] = importlib.util.module_from_spec(spec)
     try:
         return importlib.import_module(module)

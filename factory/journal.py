@@ -55,7 +55,9 @@ class Journal:
             # machine from the next checkpoint on, for tens of microseconds an answer.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS replies (request_hash TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS replies (request_hash TEXT PRIMARY KEY, reply TEXT) WITHOUT ROWID"
+            )
         except sqlite3.Error as error:
             raise FactoryError(
                 f"the journal {file} cannot be opened: {error}; free the disk or mend its permissions"

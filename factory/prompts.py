@@ -64,7 +64,9 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 row = json.loads(line.rstrip().decode("utf-8-sig" if number == 1 else "utf-8"))
             except ValueError as error:
                 # json's own 'line 1' would be mistaken for the file's.
-                reason = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+                reason = (
+                    f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+                )
                 raise FactoryError(f"{where}: this is not JSON ({reason}): mend or remove the line") from error
             if not isinstance(row, dict):
                 raise FactoryError(f"{where}: a line must be a JSON object with a key 'prompt' or 'messages'")
@@ -114,9 +116,7 @@ def _dataset_rows(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]
         yield f"dataset {name}, row {number}", dict(row)
 
 
-def _prompts(
-    rows: Iterable[tuple[str, dict[str, Any]]], source: str, settings: PromptSettings
-) -> Iterator[Prompt]:
+def _prompts(rows: Iterable[tuple[str, dict[str, Any]]], source: str, settings: PromptSettings) -> Iterator[Prompt]:
     for number, (where, row) in enumerate(rows):
         values = {ours: row.get(settings.columns.get(ours, ours)) for ours in COLUMNS}
         if number == 0:
@@ -167,7 +167,9 @@ def _messages(values: dict[str, Any], where: str) -> list[Message]:
         messages = [Message(turn["role"], turn["content"]) for turn in turns]
         "".join(part for m in messages for part in (m.role, m.content)).encode()
     except (TypeError, KeyError, ValueError) as error:
-        raise FactoryError(f"{where}: messages must be a list of objects with 'role' and 'content', both text") from error
+        raise FactoryError(
+            f"{where}: messages must be a list of objects with 'role' and 'content', both text"
+        ) from error
     if not messages or messages[-1].role != "user" or not messages[-1].content.strip():
         raise FactoryError(f"{where}: the prompt is empty: its last turn must be the user's, with text")
     return messages
@@ -191,5 +193,3 @@ def _constraints(given: Any, where: str) -> list[Constraint]:
         except FactoryError as error:
             raise FactoryError(f"{where}: {error}") from error
     return constraints
-
-

@@ -129,7 +129,9 @@ class SearchSettings:
         _at_least("depth", self.depth, 1, "it is the number of levels below the root")
         _at_least("budget", self.budget, 1, "it is the number of refinements of one tree")
         if not 0 <= self.threshold < 1:
-            raise FactoryError(f"threshold must be in [0, 1), got {self.threshold}: a node of greater value is accepted")
+            raise FactoryError(
+                f"threshold must be in [0, 1), got {self.threshold}: a node of greater value is accepted"
+            )
         _check_sampling(self.temperature, self.top_p, self.max_tokens)
 
 
@@ -170,7 +172,11 @@ class Recipe:
         """What the rows depend on: SHA-256 over stages, model names and templates, not over who serves a model."""
         asked = dataclasses.asdict(self)
         asked["models"] = {
-            role: {"name": m.name, "revision": m.revision, "embedded": m.endpoint.startswith("embedded:") and m.endpoint}
+            role: {
+                "name": m.name,
+                "revision": m.revision,
+                "embedded": m.endpoint.startswith("embedded:") and m.endpoint,
+            }
             for role, m in self.models.items()
         }
         for unasked in ("description", "prompts", "training_sets", "templates"):
@@ -275,7 +281,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
                 raise FactoryError(f"{where}: unknown stage {stage!r}: {hint}")
         # In the order of STAGES: a mapping has none of its own, and its canonical JSON is sorted by name.
         return {
-            stage: _build(cls, value[stage] or {}, f"{where}.{stage}") for stage, cls in STAGES.items() if stage in value
+            stage: _build(cls, value[stage] or {}, f"{where}.{stage}")
+            for stage, cls in STAGES.items()
+            if stage in value
         }
     if isinstance(kind, types.UnionType):
         if value is None:

@@ -69,9 +69,12 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if outcome["agreement"] is not None:
         ties = f", {counts['agreement_ties']:,} tied" if counts["agreement_ties"] else ""
         kappa = "" if outcome["kappa"] is None else f" (kappa {outcome['kappa']:.2f})"
-        yield "judge", (
-            f"the model agrees with the verifier on {outcome['agreement']:.0%} of "
-            f"{outcome['agreement_answers']:,} answers{kappa}{ties}, refined ones included"
+        yield (
+            "judge",
+            (
+                f"the model agrees with the verifier on {outcome['agreement']:.0%} of "
+                f"{outcome['agreement_answers']:,} answers{kappa}{ties}, refined ones included"
+            ),
         )
     if counts["trees"]:
         ends = ("accepted", "exhausted", "budget", "failed")
@@ -80,9 +83,12 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
     mended = _share(counts["mended_prompts"], counts["failed_prompts"], " of the prompts that failed")
     yield "pairs", f"{counts['refined_pairs']:,} refined{mended}, {counts['control_pairs']:,} of the control"
     speed = f", {outcome['tokens_per_s']:,.0f} tokens/s on the mean" if outcome["tokens_per_s"] else ""
-    yield "model", (
-        f"{counts['calls']:,} calls ({counts['from_journal']:,} from the journal, {counts['retries']:,} repeated, "
-        f"{counts['call_errors']:,} failed), {counts['completion_tokens']:,} tokens generated{speed}"
+    yield (
+        "model",
+        (
+            f"{counts['calls']:,} calls ({counts['from_journal']:,} from the journal, {counts['retries']:,} repeated, "
+            f"{counts['call_errors']:,} failed), {counts['completion_tokens']:,} tokens generated{speed}"
+        ),
     )
 
 
@@ -213,7 +219,9 @@ def print_pair(lake: Lake, pair_id: str, console: Console) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     ratio = "" if pair["length_ratio"] is None else f", length ratio {pair['length_ratio']:.2f}"
-    grid.add_row("likeness", f"similarity {pair['similarity']:.2f}{ratio}, first {pair['shared_prefix_words']} words shared")
+    grid.add_row(
+        "likeness", f"similarity {pair['similarity']:.2f}{ratio}, first {pair['shared_prefix_words']} words shared"
+    )
     values = ["not known" if pair[n] is None else f"{pair[n]:.2f}" for n in ("rejected_value", "chosen_value")]
     grid.add_row("value", " → ".join(values))
     grid.add_row("source", pair["source"])

@@ -127,7 +127,9 @@ def order_of(lake: Lake, run_id: str) -> Order:
     Raises:
         FactoryError: no such run, or more than one.
     """
-    found = lake.read(Run, "run_event_id IN (SELECT run_event_id FROM current_runs WHERE starts_with(run_id, $id))", {"id": run_id})
+    found = lake.read(
+        Run, "run_event_id IN (SELECT run_event_id FROM current_runs WHERE starts_with(run_id, $id))", {"id": run_id}
+    )
     if len(found) != 1:
         known = lake.query("SELECT run_id FROM current_runs ORDER BY started_at").column(0).to_pylist()
         fault = "there is no" if not found else "more than one run fits"
@@ -237,7 +239,9 @@ async def _run(lake: Lake, run: Run, recipe: Recipe, progress: Progress) -> None
         progress.phase = "starting models"
         async with _connected(recipe, progress) as endpoints:
             lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
-            context = Context(run.run_id, recipe, run.templates, run.seed, endpoints, journal, _watched(writer, progress))
+            context = Context(
+                run.run_id, recipe, run.templates, run.seed, endpoints, journal, _watched(writer, progress)
+            )
             progress.phase = "running"
             writing = asyncio.create_task(writer.run())
             try:
@@ -253,7 +257,11 @@ async def _run(lake: Lake, run: Run, recipe: Recipe, progress: Progress) -> None
 
 def work_left(lake: Lake, run_id: str, recipe: Recipe) -> list[str]:
     """The prompts that still lack something of the run's stages, in the run's order."""
-    parameters: dict[str, dict[str, Any]] = {"evolve": {}, "sample": {"evolved": "evolve" in recipe.stages}, "judge": {}}
+    parameters: dict[str, dict[str, Any]] = {
+        "evolve": {},
+        "sample": {"evolved": "evolve" in recipe.stages},
+        "judge": {},
+    }
     search = recipe.stages.get("search")
     if isinstance(search, SearchSettings):
         parameters["search"] = {"every": search.roots == "every"}
@@ -294,9 +302,7 @@ async def _connected(recipe: Recipe, progress: Progress) -> AsyncIterator[dict[s
         yield endpoints
 
 
-async def _flow(
-    lake: Lake, context: Context, left: list[str], progress: Progress, writing: asyncio.Task[None]
-) -> None:
+async def _flow(lake: Lake, context: Context, left: list[str], progress: Progress, writing: asyncio.Task[None]) -> None:
     """Keeps a window of prompts on their way until none is left; the first fault that is not a prompt's ends it."""
     # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
     window = 2 * sum(endpoint.limit for endpoint in progress.endpoints)

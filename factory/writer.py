@@ -42,6 +42,4 @@ class Writer:
 
     def _commit(self, rows: list[Any]) -> None:
         tables = sorted({type(row).__name__ for row in rows})
-        self._lake.append(
-            rows, message=f"run {self._run_id}: {', '.join(tables)}", details={"run_id": self._run_id}
-        )
+        self._lake.append(rows, message=f"run {self._run_id}: {', '.join(tables)}", details={"run_id": self._run_id})

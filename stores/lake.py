@@ -265,5 +265,3 @@ def _as_factory_error(error: duckdb.Error, where: str) -> Exception:
             "free some space and go on with `factory resume`"
         )
     return error
-
-

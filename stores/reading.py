@@ -26,7 +26,9 @@ def read_only(lake: Lake, query: str) -> pa.Table:
     except duckdb.Error as error:
         raise FactoryError(f"the query cannot be read: {_own_words(error)}") from error
     if len(statements) != 1 or statements[0].type not in _READING:
-        raise FactoryError("only one reading query at a time (SELECT, FROM, WITH, DESCRIBE, EXPLAIN): rows are never changed")
+        raise FactoryError(
+            "only one reading query at a time (SELECT, FROM, WITH, DESCRIBE, EXPLAIN): rows are never changed"
+        )
     lake.connection.execute("BEGIN")
     try:
         return lake.query(query)

@@ -191,9 +191,7 @@ class ScriptedEndpoint:
         # The low-level server, with no router and no access log: callers must not wait for it.
         # A handler is cancelled when its client leaves, which frees the slot, as in vLLM.
         self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        self._listener = await self._loop.create_server(
-            self._server, "127.0.0.1", self.port, backlog=4096
-        )
+        self._listener = await self._loop.create_server(self._server, "127.0.0.1", self.port, backlog=4096)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _cut(self) -> None:
@@ -377,9 +375,7 @@ def completion_body(request: Request, texts: Sequence[str]) -> dict[str, Any]:
 
 def _http_response(reply: Reply) -> web.Response:
     text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
-    return web.Response(
-        status=reply.status, text=text, headers=reply.headers, content_type="application/json"
-    )
+    return web.Response(status=reply.status, text=text, headers=reply.headers, content_type="application/json")
 
 
 async def _drop(http: web.BaseRequest) -> web.StreamResponse:

@@ -49,8 +49,13 @@ def postgres_server() -> Iterator[str]:
         pg_ctl = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
         # Its output goes to the log: a pipe would stay open as long as the server.
         subprocess.run(
-            [*pg_ctl, "-o", settings, "start"], user=user, cwd=data, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True,
+            [*pg_ctl, "-o", settings, "start"],
+            user=user,
+            cwd=data,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
         )
         try:
             yield f"lake@127.0.0.1:{port}/postgres"

@@ -90,10 +90,7 @@ def test_the_first_prompts_are_a_mixed_sample(seed: int) -> None:
 
 
 def test_a_seed_gives_the_same_prompts_in_another_process() -> None:
-    code = (
-        "from factory.bundled import bundled_prompts\n"
-        "print([p.prompt_id for p in bundled_prompts(7)])\n"
-    )
+    code = "from factory.bundled import bundled_prompts\nprint([p.prompt_id for p in bundled_prompts(7)])\n"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -238,12 +235,8 @@ def _write_body(asked: dict[str, dict[str, Any]], sentence: str) -> str:
         if kwargs.get(relation) == "at least":
             word = kwargs[name] if name else "USA"
             extra += [word + "a" * (name == "letter")] * kwargs[times]
-    extra += [f"[{short}]"] * asked.get("detectable_content:number_placeholders", {}).get(
-        "num_placeholders", 0
-    )
-    extra += ["*here*"] * asked.get("detectable_format:number_highlighted_sections", {}).get(
-        "num_highlights", 0
-    )
+    extra += [f"[{short}]"] * asked.get("detectable_content:number_placeholders", {}).get("num_placeholders", 0)
+    extra += ["*here*"] * asked.get("detectable_format:number_highlighted_sections", {}).get("num_highlights", 0)
     length = asked.get("length_constraints:number_words", {})
     words = length["num_words"] if length.get("relation") == "at least" else 0
     count = asked.get("length_constraints:number_sentences", {})
@@ -260,16 +253,12 @@ def _lay_out(asked: dict[str, dict[str, Any]], text: str, short: str) -> str:
     if "length_constraints:nth_paragraph_first_word" in asked:
         kwargs = asked["length_constraints:nth_paragraph_first_word"]
         parts = [text, *[f"{short}!"] * (kwargs["num_paragraphs"] - 1)]
-        parts[kwargs["nth_paragraph"] - 1] = (
-            f"{kwargs['first_word']} {parts[kwargs['nth_paragraph'] - 1]}"
-        )
+        parts[kwargs["nth_paragraph"] - 1] = f"{kwargs['first_word']} {parts[kwargs['nth_paragraph'] - 1]}"
         text = "\n\n".join(parts)
     if "detectable_format:multiple_sections" in asked:
         kwargs = asked["detectable_format:multiple_sections"]
         marks = [f"{kwargs['section_spliter']} {i + 1}" for i in range(kwargs["num_sections"])]
-        text = "\n".join(
-            f"{mark} {text if i == 0 else short + '!'}" for i, mark in enumerate(marks)
-        )
+        text = "\n".join(f"{mark} {text if i == 0 else short + '!'}" for i, mark in enumerate(marks))
     if "detectable_format:number_bullet_lists" in asked:
         text += f"\n* {short}!" * asked["detectable_format:number_bullet_lists"]["num_bullets"]
     return f"<<title>>\n{text}" if "detectable_format:title" in asked else text

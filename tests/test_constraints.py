@@ -373,10 +373,7 @@ def test_the_score_is_the_share_of_constraints_followed() -> None:
     assert verification.score == pytest.approx(2 / 3)
     assert "title" in verification.critique
     assert "The other 2 constraints are followed" in verification.critique
-    assert (
-        verify(constraints, "<<Rain>> It stops.").critique
-        == "The response follows all 3 constraints."
-    )
+    assert verify(constraints, "<<Rain>> It stops.").critique == "The response follows all 3 constraints."
 
 
 def test_keywords_are_words_and_not_patterns() -> None:
@@ -393,9 +390,7 @@ def test_a_text_without_letters_is_in_no_language() -> None:
 
 
 def test_brackets_without_end_are_not_json() -> None:
-    verification = verify(
-        [Constraint(id="detectable_format:json_format", kwargs="{}")], "[" * 100_000
-    )
+    verification = verify([Constraint(id="detectable_format:json_format", kwargs="{}")], "[" * 100_000)
     assert not verification.passed
     assert "not valid JSON" in verification.critique
 
@@ -433,9 +428,7 @@ def test_sentences_and_words_are_split_without_nltk_data() -> None:
         ("language:response_language", '{"language":"zh"}', "is of no use"),
     ],
 )
-def test_a_constraint_that_the_checker_would_guess_at_is_refused(
-    kind: str, kwargs: str, said: str
-) -> None:
+def test_a_constraint_that_the_checker_would_guess_at_is_refused(kind: str, kwargs: str, said: str) -> None:
     with pytest.raises(FactoryError) as raised:
         verify([Constraint(id=kind, kwargs=kwargs)], "Some text.")
     assert said in str(raised.value)
@@ -443,9 +436,7 @@ def test_a_constraint_that_the_checker_would_guess_at_is_refused(
 
 def test_null_arguments_count_as_absent() -> None:
     kwargs = '{"keywords":null,"num_bullets":1}'
-    assert verify(
-        [Constraint(id="detectable_format:number_bullet_lists", kwargs=kwargs)], "* tea"
-    ).passed
+    assert verify([Constraint(id="detectable_format:number_bullet_lists", kwargs=kwargs)], "* tea").passed
 
 
 def test_a_prompt_without_constraints_is_refused() -> None:
@@ -542,9 +533,7 @@ def test_what_can_stand_together_is_let_through() -> None:
     constraints = [
         Constraint(id="punctuation:no_comma", kwargs="{}"),
         Constraint(id="startend:end_checker", kwargs='{"end_phrase":"The end."}'),
-        Constraint(
-            id="length_constraints:number_words", kwargs='{"num_words":60,"relation":"less than"}'
-        ),
+        Constraint(id="length_constraints:number_words", kwargs='{"num_words":60,"relation":"less than"}'),
     ]
     assert why_impossible(constraints) is None
 
@@ -571,9 +560,7 @@ def test_verifying_is_quiet_and_imports_no_data_set_library() -> None:
         "import logging\n"
         "assert not logging.getLogger().handlers\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

@@ -227,4 +227,11 @@ def test_what_is_visible_can_be_written_and_stays_so(text: str) -> None:
 
 
 def test_clock_counts_in_hours_only_when_there_are_some() -> None:
-    assert [clock(s) for s in (0, 59.4, 59.6, 3599, 3600, 90_061)] == ["0:00", "0:59", "1:00", "59:59", "1:00:00", "25:01:01"]
+    assert [clock(s) for s in (0, 59.4, 59.6, 3599, 3600, 90_061)] == [
+        "0:00",
+        "0:59",
+        "1:00",
+        "59:59",
+        "1:00:00",
+        "25:01:01",
+    ]

@@ -32,7 +32,7 @@ from stores.locks import run_lock
 from stores.training_sets import build_training_set, read_training_set
 from tests.rows import any_row, asked, row, votes
 
-FEW = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def responses(*ids: object) -> list[Response]:

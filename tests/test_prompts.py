@@ -22,7 +22,7 @@ from schemas.tables import Constraint, Message, Prompt
 ROWS = [
     {"prompt": "Write about tea.", "language": "en"},
     {"prompt": "Write about rain.", "system": "Be brief.", "reference": "It rains."},
-    {"prompt": "Two lines:\n\"quoted\", and 茶.", "subject": "tea", "licence": "MIT"},
+    {"prompt": 'Two lines:\n"quoted", and 茶.', "subject": "tea", "licence": "MIT"},
 ]
 
 
@@ -156,7 +156,10 @@ def test_blank_lines_and_a_byte_order_mark_are_no_fault(tmp_path: Path) -> None:
         ('{"messages": []}', "the prompt is empty"),
         ('{"messages": [{"role": "assistant", "content": "a"}]}', "its last turn must be the user's"),
         ('{"prompt": "a", "constraints": [{"kwargs": {}}]}', "constraints must be a list of objects with 'id'"),
-        ('{"prompt": "a", "constraints": [{"id": "length_constraints:nmber_words"}]}', "length_constraints:nmber_words"),
+        (
+            '{"prompt": "a", "constraints": [{"id": "length_constraints:nmber_words"}]}',
+            "length_constraints:nmber_words",
+        ),
     ],
 )
 def test_a_broken_line_is_named_with_file_and_number(tmp_path: Path, line: str, fault: str) -> None:

@@ -64,7 +64,11 @@ def test_tokens_are_counted_for_every_choice(folder: Path):
 def test_the_training_set_is_read_by_datasets(folder: Path):
     import datasets
 
-    files = {split: str(file) for file in (folder / "lake/training_sets/spar_dpo@1").glob("*.parquet") for split in [file.stem]}
+    files = {
+        split: str(file)
+        for file in (folder / "lake/training_sets/spar_dpo@1").glob("*.parquet")
+        for split in [file.stem]
+    }
     loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(folder / "cache"))
     assert set(loaded["train"][0]) >= {"prompt", "chosen", "rejected"}
 

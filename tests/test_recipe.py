@@ -98,7 +98,9 @@ def test_stages_run_in_one_order_whatever_the_order_in_the_file(recipe: Recipe) 
 def test_the_hash_does_not_depend_on_who_serves_a_model_nor_on_the_prompts() -> None:
     here, there = changed(models__actor__endpoint="http://a/v1"), changed(models__actor__endpoint="http://b/v1")
     assert here.hash() == there.hash()
-    assert changed(prompts__limit=3, models__actor__timeout_s=1, description="other").hash() == load_recipe("spar").hash()
+    assert (
+        changed(prompts__limit=3, models__actor__timeout_s=1, description="other").hash() == load_recipe("spar").hash()
+    )
 
 
 @pytest.mark.parametrize(

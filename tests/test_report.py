@@ -165,7 +165,8 @@ def test_summary_takes_the_time_of_a_killed_attempt_up_to_its_last_request(lake:
         row(Run, "e3", run_id="run", status="finished", attempt=1, started_at=minutes(60), ended_at=minutes(70)),
     ]
     calls = [
-        row(Call, f"c{at}", run_id="run", completion_tokens=120, model_id="m", started_at=minutes(at)) for at in (1, 3, 62)
+        row(Call, f"c{at}", run_id="run", completion_tokens=120, model_id="m", started_at=minutes(at))
+        for at in (1, 3, 62)
     ]
     lake.append([*attempts, *calls, row(Model, "m")], message="test")
     text = printed(lambda console: print_summary(lake, "run", console))

@@ -113,7 +113,8 @@ def test_other_searches_end_too(tmp_path: Path, endpoint: ScriptedEndpoint, stra
 def test_every_failed_answer_gets_a_tree_where_asked_for(tmp_path: Path, endpoint: ScriptedEndpoint):
     run_spar(tmp_path / "lake", endpoint.url, prompts=3, stages__search__roots="every")
     (count,) = rows(
-        tmp_path / "lake", "SELECT (SELECT count(*) FROM trees) AS trees, (SELECT count(*) FROM failed_responses) AS failed"
+        tmp_path / "lake",
+        "SELECT (SELECT count(*) FROM trees) AS trees, (SELECT count(*) FROM failed_responses) AS failed",
     )
     assert count["trees"] == count["failed"] > 3
 
@@ -121,7 +122,8 @@ def test_every_failed_answer_gets_a_tree_where_asked_for(tmp_path: Path, endpoin
 def test_both_judges_are_recorded_and_the_verifier_decides(tmp_path: Path, endpoint: ScriptedEndpoint):
     run_spar(tmp_path / "lake", endpoint.url, stages__judge__by="both")
     judges = rows(
-        tmp_path / "lake", "SELECT judge, bool_and(decides) AS decides, count(*) AS n FROM judgements GROUP BY 1 ORDER BY 1"
+        tmp_path / "lake",
+        "SELECT judge, bool_and(decides) AS decides, count(*) AS n FROM judgements GROUP BY 1 ORDER BY 1",
     )
     assert [(row["judge"], row["decides"]) for row in judges] == [("verifier", True), ("votes", False)]
     (agreement,) = rows(tmp_path / "lake", "FROM judge_agreement")
@@ -228,7 +230,9 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_tables(tmp_path: Path
     with running_endpoint(answer, slots=8, latency_ms=40) as endpoint:
         kills = 0
         while True:
-            process = start_command(tmp_path / "lake", endpoint.url, 8, models__actor__concurrency=8, models__refiner__concurrency=8)
+            process = start_command(
+                tmp_path / "lake", endpoint.url, 8, models__actor__concurrency=8, models__refiner__concurrency=8
+            )
             until = endpoint.stats().received + rng.randint(needed // 8, needed // 2)
             while process.poll() is None and endpoint.stats().received < until:
                 time.sleep(0.005)

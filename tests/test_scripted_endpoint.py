@@ -99,9 +99,7 @@ def test_a_failing_script_fails_its_test() -> None:
         (body(), "right", 200),
     ],
 )
-def test_what_is_wrong_with_a_request_decides_its_status(
-    asked: dict[str, Any], key: str, status: int
-) -> None:
+def test_what_is_wrong_with_a_request_decides_its_status(asked: dict[str, Any], key: str, status: int) -> None:
     with running_endpoint(echo, api_key="right") as endpoint:
         response = post(endpoint, asked, headers={"Authorization": f"Bearer {key}"})
     assert response.status_code == status
@@ -245,9 +243,7 @@ def test_a_killed_endpoint_cuts_and_refuses_until_it_starts_again_on_the_same_po
         ("evolve", r"[a-z ]+"),
     ],
 )
-def test_the_mock_answers_each_template_in_the_format_it_asks_for(
-    template: str, answer: str
-) -> None:
+def test_the_mock_answers_each_template_in_the_format_it_asks_for(template: str, answer: str) -> None:
     asked = (ROOT / "factory" / "templates" / f"{template}.txt").read_text("utf-8")
     with running_endpoint(answer_factory) as endpoint:
         choices = post(endpoint, body(asked, n=5)).json()["choices"]

@@ -18,7 +18,9 @@ from stores.sql import sql
 from tests.rows import asked, minutes, row, votes
 
 SQL_FILES = sorted(Path(stores.__file__).parent.rglob("*.sql"))
-BRACES = st.lists(st.sampled_from(["{prompt}", "{response}", "{", "}", "{{", "{other}", "prompt", "\n", "ü", "語", " "])).map("".join)
+BRACES = st.lists(
+    st.sampled_from(["{prompt}", "{response}", "{", "}", "{{", "{other}", "prompt", "\n", "ü", "語", " "])
+).map("".join)
 ANY_TEXT = BRACES | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
@@ -45,7 +47,8 @@ def test_a_file_opens_with_its_name_and_what_comes_out(file: Path) -> None:
 @pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name != "views"], ids=lambda file: file.name)
 def test_a_final_query_has_an_order_or_gives_one_row(file: Path) -> None:
     text = file.read_text("utf-8")
-    assert re.search(r"^ORDER BY ", text, re.MULTILINE) or re.search(r"WHERE \w+\.(\w+_id) = \$\1;\s*\Z", text)
+    by_id = r"WHERE \w+\.(\w+_id) = \$\1;\s*\Z"
+    assert re.search(r"^ORDER BY ", text, re.MULTILINE) or re.search(by_id, text)
 
 
 @pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name == "views"], ids=lambda file: file.stem)
@@ -123,7 +126,9 @@ def test_a_verifiers_no_is_worth_half_the_share_that_is_followed(lake: Lake) -> 
     ]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["yes", "no", "unparsed"]), st.none() | st.floats(0, 1)), min_size=1, max_size=7))
+@given(
+    st.lists(st.tuples(st.sampled_from(["yes", "no", "unparsed"]), st.none() | st.floats(0, 1)), min_size=1, max_size=7)
+)
 def test_sql_and_the_factory_come_to_the_same_verdict(macros: Any, cast: list[tuple[str, float | None]]) -> None:
     expected = majority([Vote(verdict, "", score) for verdict, score in cast])
     query = sql("views/verdicts").split("CREATE VIEW verdicts AS")[1].rstrip().rstrip(";")
@@ -131,7 +136,9 @@ def test_sql_and_the_factory_come_to_the_same_verdict(macros: Any, cast: list[tu
         """WITH judgements AS (SELECT 'run' AS run_id, 'p' AS prompt_id, 'r' AS response_id, 'votes' AS judge,
           true AS decides, k AS vote, k::VARCHAR AS judgement_id, v[k + 1].verdict AS verdict, v[k + 1].score AS score
           FROM (SELECT $1::STRUCT(verdict VARCHAR, score DOUBLE)[] AS v), range(len(v)) AS t(k))
-        SELECT passed, value, critique_judgement_id FROM (""" + query + ")",
+        SELECT passed, value, critique_judgement_id FROM ("""
+        + query
+        + ")",
         [[{"verdict": verdict, "score": score} for verdict, score in cast]],
     )
     ((passed, value, critique),) = macros.fetchall()

@@ -42,7 +42,15 @@ def answer(id: str, prompt: str, text: str | None = None, kind: str = "sampled")
 def pair(id: str, prompt: str, chosen: str, rejected: str, **given: Any) -> Pair:
     filled = {"source": "tree", "chosen_value": 1.0, "similarity": 0.5, **given}
     return row(
-        Pair, id, **{"run_id": "run", "prompt_id": prompt, "chosen_response_id": chosen, "rejected_response_id": rejected, **filled}
+        Pair,
+        id,
+        **{
+            "run_id": "run",
+            "prompt_id": prompt,
+            "chosen_response_id": chosen,
+            "rejected_response_id": rejected,
+            **filled,
+        },
     )
 
 
@@ -66,7 +74,9 @@ def said(turns: list[dict[str, str]]) -> list[tuple[str, str]]:
 
 
 def test_spar_dpo_gives_refined_over_failed_as_a_conversation(lake: Lake) -> None:
-    built = build(lake, "spar_dpo", [*prompts(1), answer("good", "p1"), answer("bad", "p1"), pair("x", "p1", "good", "bad")])
+    built = build(
+        lake, "spar_dpo", [*prompts(1), answer("good", "p1"), answer("bad", "p1"), pair("x", "p1", "good", "bad")]
+    )
     (found,) = built.train.to_pylist()
     assert said(found["prompt"]) == [("user", "question 1")]
     assert said(found["chosen"]) == [("assistant", "text good")]
@@ -163,7 +173,17 @@ def test_spar_rft_gives_four_turns_for_every_step_of_an_accepted_path(lake: Lake
 
 
 def test_spar_rft_takes_one_critique_of_each_kind_a_tree_where_votes_disagreed(lake: Lake) -> None:
-    nodes = {"r": "nny", "ra": "nyy", "rb": "yyn", "rc": "ynn", "rd": "nyn", "re": "yy", "rf": "nn", "rg": "yn", "rh": "uyyn"}
+    nodes = {
+        "r": "nny",
+        "ra": "nyy",
+        "rb": "yyn",
+        "rc": "ynn",
+        "rd": "nyn",
+        "re": "yy",
+        "rf": "nn",
+        "rg": "yn",
+        "rh": "uyyn",
+    }
     built = build(lake, "spar_rft", [*prompts(1), *tree(1, nodes)])
     # The root is a sampled answer: its critique is a judgement of its own class.
     assert by_class(built) == {
@@ -198,9 +218,17 @@ def test_spar_rft_keeps_to_each_class_cap(lake: Lake) -> None:
     for number in range(1, 7):
         rows += tree(number, {"r": "nny" if number % 2 else "nn", "ra": "nyy", "rb": "nny", "rc": "yyy"}, "rc")
         rows += [answer(f"s{number}", f"p{number}"), *votes(f"s{number}", "yyn", prompt_id=f"p{number}")]
-    caps = {"refinements": 4, "positive_critiques": 3, "negative_critiques": 2, "positive_judgements": 5, "negative_judgements": 1}
+    caps = {
+        "refinements": 4,
+        "positive_critiques": 3,
+        "negative_critiques": 2,
+        "positive_judgements": 5,
+        "negative_judgements": 1,
+    }
     built = build(lake, "spar_rft", rows, **caps)
-    assert Counter(column(built, "class")) == {name.removesuffix("s").replace("_", " "): cap for name, cap in caps.items()}
+    assert Counter(column(built, "class")) == {
+        name.removesuffix("s").replace("_", " "): cap for name, cap in caps.items()
+    }
     assert by_class(built)["refinement"] == ["1rc", "2rc", "3rc", "4rc"]
 
 
@@ -294,7 +322,9 @@ def test_parquet_files_are_what_datasets_reads(lake: Lake, tmp_path: Path) -> No
 
 
 def test_an_unknown_parameter_names_the_nearest(lake: Lake) -> None:
-    with pytest.raises(FactoryError, match="unknown parameter 'min_valu' of the training set: did you mean 'min_value'"):
+    with pytest.raises(
+        FactoryError, match="unknown parameter 'min_valu' of the training set: did you mean 'min_value'"
+    ):
         build(lake, "spar_dpo", min_valu=1)
     with pytest.raises(FactoryError, match="'zzz' of the training set: it takes min_value, min_similarity, held_out"):
         build(lake, "spar_dpo", zzz=1)
@@ -328,7 +358,9 @@ def test_a_query_of_ones_own_is_built_and_read_again(lake: Lake, tmp_path: Path)
 
 def test_a_query_that_does_not_say_what_comes_out_is_refused(lake: Lake, tmp_path: Path) -> None:
     own = tmp_path / "mine.sql"
-    own.write_text("SELECT 'train' AS split, run_id FROM runs WHERE list_contains($run_ids, run_id) ORDER BY ALL", "utf-8")
+    own.write_text(
+        "SELECT 'train' AS split, run_id FROM runs WHERE list_contains($run_ids, run_id) ORDER BY ALL", "utf-8"
+    )
     lake.append([RUN], message="by hand")
     with pytest.raises(FactoryError, match="must say in its head what comes out"):
         build_training_set(lake, str(own), {}, ["run"])

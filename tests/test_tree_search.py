@@ -17,9 +17,7 @@ def search(values: dict[str, float | None], **changes: object) -> tuple[SearchTr
 
     async def expand(parent: SearchNode, count: int) -> list[SearchNode]:
         asked.append(parent.text or "")
-        return [
-            SearchNode(parent, i, f"{parent.text}{i}", values.get(f"{parent.text}{i}", 0.1)) for i in range(count)
-        ]
+        return [SearchNode(parent, i, f"{parent.text}{i}", values.get(f"{parent.text}{i}", 0.1)) for i in range(count)]
 
     root = SearchNode(None, 0, "r", 0.0)
     tree = asyncio.run(search_tree(root, expand, SearchSettings(**changes), random.Random(0)))  # type: ignore[arg-type]

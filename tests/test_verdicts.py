@@ -105,7 +105,9 @@ def test_no_output_breaks_the_reader(output: str):
     assert read.text is None or (read.text and read.text in output)
 
 
-@pytest.mark.parametrize(("output", "harder"), [("None", None), (" 'none.' ", None), ("", None), ("None of it", "None of it")])
+@pytest.mark.parametrize(
+    ("output", "harder"), [("None", None), (" 'none.' ", None), ("", None), ("None of it", "None of it")]
+)
 def test_a_declined_evolution_is_none(output: str, harder: str | None):
     assert read_evolved(output) == harder
 

@@ -116,9 +116,7 @@ async def judge_text(
         cast, calls = await _ask_votes(context, stage, prompt, response_id, text, settings)
         model_id = context.endpoints[settings.model].model.model_id
         template_hash = sha256_text(context.templates["judge"])
-        judgements += _rows(
-            context, prompt, response_id, "votes", not verified, cast, model_id, template_hash
-        )
+        judgements += _rows(context, prompt, response_id, "votes", not verified, cast, model_id, template_hash)
     return Opinion(judgements, calls)
 
 

@@ -88,8 +88,11 @@ async def grow_tree(
             refinement = read_refinement(choice.text, with_reflection=with_reflection)
             made = Made(asked, index, refinement, None)
             # In best-of-n a node is expanded again and again: its children go on counting.
-            children.append(SearchNode(parent, draw * settings.branch + index if template is None else index,
-                                       refinement.text, None, made))
+            children.append(
+                SearchNode(
+                    parent, draw * settings.branch + index if template is None else index, refinement.text, None, made
+                )
+            )
         for child in children:
             if child.text is not None and child.text not in judging:
                 # Equal text is judged once a tree.
@@ -224,7 +227,9 @@ def _output(made: Made) -> str | None:
     return made.asked.reply.choices[made.choice].text if made.asked else None
 
 
-def _refined(context: Context, prompt: Prompt, node: SearchNode, response_id: str, settings: SearchSettings) -> Response:
+def _refined(
+    context: Context, prompt: Prompt, node: SearchNode, response_id: str, settings: SearchSettings
+) -> Response:
     made: Made = node.made
     assert made.asked is not None and node.text is not None
     choice = made.asked.reply.choices[made.choice]

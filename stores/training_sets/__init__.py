@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -128,12 +129,15 @@ def check_fingerprint(row: TrainingSet, found: str) -> None:
 
 
 def fingerprint_of(rows: pa.Table) -> str:
-    """SHA-256 over the rows in their order, as JSON: the same for the same rows wherever they are stored."""
+    """SHA-256 over the rows in their order, as JSON lines: the same for the same rows wherever they are stored."""
+    import polars
+
     digest = hashlib.sha256()
-    for batch in rows.to_batches(max_chunksize=10_000):
-        for row in batch.to_pylist():
-            digest.update(canonical_json(row).encode("utf-8", "surrogatepass"))
-            digest.update(b"\n")
+    for first in range(0, rows.num_rows, 10_000):
+        lines = io.BytesIO()
+        # Polars writes JSON several times as fast as Python, and most of a build would be this.
+        polars.DataFrame(rows.slice(first, 10_000)).write_ndjson(lines)
+        digest.update(lines.getbuffer())
     return digest.hexdigest()
 
 
