@@ -65,7 +65,8 @@ async def serve(
     """Starts a server for `weights`, yields it once it is healthy, and stops it at the end of the block.
 
     slots: sequences generated side by side; more requests wait inside the server, which takes them all.
-    context_tokens: prompt and answer together, for each slot; memory is taken for slots × context_tokens at once.
+    context_tokens: prompt and answer together, for each slot (llama.cpp rounds it up to a multiple of 256); memory is
+        taken for slots × context_tokens at once.
     threads: all the cores this process may use, unless given.
     log_path: llama.cpp's log, appended to; without it only errors are kept, for the message below.
     Raises FactoryError for a context beyond the model's, and, with the end of the log, if the server is not up

@@ -1,6 +1,7 @@
 """Rows on their way to the lake: gathered for a moment, then committed together."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,10 +28,8 @@ class Writer:
     async def run(self) -> None:
         """Commits until it is cancelled; what is left then is for `flush`."""
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), FLUSH_EVERY_S)
-            except TimeoutError:
-                pass
             await self.flush()
 
     async def flush(self) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -137,10 +137,8 @@ class Lake:
         return self._retry(write)
 
     def _rollback(self) -> None:
-        try:
+        with suppress(duckdb.TransactionException):  # a failed COMMIT has ended the transaction already
             self.connection.execute("ROLLBACK")
-        except duckdb.TransactionException:
-            pass  # a failed COMMIT has ended the transaction already
 
     def _retry(self, action: Callable[[], Done]) -> Done:
         """Runs `action`, again with growing waits while another process holds the catalog."""

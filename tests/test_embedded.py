@@ -73,7 +73,7 @@ def stops_listening(base_url: str, within_s: float = 10.0) -> bool:
 
 def test_the_protocol_that_the_client_relies_on(smollm2: Weights) -> None:
     async def talk() -> None:
-        async with serve(smollm2, slots=2, context_tokens=128) as server:
+        async with serve(smollm2, slots=2, context_tokens=256) as server:
             status, answer = post(server, messages=QUESTION, max_tokens=8)
             assert status == 200 and answer["model"] == "smollm2-135m"
             assert answer["usage"]["completion_tokens"] == 8
@@ -91,11 +91,12 @@ def test_the_protocol_that_the_client_relies_on(smollm2: Weights) -> None:
             status, refusal = post(server, messages=too_long, max_tokens=8)
             assert status == 400
             assert refusal["error"]["type"] == "exceed_context_size_error"
-            assert refusal["error"]["n_prompt_tokens"] > refusal["error"]["n_ctx"] == 128
+            assert refusal["error"]["n_prompt_tokens"] > refusal["error"]["n_ctx"] == 256
             assert post(server, messages=QUESTION, max_tokens=8)[0] == 200
 
-            status, filled = post(server, messages=QUESTION, ignore_eos=True)
-            assert filled["usage"]["total_tokens"] == 128
+            almost_too_long = [{"role": "user", "content": "word " * 200}]
+            status, filled = post(server, messages=almost_too_long, max_tokens=200, ignore_eos=True)
+            assert filled["usage"]["total_tokens"] == 256
             assert filled["choices"][0]["finish_reason"] == "length"
 
     asyncio.run(talk())

@@ -76,7 +76,7 @@ def test_a_snapshot_shows_what_was_there_then_and_cannot_be_written(place: str) 
         lake.append(responses(*range(2, 60)), message="second")
     with Lake.open(place, at=then) as lake:
         assert ids_in(lake) == ["1"]
-        with pytest.raises(duckdb.Error, match="read-only|read only"):
+        with pytest.raises(duckdb.Error, match=r"read-only|read only"):
             lake.append(responses(3), message="not now")
 
 

@@ -104,7 +104,7 @@ def test_another_seed_is_another_run(tmp_path: Path, endpoint: ScriptedEndpoint)
 @pytest.mark.parametrize("strategy", ["dfs", "best_of_n"])
 def test_other_searches_end_too(tmp_path: Path, endpoint: ScriptedEndpoint, strategy: str):
     run_spar(tmp_path / "lake", endpoint.url, stages__search__strategy=strategy, stages__search__budget=9)
-    trees = rows(tmp_path / "lake", "SELECT outcome, nodes_expanded FROM trees WHERE strategy = $$%s$$" % strategy)
+    trees = rows(tmp_path / "lake", f"SELECT outcome, nodes_expanded FROM trees WHERE strategy = '{strategy}'")
     assert trees
     assert all(tree["nodes_expanded"] <= 9 for tree in trees)
     assert_ids_unique(tmp_path / "lake")

@@ -165,14 +165,13 @@ def _tree_rows(
             calls.setdefault(made.asked.call.call_id, made.asked.call)
         if response_id is not None and node.parent is not None:
             responses.append(_refined(context, prompt, node, response_id, settings))
-        if node.text is not None and response_id is not None and made.opinion is not None:
-            if node.text not in judged_as:
-                judged_as[node.text] = response_id
-                own = made.opinion.of(run_id, response_id)
-                if own.critique is not None:
-                    critique_of[node.text] = own.critique.judgement_id
-                if node.parent is not None:
-                    judgements += [*own.calls, *own.judgements]
+        if node.text is not None and response_id and made.opinion and node.text not in judged_as:
+            judged_as[node.text] = response_id
+            own = made.opinion.of(run_id, response_id)
+            if own.critique is not None:
+                critique_of[node.text] = own.critique.judgement_id
+            if node.parent is not None:
+                judgements += [*own.calls, *own.judgements]
         refined_from = node.parent.text if node.parent is not None and settings.strategy != "best_of_n" else None
         nodes.append(
             Node(
