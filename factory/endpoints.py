@@ -253,8 +253,9 @@ async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply]
             serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as server,
             _client(server.base_url, server.api_key, settings.timeout_s) as client,
         ):
-            # Twice the slots: a finished sequence's place is taken at once by one that waits inside the server.
-            limit = min(settings.concurrency, 2 * EMBEDDED_SLOTS)
+            # A request holds a slot for each of its choices: few at a time keep all slots busy, and the first prompts
+            # are answered, written down and searched while later ones wait.
+            limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
             tokenize_url = server.base_url.removesuffix("/v1") + "/tokenize"
             yield Endpoint(
                 role, model, model.origin, client, limit, EMBEDDED_CONTEXT_TOKENS, on_reply, tokenize_url=tokenize_url

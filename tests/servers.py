@@ -43,10 +43,9 @@ def postgres_server() -> Iterator[str]:
             )
             assert done.returncode == 0, f"{command[0]}: {done.stderr}{done.stdout}"
 
-        initdb = [programs / "initdb", "-D", data, "-U", "lake", "--auth=trust", "--no-sync"]
-        run(*initdb, "--encoding=UTF8", "--locale=C")
+        run(programs / "initdb", "-D", data, "-U", "lake", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
         settings = f"-h 127.0.0.1 -p {port} -k '' -F"
-        pg_ctl = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
+        pg_ctl: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
         # Its output goes to the log: a pipe would stay open as long as the server.
         subprocess.run(
             [*pg_ctl, "-o", settings, "start"],

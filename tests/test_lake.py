@@ -41,7 +41,8 @@ def responses(*ids: object) -> list[Response]:
 
 def ids_in(lake: Lake, table: str = "responses") -> list[str]:
     key = "judgement_id" if table == "judgements" else "response_id"
-    return lake.query(f"SELECT {key} FROM {table} ORDER BY ALL").column(0).to_pylist()
+    found: list[str] = lake.query(f"SELECT {key} FROM {table} ORDER BY ALL").column(0).to_pylist()
+    return found
 
 
 # With each catalog and data path

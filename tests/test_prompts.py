@@ -110,7 +110,7 @@ def test_a_conversation_comes_in_with_its_turns_and_its_system_prompt(tmp_path: 
 def test_constraints_come_in_with_arguments_as_object_or_text(tmp_path: Path) -> None:
     id = "length_constraints:number_words"
     kwargs = {"relation": "at least", "num_words": 5}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"prompt": "a", "constraints": [{"id": id, "kwargs": kwargs}]},
         {"prompt": "a", "constraints": json.dumps([{"id": id, "kwargs": json.dumps(kwargs)}])},
     ]

@@ -63,7 +63,8 @@ def build(lake: Lake, name: str, rows: Iterable[Any] = (), **given: Any) -> Trai
 
 
 def column(built: TrainingSetRows, name: str) -> list[Any]:
-    return built.train.column(name).to_pylist()
+    values: list[Any] = built.train.column(name).to_pylist()
+    return values
 
 
 def said(turns: list[dict[str, str]]) -> list[tuple[str, str]]:
@@ -208,13 +209,13 @@ def test_spar_rft_takes_judgements_of_sampled_answers_where_votes_disagreed(lake
 
 
 def test_spar_rft_keeps_one_judgement_of_equal_answers_to_a_prompt(lake: Lake) -> None:
-    rows = [*prompts(1, 2), answer("a", "p1", "same"), answer("b", "p1", "same"), answer("c", "p2", "same")]
+    rows: list[Any] = [*prompts(1, 2), answer("a", "p1", "same"), answer("b", "p1", "same"), answer("c", "p2", "same")]
     rows += [*votes("a", "yyn"), *votes("b", "nny"), *votes("c", "yyn", prompt_id="p2")]
     assert by_class(build(lake, "spar_rft", rows)) == {"negative judgement": ["b/0"], "positive judgement": ["c/0"]}
 
 
 def test_spar_rft_keeps_to_each_class_cap(lake: Lake) -> None:
-    rows = prompts(*range(1, 7))
+    rows: list[Any] = [*prompts(*range(1, 7))]
     for number in range(1, 7):
         rows += tree(number, {"r": "nny" if number % 2 else "nn", "ra": "nyy", "rb": "nny", "rc": "yyy"}, "rc")
         rows += [answer(f"s{number}", f"p{number}"), *votes(f"s{number}", "yyn", prompt_id=f"p{number}")]

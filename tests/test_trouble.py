@@ -318,18 +318,18 @@ def test_an_endpoint_that_dies_ends_the_run_which_then_goes_on(factory: Command,
     def dying(request: Request) -> Any:
         if "Final Judgement" in str(request.messages):
             # In a thread: the endpoint must not wait for itself.
-            threading.Thread(target=endpoint.kill).start()
+            threading.Thread(target=running.kill).start()
         return answer(request)
 
-    with running_endpoint(dying) as endpoint:
-        said = sentence(factory(*run_words(place, endpoint.url, prompts)))
-        assert f"{endpoint.url} has answered nothing" in said and "(Connection refused)" in said
+    with running_endpoint(dying) as running:
+        said = sentence(factory(*run_words(place, running.url, prompts)))
+        assert f"{running.url} has answered nothing" in said and "(Connection refused)" in said
         assert "go on with `factory resume`" in said
         assert list(state(place).values()) == [("failed", 3)]
-        endpoint.script = answer
-        endpoint.start()
+        running.script = answer
+        running.start()
         assert factory("resume", "spar", "--lake", place)[0] == 0
-        sampled = [r for r in endpoint.requests if "Final Judgement" not in str(r.messages) and len(r.messages) == 1]
+        sampled = [r for r in running.requests if "Final Judgement" not in str(r.messages) and len(r.messages) == 1]
         assert len(sampled) == 3  # none of them was asked again
     assert list(state(place).values()) == [("finished", 3)]
 
