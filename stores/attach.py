@@ -10,8 +10,9 @@ import duckdb
 
 from schemas.errors import FactoryError
 
-# A batch of at most so many rows is kept in the catalog until `compact`, not as a file of its own.
-INLINED_ROWS = 20
+# No rows in the catalog: DuckLake keeps nested values there as text, and reads some texts with quotes and braces
+# back as something else. Parquet holds them as they are; `compact` merges the small files.
+INLINED_ROWS = 0
 
 
 @dataclass(frozen=True, slots=True)
