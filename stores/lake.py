@@ -191,8 +191,7 @@ class Lake:
         return int(self.query("SELECT max(snapshot_id) AS id FROM lake.snapshots()").column(0)[0].as_py())
 
     def compact(self) -> None:
-        """Moves rows kept in the catalog into Parquet and merges small files; no row changes."""
-        self._retry(lambda: self.connection.execute("CALL ducklake_flush_inlined_data('lake')"))
+        """Merges small files; no row changes."""
         self._retry(lambda: self.connection.execute("CALL ducklake_merge_adjacent_files('lake')"))
 
     def expire(self, older_than: datetime) -> list[int]:

@@ -3,14 +3,13 @@
 import json
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -218,7 +217,7 @@ def test_any_row_comes_back_from_the_lake_as_it_was(lake: Lake, table: type, dat
 
 
 def test_compaction_changes_no_row_and_no_earlier_snapshot(lake: Lake) -> None:
-    lake.append(responses(1, 2), message="kept in the catalog")
+    lake.append(responses(1, 2), message="a small file")
     then = lake.latest_snapshot()
     for number in range(3, 6):
         lake.append(responses(*(f"{number}-{i}" for i in range(30))), message="a file")
@@ -230,24 +229,39 @@ def test_compaction_changes_no_row_and_no_earlier_snapshot(lake: Lake) -> None:
         assert ids_in(earlier) == ["1", "2"]
 
 
-def test_a_locked_catalog_is_waited_for(lake: Lake) -> None:
+@contextmanager
+def held_catalog(lake: Lake) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the catalog for writing until a line comes in: within one process SQLite's locks mean nothing."""
     assert lake.place.folder is not None
-    holder = sqlite3.connect(lake.place.folder / "catalog.sqlite", check_same_thread=False, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(0.3, holder.rollback)
-    release.start()
-    assert lake.append(responses(1), message="when it is free") == 1
-    release.join()
-    holder.close()
+    script = (
+        "import sqlite3, sys; holder = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "holder.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.readline()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(lake.place.folder / "catalog.sqlite")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdin and holder.stdout and holder.stdout.readline() == "held\n"
+        yield holder
+        if not holder.stdin.closed:
+            holder.stdin.close()
+
+
+def test_a_locked_catalog_is_waited_for(lake: Lake) -> None:
+    with held_catalog(lake) as holder:
+        assert holder.stdin
+        release = threading.Timer(0.3, holder.stdin.close)
+        release.start()
+        assert lake.append(responses(1), message="when it is free") == 1
+        release.join()
 
 
 def test_a_catalog_that_stays_locked_is_one_clear_error(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stores.lake.RETRIES", 2)
-    assert lake.place.folder is not None
-    with closing(sqlite3.connect(lake.place.folder / "catalog.sqlite", isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(FactoryError, match="stayed locked by another process: try again"):
-            lake.append(responses(1), message="never")
+    with held_catalog(lake), pytest.raises(FactoryError, match="stayed locked by another process: try again"):
+        lake.append(responses(1), message="never")
     assert lake.append(responses(1), message="now") == 1
 
 
