@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -30,10 +31,16 @@ def seed_of(*asked: Any) -> int:
     return int(content_id("seed", *asked)[:8], 16) & 0x7FFFFFFF
 
 
+# DuckDB writes the digits of an escaped control character in capitals, Python in small letters. An escaped backslash
+# is taken along, so that the text `\\u001f` is not mistaken for one.
+_ESCAPED_CONTROL = re.compile(r"\\(?:\\|u[0-9a-f]{4})")
+
+
 def messages_hash(messages: Sequence[Any]) -> str:
     """SHA-256 of the messages as DuckDB's `to_json` writes them, so that SQL can derive it again."""
     plain = [{"role": m.role, "content": m.content} for m in messages]
-    return sha256_text(json.dumps(plain, separators=(",", ":"), ensure_ascii=False))
+    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    return sha256_text(_ESCAPED_CONTROL.sub(lambda found: found[0][:2] + found[0][2:].upper(), text))
 
 
 def prompt_id(
