@@ -53,7 +53,7 @@ def test_the_example_makes_answers_trees_and_pairs(folder: Path):
         (state,) = lake.query("FROM run_progress").to_pylist()
     assert state["status"] == "finished"
     assert state["prompts"] == state["answered"] == state["judged"] == 8
-    assert counts["responses"] > 32 and counts["trees"] == state["failing"] and counts["training_sets"] == 1
+    assert counts["responses"] > 24 and counts["trees"] == state["failing"] and counts["training_sets"] == 1
 
 
 def test_tokens_are_counted_for_every_choice(folder: Path):
