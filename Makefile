@@ -28,7 +28,7 @@ $(TEST_VENV)/installed: pyproject.toml
 demo: $(VENV)/installed
 	$(VENV)/bin/factory run demo --lake $(DEMO_LAKE)
 
-# 128 prompts, a training set of them, and the embedded model trained on it: about a quarter of an hour on 2 cores.
+# 128 prompts, a training set of them, and the embedded model trained on it.
 train-demo: $(VENV)/installed-train
 	$(VENV)/bin/factory run demo --limit 128 --lake lake-train-demo
 	$(VENV)/bin/factory build spar_dpo -p held_out=0.25 --lake lake-train-demo
