@@ -143,6 +143,7 @@ class ScriptedEndpoint:
         self._free_slots = asyncio.Semaphore(self.slots)  # first come, first served
         self._in_line = 0
         self._listener: asyncio.Server | None = None
+        self._killing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -158,7 +159,8 @@ class ScriptedEndpoint:
 
     def kill(self) -> None:
         """Refuse connections from now on and cut the open ones, as a crash would. Idempotent."""
-        self._run(self._cut())
+        with self._killing:  # one at a time: each waits for every other task of the loop to end
+            self._run(self._cut())
 
     def close(self) -> None:
         """Stop for good. Idempotent."""

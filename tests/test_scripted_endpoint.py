@@ -234,6 +234,18 @@ def test_a_killed_endpoint_cuts_and_refuses_until_it_starts_again_on_the_same_po
     assert stats["outcomes"] == {"client_gone": 1, "ok": 1}
 
 
+def test_two_kills_at_once_end_both() -> None:
+    async def kill_twice(endpoint: ScriptedEndpoint) -> None:
+        async with open_calls(endpoint, 8) as calls:
+            await asyncio.gather(*(asyncio.to_thread(endpoint.kill) for _ in range(2)))
+            assert len(await asyncio.gather(*calls, return_exceptions=True)) == 8
+
+    with running_endpoint(echo, slots=8, latency_ms=1000) as endpoint:
+        asyncio.run(kill_twice(endpoint))
+        with pytest.raises(httpx.ConnectError):
+            post(endpoint, body())
+
+
 @pytest.mark.parametrize(
     ("template", "answer"),
     [
