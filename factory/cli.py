@@ -43,7 +43,10 @@ def run(
     lake: LakeOption = "lake",
     prompts: Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file, or datasets:ID.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="Take the first so many prompts.")] = None,
-    model: Annotated[str | None, typer.Option(help="Endpoint of every model: a base URL, or embedded:NAME.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Endpoint of every model: embedded:NAME, or a base URL (or several of one model)."),
+    ] = None,
     model_name: Annotated[str | None, typer.Option(help="The model's name at that endpoint.")] = None,
     judge: Annotated[str | None, typer.Option(help="votes, verifier or both.")] = None,
     seed: Annotated[int, typer.Option(help="Every sampling seed is derived from it.")] = 0,
@@ -56,7 +59,7 @@ def run(
     changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
     overrides = {path: value for path, value in changes.items() if value is not None} | _assignments(override)
     for role in load_recipe(recipe).models:
-        if model is not None:
+        if model:
             overrides[f"models.{role}.endpoint"] = model
         if model_name is not None:
             overrides[f"models.{role}.name"] = model_name

@@ -84,7 +84,7 @@ class Context:
                 response_id=response_id,
                 template=template,
                 model_id=endpoint.model.model_id,
-                endpoint=reply.endpoint if reply else endpoint.address,
+                endpoint=reply.endpoint if reply else endpoint.servers[0].address,
                 messages_hash=hashed,
                 parameters=canonical_json(parameters),
                 seed=seed,

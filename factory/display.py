@@ -173,7 +173,7 @@ def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableTyp
         grid.add_row("tokens", _tokens(progress, reading))
     for endpoint in list(progress.endpoints):
         full = _bar(endpoint.in_flight, endpoint.limit, "in flight")
-        silent_s = now_s - endpoint.last_answer
+        silent_s = now_s - endpoint.last_answer_s
         if endpoint.in_flight and silent_s > SILENT_S:
             full.add_row("", Text(f"no answer for {clock(silent_s)}", "yellow"))
         grid.add_row(Text(endpoint.model.name), full)

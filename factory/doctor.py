@@ -189,10 +189,10 @@ def _endpoint(model: str) -> Finding:
 
 
 async def _asked(model: str) -> Finding:
-    from factory.endpoints import connect, public_address, served_models
+    from factory.connect import connect, public_address, served_models
     from factory.recipe import ModelSettings
 
-    settings = ModelSettings(endpoint=model)
+    settings = ModelSettings(endpoint=(model,))
     settings.check()
     words = model
     if not model.startswith("embedded:"):

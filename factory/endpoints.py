@@ -1,39 +1,36 @@
-"""The one way to call a model: an OpenAI-compatible endpoint, whoever started it.
+"""The one way to call a model: OpenAI-compatible servers, whoever started them.
 
-Passing troubles (429, 5xx, time-outs, dropped connections, replies that are not JSON) are tried again with
-growing waits; what cannot pass stops the run (a wrong key, an unknown model) or sets the prompt aside (too long).
+A model may stand behind several base URLs: each is given as many requests as it answers well (`concurrency.py`), the
+next request goes to the one that has most room, and one that fails again and again is left alone for growing pauses.
+Failures that pass are tried again; what cannot pass stops the run (a wrong key) or sets the prompt aside (too long).
 """
 
 import asyncio
-import difflib
 import json
-import os
-import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import openai
+import httpx2
 
-from factory.embedded import serve
+from factory.concurrency import Concurrency
 from factory.journal import Choice, Reply
-from factory.recipe import ModelSettings
-from factory.weights import fetch
+from factory.replies import Failure, of_transport, read_completion, read_document, wait_s
 from schemas.errors import FactoryError
-from schemas.ids import content_id
 from schemas.tables import Message, Model
 
 ATTEMPTS = 8
-FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
-EMBEDDED_SLOTS = 16
-EMBEDDED_CONTEXT_TOKENS = 4096
+DOWN_AFTER = 5
+"""Failures in a row, without an answer between them, after which a server is left alone for a while."""
+GONE_AFTER = 7
+"""Pauses in a row after which a server is taken for gone: about a minute."""
 DEAD_AFTER_S = 90.0
-"""Is an endpoint silent for so long, while requests fail, it is asked for a word: without an answer the run ends."""
+"""Is a model silent for so long, while requests fail, it is asked for a word: without an answer the run ends."""
 PROBE_S = 30.0
+PATIENCE = 10.0
+SHORTEST_PATIENCE_S = 60.0
 
 
 class SetAside(Exception):
@@ -50,30 +47,115 @@ class Sampling:
     n: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class Server:
+    """One base URL, and how it is doing. Times are seconds of the monotonic clock."""
+
+    address: str
+    """as it stands in rows: embedded:NAME, or the base URL without credentials"""
+    chat_url: str
+    http: httpx2.AsyncClient
+    """the connections of an `openai.AsyncOpenAI`, with its key: without its typing of every request, which takes two
+    thirds of the processor's time that a request costs"""
+    pace: Concurrency
+    timeout_s: float
+    last_answer_s: float = field(default_factory=time.monotonic)
+    longest_s: float = 0.0
+    answers: int = 0
+    failures: int = 0
+    """in a row"""
+    pauses: int = 0
+    """in a row"""
+    paused_until_s: float = 0.0
+
+    @property
+    def patience_s(self) -> float:
+        """How long an answer is waited for: of a server that has answered, not for ever longer than it ever took."""
+        if self.answers < DOWN_AFTER:
+            return self.timeout_s
+        return min(self.timeout_s, max(SHORTEST_PATIENCE_S, PATIENCE * self.longest_s))
+
+    async def send(self, body: dict[str, Any]) -> Any:
+        """The document that comes back for a chat request.
+
+        Raises:
+            Failure: anything else came back, or nothing.
+        """
+        started_s = time.monotonic()
+        try:
+            document = await self.post(self.chat_url, body, self.patience_s)
+            read_completion(document)
+        except Failure as failure:
+            self._failed(failure)
+            raise
+        now_s = time.monotonic()
+        self.pace.answered(now_s, now_s - started_s)
+        self.longest_s = max(self.longest_s, now_s - started_s)
+        self.answers, self.failures, self.pauses, self.last_answer_s = self.answers + 1, 0, 0, now_s
+        return document
+
+    async def post(self, url: str, body: dict[str, Any], timeout_s: float) -> Any:
+        try:
+            raw = await self.http.post(url, content=json.dumps(body), timeout=timeout_s)
+        except (httpx2.HTTPError, OSError) as error:
+            raise of_transport(error) from error
+        return read_document(raw.status_code, raw.headers, raw.content)
+
+    def _failed(self, failure: Failure) -> None:
+        now_s = time.monotonic()
+        if failure.is_overload:
+            self.pace.refused(now_s)
+        if failure.retry_after_s is not None:
+            self.paused_until_s = max(self.paused_until_s, now_s + failure.retry_after_s)
+        if failure.is_refusal or failure.status == 429:
+            self.failures = 0  # it is there, and says so
+            return
+        self.failures += 1
+        if self.failures >= DOWN_AFTER and now_s >= self.paused_until_s:
+            self.pauses += 1
+            self.paused_until_s = now_s + wait_s(self.pauses, failure)
+            self.pace.restart(now_s)
+
+    async def gives_a_word(self, model: str) -> bool:
+        """Whether it answers within PROBE_S to a question that is nobody's prompt."""
+        question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+        try:
+            read_completion(await self.post(self.chat_url, question, PROBE_S))
+        except Failure:
+            return False
+        self.failures, self.pauses, self.last_answer_s = 0, 0, time.monotonic()
+        return True
+
+
+@dataclass(slots=True, eq=False)
 class Endpoint:
-    """A model that answers, and how it is doing."""
+    """A model that answers, from one server or several."""
 
     role: str
     model: Model
-    address: str
-    """who answers, as it stands in rows: embedded:NAME, or the base URL without credentials"""
-    client: openai.AsyncOpenAI
-    limit: int
-    """requests in flight at most"""
+    servers: list[Server]
     context_tokens: int | None
     on_reply: Callable[[Reply], None]
+    on_failure: Callable[[Failure], None] = lambda failure: None
     tokenize_url: str | None = None
-    """where an endpoint whose `usage` counts one choice only (llama.cpp) counts the tokens of a text"""
-    last_answer: float = field(default_factory=time.monotonic)
-    in_flight: int = 0
-    slots: asyncio.Semaphore = field(init=False)
+    """where a server whose `usage` counts one choice only (llama.cpp) counts the tokens of a text"""
+    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    _timer: asyncio.TimerHandle | None = None
 
-    def __post_init__(self) -> None:
-        self.slots = asyncio.Semaphore(self.limit)
+    @property
+    def in_flight(self) -> int:
+        return sum(server.pace.in_flight for server in self.servers)
+
+    @property
+    def limit(self) -> int:
+        return sum(server.pace.limit for server in self.servers)
+
+    @property
+    def last_answer_s(self) -> float:
+        return max(server.last_answer_s for server in self.servers)
 
     async def ask(self, messages: list[Message], sampling: Sampling, seed: int) -> Reply:
-        """Sends one request until it is answered.
+        """Asks until all `sampling.n` choices are there.
 
         Raises:
             SetAside: the endpoint refuses this very request for good, or it failed ATTEMPTS times.
@@ -86,254 +168,121 @@ class Endpoint:
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
         }
-        async with self.slots:
-            self.in_flight += 1
-            try:
-                return await self._until_answered(body, sampling.n, seed)
-            finally:
-                self.in_flight -= 1
-
-    async def _until_answered(self, body: dict[str, Any], n: int, seed: int) -> Reply:
         choices: list[Choice] = []
         prompt_tokens: int | None = None
         completion_tokens: int | None = 0
-        latency_s, retries = 0.0, 0
-        first_failure: float | None = None
-        while len(choices) < n:
-            # An endpoint that gives fewer choices than asked for is asked for the rest, with another seed.
-            left = n - len(choices)
-            started = time.monotonic()
+        latency_s, retries, failures = 0.0, 0, 0
+        first_failure_s: float | None = None
+        while len(choices) < sampling.n:
+            # A server that gives fewer choices than asked for is asked for the rest, with another seed.
+            left = sampling.n - len(choices)
+            server = await self._room()
+            started_s = time.monotonic()
             try:
-                document = await self._send({**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF})
+                document = await server.send({**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF})
                 got, prompt_tokens, tokens = read_completion(document)
-                if self.tokenize_url and len(got) > 1:
-                    got = list(await asyncio.gather(*map(self._counted, got)))
+                if len(got) > 1 and self.tokenize_url:
+                    got = list(await asyncio.gather(*(self._counted(server, choice) for choice in got)))
                     tokens = sum(choice.tokens or 0 for choice in got)
-            except (openai.APIError, BadReply) as error:
+            except Failure as failure:
+                failed: Failure | None = failure
+            else:
+                failed = None
+            finally:
+                server.pace.in_flight -= 1
+                self._wake()
+            if failed is not None:
+                self.on_failure(failed)
                 retries += 1
-                first_failure = first_failure or time.monotonic()
-                await self._give_up_if_hopeless(error, retries, first_failure)
-                await asyncio.sleep(wait_s(retries, error))
+                failures += failed.status != 429  # being asked to wait says nothing against the request
+                first_failure_s = first_failure_s or time.monotonic()
+                await self._give_up_if_hopeless(failed, server, failures, first_failure_s)
+                await asyncio.sleep(wait_s(retries, failed))
                 continue
-            now = time.monotonic()
-            self.last_answer, latency_s = now, latency_s + now - started
+            latency_s += time.monotonic() - started_s
             choices += got[:left]
             completion_tokens = None if tokens is None or completion_tokens is None else completion_tokens + tokens
-        reply = Reply(choices, prompt_tokens, completion_tokens, latency_s, retries, self.address)
+        reply = Reply(choices, prompt_tokens, completion_tokens, latency_s, retries, server.address)
         self.on_reply(reply)
         return reply
 
-    async def _counted(self, choice: Choice) -> Choice:
+    async def _counted(self, server: Server, choice: Choice) -> Choice:
         """The choice with its number of tokens: those of its text, and the one that ended it."""
-        document: Any = await self.client.post(self.tokenize_url or "", cast_to=object, body={"content": choice.text})
-        tokens = len(document["tokens"]) + (choice.finish_reason == "stop")
-        return Choice(choice.text, choice.finish_reason, tokens)
+        document = await server.post(self.tokenize_url or "", {"content": choice.text}, server.timeout_s)
+        return Choice(choice.text, choice.finish_reason, len(document["tokens"]) + (choice.finish_reason == "stop"))
 
-    async def _send(self, body: dict[str, Any], **options: Any) -> Any:
-        raw = await self.client.chat.completions.with_raw_response.create(**body, **options)
-        try:
-            return json.loads(raw.http_response.content)
-        except ValueError as error:
-            raise BadReply(f"{self.address} answered with something that is not JSON") from error
+    async def _room(self) -> Server:
+        """A place at the server that has most of them free; the requests that wait are served in their order."""
+        waited = False
+        while True:
+            now_s = time.monotonic()
+            with_room = [s for s in self.servers if s.pace.free and s.paused_until_s <= now_s]
+            if with_room and (waited or not self._waiting):
+                server = min(with_room, key=lambda s: s.pace.in_flight / s.pace.limit)
+                server.pace.in_flight += 1
+                return server
+            waiter = asyncio.get_running_loop().create_future()
+            # Who was woken and came too late is the first in line again.
+            self._waiting.appendleft(waiter) if waited else self._waiting.append(waiter)
+            waited = True
+            self._wake()
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._wake()  # the place it was woken for is another's
+                raise
 
-    async def _give_up_if_hopeless(self, error: Exception, failures: int, first_failure: float) -> None:
-        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+    def _wake(self) -> None:
+        """Lets as many go on as there are places; where servers are paused, looks again when the first is back."""
+        now_s = time.monotonic()
+        free = sum(server.pace.free for server in self.servers if server.paused_until_s <= now_s)
+        while free > 0 and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                free -= 1
+        paused_s = [s.paused_until_s - now_s for s in self.servers if s.paused_until_s > now_s]
+        if self._waiting and paused_s and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(min(paused_s) + 0.001, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._wake()
+
+    async def _give_up_if_hopeless(
+        self, failure: Failure, server: Server, failures: int, first_failure_s: float
+    ) -> None:
+        if failure.status in (401, 403):
             raise FactoryError(
-                f"{self.address} refuses the key (HTTP {error.status_code}): set the environment variable that "
+                f"{server.address} refuses the key (HTTP {failure.status}): set the environment variable that "
                 f"models.{self.role}.api_key_env names"
-            ) from error
-        if isinstance(error, openai.NotFoundError):
+            ) from failure
+        if failure.status == 404:
             raise FactoryError(
-                f"{self.address} has no model {self.model.name!r} (HTTP 404): set models.{self.role}.name to one it serves"
-            ) from error
-        if (
-            isinstance(error, openai.APIStatusError)
-            and 400 <= error.status_code < 500
-            and error.status_code not in (408, 409, 429)
-        ):
-            raise SetAside(f"refused (HTTP {error.status_code}): {brief(error)}") from error
-        silent_s = time.monotonic() - self.last_answer
-        if failures < ATTEMPTS and silent_s <= DEAD_AFTER_S:
+                f"{server.address} has no model {self.model.name!r} (HTTP 404): "
+                f"set models.{self.role}.name to one it serves"
+            ) from failure
+        if failure.status == 429 and "insufficient_quota" in failure.said:
+            raise FactoryError(
+                f"{server.address} answers no more ({failure}): see to your account there, then go on with `factory resume`"
+            ) from failure
+        if failure.is_refusal:
+            raise SetAside(f"refused ({failure})") from failure
+        silent_s = time.monotonic() - self.last_answer_s
+        gone = all(s.pauses >= GONE_AFTER for s in self.servers) or silent_s > DEAD_AFTER_S
+        if failures < ATTEMPTS and not gone:
             return
-        # Nobody else was answered meanwhile: is it this request's fault, or the endpoint's?
-        unheard = silent_s > DEAD_AFTER_S or self.last_answer <= first_failure
+        # Nobody else was answered meanwhile: is it this request's fault, or the servers'?
+        unheard = gone or self.last_answer_s <= first_failure_s
         if unheard and not await self.answers():
             raise FactoryError(
-                f"{self.address} has answered nothing for {silent_s:.0f} s ({brief(error)}): "
-                "see that it runs, then go on with `factory resume`"
-            ) from error
+                f"{' and '.join(s.address for s in self.servers)} has answered nothing for {silent_s:.0f} s "
+                f"({failure}): see that it runs, then go on with `factory resume`"
+            ) from failure
         if failures >= ATTEMPTS:
-            raise SetAside(f"failed {failures} times: {brief(error)}") from error
+            raise SetAside(f"failed {failures} times: {failure}") from failure
 
     async def answers(self) -> bool:
-        """Whether it gives a word within PROBE_S to a question that is nobody's prompt."""
-        question = {"model": self.model.name, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-        try:
-            read_completion(await self._send(question, timeout=PROBE_S))
-        except (openai.APIError, BadReply):
-            return False
-        self.last_answer = time.monotonic()
-        return True
-
-
-class BadReply(Exception):
-    """A reply that is not what was agreed: asked again."""
-
-
-def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None]:
-    """The choices of a chat completion, its prompt tokens and its completion tokens.
-
-    Raises:
-        BadReply: the document is not a chat completion.
-    """
-    try:
-        choices = [
-            Choice(_encodable(choice["message"].get("content") or ""), choice.get("finish_reason"), None)
-            for choice in document["choices"]
-        ]
-        usage = document.get("usage") or {}
-    except (TypeError, KeyError, AttributeError) as error:
-        raise BadReply("the reply is JSON, but no chat completion") from error
-    if not choices:
-        raise BadReply("the reply has no choices")
-    if len(choices) == 1:
-        choices = [Choice(choices[0].text, choices[0].finish_reason, usage.get("completion_tokens"))]
-    return choices, usage.get("prompt_tokens"), usage.get("completion_tokens")
-
-
-def _encodable(text: str) -> str:
-    """Half an emoji, as some models emit, has no UTF-8 and could not be written down."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def wait_s(failures: int, error: Exception) -> float:
-    """Seconds until the next attempt: what the endpoint asks for, else doubling, with jitter."""
-    if isinstance(error, openai.APIStatusError):
-        asked = error.response.headers.get("retry-after", "")
-        if asked.replace(".", "", 1).isdigit():
-            return float(asked)
-    return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (failures - 1)) * random.uniform(0.5, 1.5))
-
-
-def brief(error: Exception) -> str:
-    """An error's own words, in one line of at most 200 characters."""
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    # The client calls a refused connection a time-out; the system's own words are at the root.
-    refused = isinstance(error, openai.APIConnectionError) and isinstance(root, OSError) and root.errno
-    words = (os.strerror(refused) if refused > 0 else str(root)) if refused else str(error)
-    return " ".join(words.split())[:200] or type(error).__name__
-
-
-def public_address(url: str) -> str:
-    """A base URL without user, password and query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
-
-
-@asynccontextmanager
-async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply], None]) -> AsyncIterator[Endpoint]:
-    """Connects to a model's endpoint, starting it where it is embedded, and stops it in the end.
-
-    Raises:
-        FactoryError: the endpoint does not answer, or does not have the model.
-    """
-    if settings.endpoint.startswith("embedded:"):
-        weights = await asyncio.to_thread(fetch, settings.endpoint.removeprefix("embedded:"))
-        model = Model(
-            model_id=content_id("model", weights.name, weights.sha256),
-            name=weights.name,
-            origin=f"embedded:{weights.name}",
-            revision=weights.sha256,
-            training_run_id=None,
-        )
-        async with (
-            serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as server,
-            _client(server.base_url, server.api_key, settings.timeout_s) as client,
-        ):
-            # A request holds a slot for each of its choices: few at a time keep all slots busy, and the first prompts
-            # are answered, written down and searched while later ones wait.
-            limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
-            tokenize_url = server.base_url.removesuffix("/v1") + "/tokenize"
-            yield Endpoint(
-                role, model, model.origin, client, limit, EMBEDDED_CONTEXT_TOKENS, on_reply, tokenize_url=tokenize_url
-            )
-        return
-    address = public_address(settings.endpoint)
-    async with _client(settings.endpoint, _key(settings), settings.timeout_s) as client:
-        name, context_tokens = await _served_model(role, settings, client)
-        model = Model(
-            model_id=content_id("model", name, settings.revision),
-            name=name,
-            origin=address,
-            revision=settings.revision,
-            training_run_id=None,
-        )
-        yield Endpoint(role, model, address, client, settings.concurrency, context_tokens, on_reply)
-
-
-@asynccontextmanager
-async def _client(base_url: str, key: str, timeout_s: float) -> AsyncIterator[openai.AsyncOpenAI]:
-    # Retries are the endpoint's (above): they are counted into the rows and never end in a lost request.
-    http = openai.DefaultAioHttpClient(timeout=timeout_s)
-    async with openai.AsyncOpenAI(
-        base_url=base_url, api_key=key, timeout=timeout_s, max_retries=0, http_client=http
-    ) as client:
-        yield client
-
-
-async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:
-    """The models behind a base URL and, where it is told (vLLM), their context in tokens; none where it has no list.
-
-    Raises:
-        FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
-    """
-    async with _client(settings.endpoint, _key(settings), settings.timeout_s) as client:
-        return await _list_models(role, settings, client)
-
-
-def _key(settings: ModelSettings) -> str:
-    return os.environ.get(settings.api_key_env) or "none"
-
-
-async def _list_models(role: str, settings: ModelSettings, client: openai.AsyncOpenAI) -> dict[str, int | None]:
-    address = public_address(settings.endpoint)
-    try:
-        raw = await client.models.with_raw_response.list(timeout=min(10.0, settings.timeout_s))
-        return {m["id"]: m.get("max_model_len") for m in json.loads(raw.http_response.content)["data"]}
-    except openai.NotFoundError:
-        return {}  # an endpoint without a list of models is asked by name
-    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        raise FactoryError(
-            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): set the environment variable "
-            f"{settings.api_key_env}"
-        ) from error
-    except openai.APIError as error:
-        raise FactoryError(
-            f"models.{role}: {address} does not answer ({brief(error)}): start it, or give another endpoint"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise FactoryError(
-            f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
-            "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
-        ) from error
-
-
-async def _served_model(role: str, settings: ModelSettings, client: openai.AsyncOpenAI) -> tuple[str, int | None]:
-    """The model's name at the endpoint and its context in tokens, if told."""
-    address = public_address(settings.endpoint)
-    served = await _list_models(role, settings, client)
-    if settings.name is None:
-        if len(served) != 1:
-            raise FactoryError(
-                f"models.{role}.name is missing and {address} serves {len(served)} models: "
-                f"set it to one of {', '.join(sorted(served)[:8]) or 'its models'}"
-            )
-        return next(iter(served.items()))
-    if served and settings.name not in served:
-        near = difflib.get_close_matches(settings.name, served, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it serves {', '.join(sorted(served)[:8])}"
-        raise FactoryError(f"models.{role}: {address} has no model {settings.name!r}: {hint}")
-    return settings.name, served.get(settings.name)
+        """Whether any server gives a word."""
+        words = await asyncio.gather(*(server.gives_a_word(self.model.name) for server in self.servers))
+        return any(words)

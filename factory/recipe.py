@@ -25,21 +25,31 @@ RECIPES = Path(__file__).parent / "recipes"
 class ModelSettings:
     """A model behind an OpenAI-compatible endpoint."""
 
-    endpoint: str  # embedded:NAME, embedded:FILE.gguf, or a base URL such as http://localhost:8000/v1
+    endpoint: tuple[
+        str, ...
+    ]  # embedded:NAME, embedded:FILE.gguf, or a base URL (or several) such as http://localhost:8000/v1
     name: str | None = None  # as the endpoint knows it; None: the only one that it serves
     revision: str | None = None  # of a model behind a URL: it goes into the rows
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key; never the key itself
-    concurrency: int = 64  # requests in flight at most
+    concurrency: int = 256  # requests in flight at one server at most; how many there are is found out as it answers
     timeout_s: float = 600.0  # for one request
 
     def check(self) -> None:
         _at_least("concurrency", self.concurrency, 1, "it is the number of requests in flight")
         if not self.timeout_s > 0:
             raise FactoryError(f"timeout_s must be above 0, got {self.timeout_s} (it is the time for one request)")
-        if not self.endpoint.startswith(("embedded:", "http://", "https://")):
-            raise FactoryError(
-                f"endpoint: {self.endpoint!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
-            )
+        for address in self.endpoint:
+            if not address.startswith(("embedded:", "http://", "https://")):
+                raise FactoryError(
+                    f"endpoint: {address!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
+                )
+        if not self.endpoint or (len(self.endpoint) > 1 and any(e.startswith("embedded:") for e in self.endpoint)):
+            raise FactoryError("endpoint must be embedded:NAME, or one base URL or several")
+
+    @property
+    def embedded(self) -> str | None:
+        """The name of the embedded model, None for one behind a URL."""
+        return self.endpoint[0].removeprefix("embedded:") if self.endpoint[0].startswith("embedded:") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +185,7 @@ class Recipe:
             role: {
                 "name": m.name,
                 "revision": m.revision,
-                "embedded": m.endpoint.startswith("embedded:") and m.endpoint,
+                "embedded": m.embedded,
             }
             for role, m in self.models.items()
         }
@@ -295,6 +305,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         member = typing.get_args(kind)[1]
         return {str(key): _value(member, item, f"{where}.{key}") for key, item in value.items()}
+    if origin is tuple:
+        (member, _) = typing.get_args(kind)  # one of them may be written as itself
+        return tuple(_value(member, item, where) for item in (value if isinstance(value, list) else [value]))
     if origin is list and isinstance(value, list):
         return [_value(typing.get_args(kind)[0], item, where) for item in value]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

@@ -21,11 +21,13 @@ from typing import Any, TypeVar
 import duckdb
 import platformdirs
 
+from factory.connect import connect
 from factory.context import Context, Work
-from factory.endpoints import Endpoint, SetAside, connect
+from factory.endpoints import Endpoint, SetAside
 from factory.journal import Journal, Reply
 from factory.prompts import read_prompts
 from factory.recipe import JudgeSettings, PromptSettings, Recipe, SearchSettings, recipe_of
+from factory.replies import Failure
 from factory.stages import STAGES
 from factory.writer import Writer
 from schemas.errors import FactoryError
@@ -60,6 +62,8 @@ class Progress:
     requests: int = 0
     tokens: int = 0
     from_journal: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """failed requests by kind, those that were tried again with success too"""
     set_aside: list[str] = field(default_factory=list)
     endpoints: list[Endpoint] = field(default_factory=list)
 
@@ -288,6 +292,9 @@ async def _connected(recipe: Recipe, progress: Progress) -> AsyncIterator[dict[s
         progress.requests += 1
         progress.tokens += reply.completion_tokens or 0
 
+    def fail(failure: Failure) -> None:
+        progress.errors[failure.kind] += 1
+
     endpoints: dict[str, Endpoint] = {}
     by_settings: dict[Any, Endpoint] = {}
     async with AsyncExitStack() as stack:
@@ -296,7 +303,7 @@ async def _connected(recipe: Recipe, progress: Progress) -> AsyncIterator[dict[s
                 continue
             settings = recipe.models[stage.model]
             if settings not in by_settings:
-                by_settings[settings] = await stack.enter_async_context(connect(stage.model, settings, count))
+                by_settings[settings] = await stack.enter_async_context(connect(stage.model, settings, count, fail))
             endpoints[stage.model] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
         yield endpoints
@@ -304,13 +311,12 @@ async def _connected(recipe: Recipe, progress: Progress) -> AsyncIterator[dict[s
 
 async def _flow(lake: Lake, context: Context, left: list[str], progress: Progress, writing: asyncio.Task[None]) -> None:
     """Keeps a window of prompts on their way until none is left; the first fault that is not a prompt's ends it."""
-    # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
-    window = 2 * sum(endpoint.limit for endpoint in progress.endpoints)
     going: set[asyncio.Task[None]] = set()
     try:
         for prompt_ids in _chunks(left, WORK_BATCH):
             for work in load_work(lake, context.run_id, prompt_ids):
-                while len(going) >= window:
+                # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
+                while len(going) >= 2 * sum(endpoint.limit for endpoint in progress.endpoints):
                     going = await _one_less(going, writing)
                 going.add(asyncio.create_task(_through_stages(context, work, progress)))
                 progress.open = len(going)

@@ -32,8 +32,10 @@ def drawn(progress: Progress, reading: Reading = NOTHING_KNOWN, now_s: float = 0
     return console.export_text()
 
 
-def endpoint(in_flight: int, last_answer: float = 0.0) -> Any:
-    return SimpleNamespace(in_flight=in_flight, limit=64, last_answer=last_answer, model=SimpleNamespace(name="tiny"))
+def endpoint(in_flight: int, last_answer_s: float = 0.0) -> Any:
+    return SimpleNamespace(
+        in_flight=in_flight, limit=64, last_answer_s=last_answer_s, model=SimpleNamespace(name="tiny")
+    )
 
 
 def test_time_left_follows_from_the_prompts_done_since_the_start() -> None:
@@ -90,7 +92,7 @@ def test_picture_shows_what_a_person_waits_for() -> None:
 
 def test_an_endpoint_that_has_fallen_silent_is_named() -> None:
     progress = going(prompts=1)
-    progress.endpoints = [endpoint(1, last_answer=100.0)]
+    progress.endpoints = [endpoint(1, last_answer_s=100.0)]
     assert "no answer" not in drawn(progress, now_s=100.0 + SILENT_S)
     assert "no answer for 1:05" in drawn(progress, now_s=165.0)
 

@@ -35,7 +35,9 @@ _sampling = {
 _counts = st.integers(1, 9)
 _models = st.builds(
     ModelSettings,
-    endpoint=st.sampled_from(["embedded:smollm2-135m", "http://localhost:8000/v1", "https://host/v1"]),
+    endpoint=st.sampled_from(
+        [("embedded:smollm2-135m",), ("http://localhost:8000/v1",), ("http://a:8000/v1", "https://b/v1")]
+    ),
     name=st.none() | st.text(min_size=1),
     concurrency=_counts,
     timeout_s=st.floats(0.1, 1e6),

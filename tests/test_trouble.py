@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from factory import endpoints
+from factory import endpoints, replies
 from factory.cli import main
 from factory.weights import MODELS
 from stores.lake import Lake
@@ -83,7 +83,7 @@ def prompts(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight attempts within a moment instead of a minute."""
-    monkeypatch.setattr(endpoints, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(replies, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(endpoints, "PROBE_S", 0.3)
 
 
@@ -338,7 +338,7 @@ def test_an_endpoint_that_dies_ends_the_run_which_then_goes_on(factory: Command,
 @pytest.mark.parametrize(
     ("faults", "reason"),
     [
-        (Faults(hang=1), "Request timed out."),
+        (Faults(hang=1), "gave no answer in time"),
         (Faults(garbage=1), "answered with something that is not JSON"),
     ],
     ids=["hangs", "is not JSON"],

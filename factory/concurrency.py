@@ -1,0 +1,120 @@
+"""How many requests a server is given at once: few at first, more while it answers more, fewer when it is overloaded.
+
+Outcomes are taken in rounds of about as many as the limit. A round that answered more a second than the last doubles
+the limit; one that did not goes back to a little over the last that helped, and from then on only small steps are
+tried. One refusal means nothing; a round in which a quarter are refused does. Sources: slow start and congestion
+avoidance (Jacobson, 1988), and the throughput-seeking of adaptive concurrency limits (Vegas; BBR, 2016).
+
+Pure: it is told the time, and knows nothing of requests.
+"""
+
+from dataclasses import dataclass, field
+
+FIRST = 32
+GROWS = 1.15
+"""A round is better when it answers so many times as much a second."""
+OVERLOADED = 0.25
+"""The share of a round's requests that are refused or time out when it is more than chance."""
+SLACK = 1.25
+"""Over what the server answers at once, so that it never waits for the next request."""
+CLIMBED = 2.0
+"""Latency that has grown so many times since the limit settled, without more throughput, is a queue at the server."""
+ROUNDS_BETWEEN_TRIALS = 16
+
+
+@dataclass(slots=True)
+class Round:
+    """What happened since the round began."""
+
+    since_s: float
+    answered: int = 0
+    refused: int = 0
+    at_limit: int = 0
+    """answers that came while the server had as many requests as it may have"""
+    latency_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Concurrency:
+    """One server's limit, between `least` and `most`, and how many requests it has."""
+
+    most: int
+    now_s: float
+    least: int = 1
+    limit: int = field(init=False)
+    in_flight: int = 0
+    _round: Round = field(init=False)
+    _doubling: bool = True
+    _best: tuple[int, float, float] = (0, 0.0, 0.0)
+    """the last limit that helped, what was answered a second at it, and the mean latency in seconds"""
+    _trying_from: int | None = None
+    """the limit to go back to if the step being tried does not help"""
+    _rounds: int = 0
+    """since the last step was tried"""
+
+    def __post_init__(self) -> None:
+        self.limit = max(self.least, min(FIRST, self.most))
+        self._round = Round(self.now_s)
+
+    @property
+    def free(self) -> int:
+        return max(0, self.limit - self.in_flight)
+
+    def answered(self, now_s: float, latency_s: float) -> None:
+        """An answer came; call it before the request leaves `in_flight`."""
+        self._round.answered += 1
+        self._round.latency_s += latency_s
+        self._round.at_limit += self.in_flight >= self.limit
+        self._end_round(now_s)
+
+    def refused(self, now_s: float) -> None:
+        """The server said that it has too much to do, or did not answer in time."""
+        self._round.refused += 1
+        self._end_round(now_s)
+
+    def restart(self, now_s: float) -> None:
+        """Begins again from the least, for a server that was gone."""
+        self.limit, self._doubling, self._best, self._trying_from = self.least, True, (0, 0.0, 0.0), None
+        self._round = Round(now_s)
+
+    def _end_round(self, now_s: float) -> None:
+        ended = self._round
+        outcomes = ended.answered + ended.refused
+        if outcomes < max(self.limit, 4 if self._doubling else 16):
+            return
+        self._round = Round(now_s)
+        if ended.refused > OVERLOADED * outcomes:
+            self._set(self.limit * 3 // 4)
+            self._doubling, self._trying_from, self._rounds = False, None, 0
+        elif ended.at_limit >= 0.75 * ended.answered:  # else it was asked for less than it may have: nothing is learnt
+            self._learn(ended.answered / max(now_s - ended.since_s, 1e-9), ended.latency_s / ended.answered)
+
+    def _learn(self, per_s: float, latency_s: float) -> None:
+        best_limit, best_per_s, best_latency_s = self._best
+        if self._doubling:
+            if per_s >= GROWS * best_per_s:
+                self._best = self.limit, per_s, latency_s
+                self._set(2 * self.limit)
+            else:
+                self._doubling = False
+                self._set(SLACK * best_limit)
+            return
+        if self._trying_from is not None:
+            worse = (
+                per_s < best_per_s * (1 + GROWS) / 2 if self.limit > self._trying_from else per_s < best_per_s / GROWS
+            )
+            if worse:
+                self.limit = self._trying_from
+            else:
+                self._best = self.limit, per_s, latency_s
+            self._trying_from = None
+            return
+        self._rounds += 1
+        climbed = latency_s > CLIMBED * best_latency_s and per_s < GROWS * best_per_s
+        if climbed or self._rounds >= ROUNDS_BETWEEN_TRIALS:
+            self._rounds, self._trying_from = 0, self.limit
+            self._best = self.limit, per_s, latency_s
+            self._set(self.limit / SLACK if climbed else self.limit * SLACK + 1)
+
+    def _set(self, limit: float) -> None:
+        self.limit = min(max(round(limit), self.least), self.most)

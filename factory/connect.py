@@ -1,0 +1,193 @@
+"""Connecting to a model: its servers' addresses and keys, what they serve, and the embedded one that is started."""
+
+import asyncio
+import difflib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
+import openai
+
+from factory.concurrency import Concurrency
+from factory.embedded import serve
+from factory.endpoints import Endpoint, Server
+from factory.journal import Reply
+from factory.recipe import ModelSettings
+from factory.replies import Failure, of_transport
+from factory.weights import fetch
+from schemas.errors import FactoryError
+from schemas.ids import content_id
+from schemas.tables import Model
+
+EMBEDDED_SLOTS = 16
+EMBEDDED_CONTEXT_TOKENS = 4096
+LIST_TIMEOUT_S = 10.0
+
+
+@asynccontextmanager
+async def connect(
+    role: str,
+    settings: ModelSettings,
+    on_reply: Callable[[Reply], None],
+    on_failure: Callable[[Failure], None] = lambda failure: None,
+) -> AsyncIterator[Endpoint]:
+    """Connects to a model's servers, starting the one that is embedded, and stops it in the end.
+
+    Raises:
+        FactoryError: no server answers, or one does not have the model.
+    """
+    if settings.embedded is not None:
+        async with _embedded(role, settings.embedded, settings, on_reply, on_failure) as endpoint:
+            yield endpoint
+        return
+    async with AsyncExitStack() as stack:
+        name, context_tokens = settings.name, None
+        servers, silent = [], []
+        for url in settings.endpoint:
+            client, http = await stack.enter_async_context(client_of(url, _key(settings), settings.timeout_s))
+            pace = Concurrency(settings.concurrency, time.monotonic())
+            server = Server(public_address(url), _chat(url), http, pace, settings.timeout_s)
+            servers.append(server)
+            try:
+                served = await _list_models(role, url, settings, client)
+            except Silent as error:
+                # Another may do its work until it is there: it is tried again later, as one that has failed.
+                server.paused_until_s = time.monotonic() + LIST_TIMEOUT_S
+                silent.append(error)
+                continue
+            name, tokens = _served_model(role, url, name, served)
+            context_tokens = min(filter(None, (context_tokens, tokens)), default=None)
+        if len(silent) == len(servers):
+            raise silent[0]
+        assert name is not None
+        model = Model(
+            model_id=content_id("model", name, settings.revision),
+            name=name,
+            origin=servers[0].address,
+            revision=settings.revision,
+            training_run_id=None,
+        )
+        yield Endpoint(role, model, servers, context_tokens, on_reply, on_failure)
+
+
+@asynccontextmanager
+async def _embedded(
+    role: str,
+    name: str,
+    settings: ModelSettings,
+    on_reply: Callable[[Reply], None],
+    on_failure: Callable[[Failure], None],
+) -> AsyncIterator[Endpoint]:
+    weights = await asyncio.to_thread(fetch, name)
+    model = Model(
+        model_id=content_id("model", weights.name, weights.sha256),
+        name=weights.name,
+        origin=f"embedded:{weights.name}",
+        revision=weights.sha256,
+        training_run_id=None,
+    )
+    async with (
+        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
+        client_of(embedded.base_url, embedded.api_key, settings.timeout_s) as (_, http),
+    ):
+        # A request holds a slot for each of its choices: few at a time keep all slots busy, and the first prompts
+        # are answered, written down and searched while later ones wait.
+        limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
+        pace = Concurrency(limit, time.monotonic(), least=limit)
+        server = Server(model.origin, _chat(embedded.base_url), http, pace, settings.timeout_s)
+        tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
+        yield Endpoint(role, model, [server], EMBEDDED_CONTEXT_TOKENS, on_reply, on_failure, tokenize_url=tokenize_url)
+
+
+def _chat(base_url: str) -> str:
+    return base_url.rstrip("/") + "/chat/completions"
+
+
+@asynccontextmanager
+async def client_of(
+    base_url: str, key: str, timeout_s: float
+) -> AsyncIterator[tuple[openai.AsyncOpenAI, httpx2.AsyncClient]]:
+    """OpenAI's client on its aiohttp transport, and its connections (see `Server.http`)."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    # Retries are the endpoint's: they are counted into the rows and never end in a lost request.
+    http = openai.DefaultAioHttpClient(timeout=timeout_s, headers=headers)
+    async with openai.AsyncOpenAI(
+        base_url=base_url, api_key=key, timeout=timeout_s, max_retries=0, http_client=http
+    ) as client:
+        yield client, http
+
+
+def public_address(url: str) -> str:
+    """A base URL without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
+
+
+class Silent(FactoryError):
+    """A server that does not answer at all."""
+
+
+async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:
+    """The models behind the first base URL and, where it is told (vLLM), their context in tokens; none without a list.
+
+    Raises:
+        FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
+    """
+    url = settings.endpoint[0]
+    async with client_of(url, _key(settings), settings.timeout_s) as (client, _):
+        return await _list_models(role, url, settings, client)
+
+
+def _key(settings: ModelSettings) -> str:
+    return os.environ.get(settings.api_key_env) or "none"
+
+
+async def _list_models(
+    role: str, url: str, settings: ModelSettings, client: openai.AsyncOpenAI
+) -> dict[str, int | None]:
+    address = public_address(url)
+    try:
+        raw = await client.models.with_raw_response.list(timeout=min(LIST_TIMEOUT_S, settings.timeout_s))
+        return {m["id"]: m.get("max_model_len") for m in json.loads(raw.http_response.content)["data"]}
+    except openai.NotFoundError:
+        return {}  # an endpoint without a list of models is asked by name
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise FactoryError(
+            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): set the environment variable "
+            f"{settings.api_key_env}"
+        ) from error
+    except openai.APIStatusError as error:
+        raise Silent(
+            f"models.{role}: {address} does not answer (HTTP {error.status_code}): mend it, or give another endpoint"
+        ) from error
+    except openai.APIConnectionError as error:
+        raise Silent(
+            f"models.{role}: {address} does not answer ({of_transport(error)}): start it, or give another endpoint"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise FactoryError(
+            f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
+            "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
+        ) from error
+
+
+def _served_model(role: str, url: str, name: str | None, served: dict[str, int | None]) -> tuple[str, int | None]:
+    """The model's name at a server and its context in tokens, if told."""
+    address = public_address(url)
+    if name is None:
+        if len(served) != 1:
+            raise FactoryError(
+                f"models.{role}.name is missing and {address} serves {len(served)} models: "
+                f"set it to one of {', '.join(sorted(served)[:8]) or 'its models'}"
+            )
+        return next(iter(served.items()))
+    if served and name not in served:
+        near = difflib.get_close_matches(name, served, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it serves {', '.join(sorted(served)[:8])}"
+        raise FactoryError(f"models.{role}: {address} has no model {name!r}: {hint}")
+    return name, served.get(name)
