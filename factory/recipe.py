@@ -101,6 +101,7 @@ class JudgeSettings:
     by: str = "votes"  # votes, verifier, or both: the verifier decides and the votes are recorded beside it
     model: str = "refiner"
     votes: int = 5
+    first_votes: int | None = None  # asked first; the others only where they can still change the verdict
     temperature: float = 0.7
     top_p: float = 1.0
     max_tokens: int = 2048
@@ -109,6 +110,11 @@ class JudgeSettings:
     def check(self) -> None:
         _one_of("by", self.by, ("votes", "verifier", "both"))
         _at_least("votes", self.votes, 1, "it is the number of judgements a response")
+        if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
+            raise FactoryError(
+                f"first_votes must be more than half of votes ({self.votes}) and fewer, got {self.first_votes}: "
+                "fewer could not settle a verdict"
+            )
         _at_least("retries", self.retries, 0, "it is how often tied votes are asked again")
         _check_sampling(self.temperature, self.top_p, self.max_tokens)
 
@@ -124,6 +130,8 @@ class SearchSettings:
     depth: int = 3
     budget: int = 1000  # refinements of one tree at most; for best_of_n the number of answers
     threshold: float = 0.5  # a node of greater value is accepted
+    expansion: str = "full"  # a level is judged as a whole, the best is accepted; eager: child by child, the first is
+    one_request: bool = True  # all refinements of a node in one request with n; else, and if eager, one request each
     selection: str = "greedy"  # or proportional to value
     roots: str = "one"  # failed answers of a prompt that get a tree: one (chosen by hash) or every
     temperature: float = 0.7
@@ -133,6 +141,7 @@ class SearchSettings:
     def check(self) -> None:
         _one_of("strategy", self.strategy, ("bfs", "dfs", "best_of_n"))
         _one_of("selection", self.selection, ("greedy", "proportional"))
+        _one_of("expansion", self.expansion, ("full", "eager"))
         _one_of("roots", self.roots, ("one", "every"))
         _at_least("branch", self.branch, 1, "it is the number of refinements tried per node")
         _at_least("keep", self.keep, 1, "it is the number of nodes expanded further")

@@ -37,6 +37,22 @@ def asks_for_reflection(template: str) -> bool:
     return "Refined response:" in template
 
 
+def flaw_of(text: str, finish_reason: str | None, parent: str) -> str | None:
+    """What is wrong with a refined answer whatever its judge says, the first of them that holds; None: nothing."""
+    if repeats_itself(text):
+        return "repetitive"
+    if finish_reason == "length":
+        return "unended"
+    return "unchanged" if text == parent else None
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether the end of a text goes in circles: fewer than half of its last 200 runs of four words are different."""
+    last = words(text)[-203:]
+    runs = [tuple(last[i : i + 4]) for i in range(len(last) - 3)]
+    return len(runs) >= 40 and len(set(runs)) < len(runs) / 2
+
+
 @dataclass(frozen=True, slots=True)
 class Likeness:
     """How alike two texts are, word by word."""

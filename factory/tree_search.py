@@ -1,14 +1,15 @@
 """The search for a refinement that the judge accepts: BFS, DFS and best-of-n over refinements of a failed answer.
 
 Source: SPaR (arXiv:2412.11605, 3.3 and its code). A whole expansion is judged before acceptance is tested, and the
-best of those over the threshold is accepted. Ours: a node whose text stands in the tree already is not expanded.
+best of those over the threshold is accepted. Ours: a node whose text stands in the tree already is not expanded; with
+`expansion: eager` children are made one by one, and none after the first that is over the threshold.
 
 Pure: `expand` refines and judges (see `factory/stages/search.py`); nothing here knows of models or rows.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +48,8 @@ class SearchTree:
         return len(self.nodes) - 1
 
 
-Expand = Callable[[SearchNode, int], Awaitable[list[SearchNode]]]
-"""Refines a node so many times and judges what comes out; as many children, in their order."""
+Expand = Callable[[SearchNode, int, int], Awaitable[list[SearchNode]]]
+"""Refines a node in one request and judges what comes out: its children from the index `first` on, `count` of them."""
 
 
 async def search_tree(root: SearchNode, expand: Expand, settings: SearchSettings, rng: random.Random) -> SearchTree:
@@ -107,33 +108,58 @@ SEARCHES: dict[str, Callable[[SearchTree, Expand, SearchSettings, random.Random]
 async def _grow(
     tree: SearchTree, parents: Sequence[SearchNode], expand: Expand, settings: SearchSettings
 ) -> list[SearchNode]:
-    """Expands all parents at once, as far as the budget goes, and visits the children in their order."""
-    left = settings.budget - tree.expanded
-    counts = []
-    for _ in parents:
-        counts.append(min(settings.branch, left))
-        left -= counts[-1]
-    asked = [(parent, count) for parent, count in zip(parents, counts, strict=True) if count > 0]
-    families = await asyncio.gather(*(expand(parent, count) for parent, count in asked))
-    grown = [child for family in families for child in family]
-    for child in grown:
-        assert child.parent is not None
-        child.depth = child.parent.depth + 1
-        child.visit = len(tree.nodes)
-        tree.nodes.append(child)
-        if child.text is None:
-            child.state = "unparsed"
-        elif child.value is None:
-            child.state = "unjudged"
+    """Expands parents as far as the budget goes, and visits the children in their order."""
+    eager = settings.expansion == "eager"
+    asked = list(_requests(tree, parents, settings))
+    if not eager:
+        families = await asyncio.gather(*(expand(*request) for request in asked))
+        return [_visit(tree, child) for family in families for child in family]
+    grown: list[SearchNode] = []
+    for request in asked:
+        grown += [_visit(tree, child) for child in await expand(*request)]
+        if _is_over(grown[-1], settings.threshold):
+            break
     return grown
+
+
+def _requests(
+    tree: SearchTree, parents: Sequence[SearchNode], settings: SearchSettings
+) -> Iterator[tuple[SearchNode, int, int]]:
+    """What to ask of `expand`: a node's children at once, or each for itself."""
+    left = settings.budget - tree.expanded
+    for parent in parents:
+        first = sum(node.parent is parent for node in tree.nodes)  # best-of-n comes back to the root
+        count = min(settings.branch, left)
+        left -= count
+        if settings.one_request and settings.expansion != "eager":
+            if count:
+                yield parent, first, count
+        else:
+            yield from ((parent, index, 1) for index in range(first, first + count))
+
+
+def _visit(tree: SearchTree, child: SearchNode) -> SearchNode:
+    assert child.parent is not None
+    child.depth = child.parent.depth + 1
+    child.visit = len(tree.nodes)
+    tree.nodes.append(child)
+    if child.text is None:
+        child.state = "unparsed"
+    elif child.value is None:
+        child.state = "unjudged"
+    return child
+
+
+def _is_over(node: SearchNode, threshold: float) -> bool:
+    return node.value is not None and node.value > threshold
 
 
 def _accept_best(tree: SearchTree, grown: Sequence[SearchNode], threshold: float) -> bool:
     """Accepts the node of the greatest value over the threshold, the first of equals."""
-    over = [node for node in grown if node.value is not None and node.value > threshold]
+    over = [node for node in grown if _is_over(node, threshold)]
     if not over:
         return False
-    tree.accepted = max(over, key=lambda node: (node.value, -node.visit))
+    tree.accepted = max(over, key=lambda node: (node.value or 0.0, -node.visit))
     tree.accepted.state, tree.outcome = "accepted", "accepted"
     return True
 

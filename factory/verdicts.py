@@ -52,3 +52,9 @@ def majority(votes: Sequence[Vote]) -> Verdict:
     word = "yes" if 2 * yes > len(readable) else "no"
     index = next(i for i, vote in enumerate(votes) if vote.verdict == word)
     return Verdict(word == "yes", value, votes[index], index)
+
+
+def is_settled(votes: Sequence[Vote], left: int) -> bool:
+    """Whether `left` further votes cannot change what the votes come to: no tie can come of them, nor the other side."""
+    yes, no = (sum(vote.verdict == word for vote in votes) for word in ("yes", "no"))
+    return abs(yes - no) > left

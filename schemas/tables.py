@@ -5,7 +5,7 @@ from datetime import datetime
 
 from schemas.columns import column
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """A lake made by another version is refused."""
 
 
@@ -179,6 +179,9 @@ class Node:
     critique_judgement_id: str | None = column("the judgement whose critique it was refined from")
     reflection: str | None = column("what the refiner wrote before the refined answer")
     output: str | None = column("the refiner's output in full; NULL at the root and in best_of_n")
+    flaw: str | None = column(
+        "unended (cut at max_tokens), repetitive or unchanged (its parent's text); NULL: none of them"
+    )
     value: float | None = column("the judge's value: share of yes among readable votes", "0..1")
     state: str = column("open, accepted, pruned, unparsed or unjudged")
     call_id: str | None = column("the call that made it")

@@ -15,9 +15,10 @@ def search(values: dict[str, float | None], **changes: object) -> tuple[SearchTr
     """Searches the tree in which child i of node 'x' is 'xi', with the values given (0.1 where none is)."""
     asked: list[str] = []
 
-    async def expand(parent: SearchNode, count: int) -> list[SearchNode]:
+    async def expand(parent: SearchNode, first: int, count: int) -> list[SearchNode]:
         asked.append(parent.text or "")
-        return [SearchNode(parent, i, f"{parent.text}{i}", values.get(f"{parent.text}{i}", 0.1)) for i in range(count)]
+        names = [f"{parent.text}{i}" for i in range(first, first + count)]
+        return [SearchNode(parent, first + i, name, values.get(name, 0.1)) for i, name in enumerate(names)]
 
     root = SearchNode(None, 0, "r", 0.0)
     tree = asyncio.run(search_tree(root, expand, SearchSettings(**changes), random.Random(0)))  # type: ignore[arg-type]
@@ -56,6 +57,30 @@ def test_a_value_at_the_threshold_is_not_accepted():
     assert tree.accepted is None
 
 
+def test_eager_expansion_asks_for_child_after_child_and_stops_at_the_first_accepted():
+    tree, asked = search({"r1": 0.6, "r2": 0.8}, expansion="eager")
+    assert asked == ["r", "r"]
+    assert visited(tree) == ["r", "r0", "r1"]
+    assert tree.accepted is tree.nodes[2]
+
+
+def test_eager_expansion_without_an_accepted_child_visits_what_full_expansion_does():
+    for strategy in ("bfs", "dfs"):
+        values: dict[str, float | None] = {"r1": 0.4, "r2": 0.3}
+        full, _ = search(values, strategy=strategy)
+        eager, asked = search(values, strategy=strategy, expansion="eager")
+        assert visited(eager) == visited(full)
+        assert len(asked) == eager.expanded
+
+
+def test_a_request_each_visits_what_one_request_does():
+    values: dict[str, float | None] = {"r1": 0.4, "r2": 0.3, "r12": 0.7}
+    together, _ = search(values)
+    apart, asked = search(values, one_request=False)
+    assert visited(apart) == visited(together)
+    assert asked == ["r"] * 3 + ["r1"] * 3 + ["r2"] * 3
+
+
 def test_dfs_goes_down_the_best_child_first_and_comes_back():
     tree, asked = search({"r1": 0.4, "r2": 0.3}, strategy="dfs")
     assert asked == ["r", "r1", "r10", "r11", "r2", "r20", "r21"]
@@ -92,7 +117,7 @@ def test_a_tree_without_a_single_verdict_has_failed():
 
 
 def test_a_text_that_stands_in_the_tree_already_is_not_expanded():
-    async def expand(parent: SearchNode, count: int) -> list[SearchNode]:
+    async def expand(parent: SearchNode, first: int, count: int) -> list[SearchNode]:
         return [SearchNode(parent, 0, "r", 0.4), SearchNode(parent, 1, "a", 0.3), SearchNode(parent, 2, "a", 0.3)]
 
     root = SearchNode(None, 0, "r", 0.0)
@@ -112,7 +137,7 @@ def test_best_of_n_stops_at_its_budget():
 
 def test_proportional_selection_follows_value_and_repeats_with_its_seed():
     def kept(seed: int) -> list[str | None]:
-        async def expand(parent: SearchNode, count: int) -> list[SearchNode]:
+        async def expand(parent: SearchNode, first: int, count: int) -> list[SearchNode]:
             return [SearchNode(parent, i, f"{parent.text}{i}", (0.0, 0.1, 0.4)[i]) for i in range(count)]
 
         one = SearchSettings(keep=1, depth=2, selection="proportional")
@@ -133,12 +158,12 @@ def test_every_search_keeps_to_budget_branch_and_depth(strategy: str, data: st.D
     budget = data.draw(st.integers(1, 40), "budget")
     rng = random.Random(data.draw(st.integers(0, 1000), "values"))
 
-    async def expand(parent: SearchNode, count: int) -> list[SearchNode]:
+    async def expand(parent: SearchNode, first: int, count: int) -> list[SearchNode]:
         made = []
         for i in range(count):
             text = None if rng.random() < 0.2 else str(rng.random())
             value = None if text is None or rng.random() < 0.2 else rng.random() * 0.7
-            made.append(SearchNode(parent, i, text, value))
+            made.append(SearchNode(parent, first + i, text, value))
         return made
 
     one = SearchSettings(strategy=strategy, branch=branch, keep=keep, depth=depth, budget=budget)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.refinements import likeness, read_refinement, words
+from factory.refinements import flaw_of, likeness, read_refinement, words
 from factory.stages.evolve import read_evolved
-from factory.verdicts import Vote, majority, read_verdict
+from factory.verdicts import Vote, is_settled, majority, read_verdict
 
 VOTES = st.lists(st.sampled_from(["yes", "no", "unparsed"]).map(lambda verdict: Vote(verdict, verdict)))
 
@@ -129,3 +129,36 @@ def test_likeness_of_a_hand_worked_pair():
 
 def test_chinese_is_compared_by_character():
     assert likeness("我喜欢茶", "我喜欢咖啡").shared_prefix_words == 3
+
+
+@given(VOTES, VOTES)
+def test_a_settled_verdict_is_not_changed_by_the_votes_that_are_left(votes: list[Vote], more: list[Vote]) -> None:
+    if is_settled(votes, len(more)):
+        assert majority(votes).passed is not None
+        assert majority([*votes, *more]).passed == majority(votes).passed
+
+
+@given(VOTES)
+def test_with_no_votes_left_a_verdict_is_settled_unless_they_tie(votes: list[Vote]) -> None:
+    assert is_settled(votes, 0) == (majority(votes).passed is not None)
+
+
+LETTER = " ".join(f"word{i} and then word{i * 7}" for i in range(60))
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "flaw"),
+    [
+        (LETTER, "stop", None),
+        (LETTER, "length", "unended"),
+        (LETTER + " I am sorry, I cannot do that." * 40, "length", "repetitive"),
+        (LETTER + " I am sorry, I cannot do that." * 40, "stop", "repetitive"),
+        ("很抱歉我不能这样做" * 30, "length", "repetitive"),
+        ("no no no no no", "stop", None),
+        ("the failed answer", "stop", "unchanged"),
+    ],
+)
+def test_a_refinement_that_never_ends_repeats_itself_or_changes_nothing_is_noticed(
+    text: str, finish_reason: str, flaw: str | None
+) -> None:
+    assert flaw_of(text, finish_reason, "the failed answer") == flaw

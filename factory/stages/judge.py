@@ -13,7 +13,7 @@ from factory.endpoints import Sampling, SetAside
 from factory.pairs import pair_of
 from factory.recipe import JudgeSettings
 from factory.templates import conversation, render
-from factory.verdicts import Verdict, Vote, majority, read_verdict
+from factory.verdicts import Verdict, Vote, is_settled, majority, read_verdict
 from schemas.ids import content_id, sha256_text
 from schemas.tables import Call, Judgement, Message, Pair, Prompt, Response
 
@@ -124,16 +124,20 @@ async def _ask_votes(
     context: Context, stage: str, prompt: Prompt, response_id: str, text: str, settings: JudgeSettings
 ) -> tuple[list[tuple[Vote, str | None]], list[Call]]:
     messages = [Message("user", render(context.templates["judge"], conversation(prompt.messages), text))]
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, settings.votes)
+    first = settings.first_votes or settings.votes
+    rounds = [count for count in (first, settings.votes - first) if count]
+    # A round more is asked for votes that tie, or of which none can be read.
+    rounds += [settings.votes] * settings.retries
     cast: list[tuple[Vote, str | None]] = []
     calls: list[Call] = []
-    for draw in range(settings.retries + 1):
+    for draw, count in enumerate(rounds):
+        sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, count)
         asked = await context.ask(
             stage, prompt, settings.model, messages, sampling, template="judge", response_id=response_id, draw=draw
         )
         calls.append(asked.call)
         cast += [(Vote(read_verdict(c.text), c.text), asked.call.call_id) for c in asked.reply.choices]
-        if majority([vote for vote, _ in cast]).passed is not None:
+        if is_settled([vote for vote, _ in cast], max(0, settings.votes - len(cast))):
             break
     return cast, calls
 
