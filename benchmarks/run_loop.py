@@ -16,8 +16,10 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.mock_endpoint import answer_factory
+from factory.orders import Order
+from factory.progress import Progress
 from factory.recipe import load_recipe
-from factory.run import Order, Progress, run_order
+from factory.run import run_order
 from tests.scripted_endpoint import Request, ScriptedEndpoint, running_endpoint
 
 

@@ -50,11 +50,15 @@ def run(
     model_name: Annotated[str | None, typer.Option(help="The model's name at that endpoint.")] = None,
     judge: Annotated[str | None, typer.Option(help="votes, verifier or both.")] = None,
     seed: Annotated[int, typer.Option(help="Every sampling seed is derived from it.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask anew what the journal has answers to.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask 20 of the prompts only, and estimate what all of them would take.")
+    ] = False,
     override: OverrideOption = None,
 ) -> None:
     """Run a recipe: answers, judgements, trees and pairs go into the lake. The same order again goes on where it stopped."""
+    from factory.orders import Order
     from factory.recipe import load_recipe
-    from factory.run import Order
 
     changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
     overrides = {path: value for path, value in changes.items() if value is not None} | _assignments(override)
@@ -63,27 +67,47 @@ def run(
             overrides[f"models.{role}.endpoint"] = model
         if model_name is not None:
             overrides[f"models.{role}.name"] = model_name
-    _run(Order(load_recipe(recipe, overrides), seed), lake)
+    order = Order(load_recipe(recipe, overrides), seed)
+    if dry_run:
+        from factory.display import watch
+        from factory.estimate import estimate, print_estimate
+        from factory.progress import Progress
+
+        progress = Progress()
+        with watch(progress):
+            estimated = estimate(order, lake, progress)
+        print_estimate(estimated, Console())
+        return
+    if fresh:
+        from factory.orders import anew
+
+        order = anew(order, lake)
+    _run(order, lake)
 
 
 @app.command()
 def resume(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")],
     lake: LakeOption = "lake",
+    override: OverrideOption = None,
 ) -> None:
-    """Go on with a run that was stopped; nothing that was answered is asked again."""
-    from factory.run import order_of
+    """Go on with a run that was stopped; nothing that was answered is asked again.
+
+    What is not asked of a model may change: who serves it, how much is spent (-o budget.max_requests=1000).
+    """
+    from factory.orders import order_of
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
-        order = order_of(opened, run_id)
+        order = order_of(opened, run_id, _assignments(override))
     _run(order, lake)
 
 
 def _run(order: Any, lake: str) -> None:
     from factory.display import watch
+    from factory.progress import Progress
     from factory.report import print_summary
-    from factory.run import Progress, run_order
+    from factory.run import run_order
     from stores.lake import Lake
 
     progress = Progress()

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from factory.budget import Spending
 from factory.endpoints import Endpoint, Sampling, SetAside
 from factory.journal import Journal, Reply
 from factory.recipe import Recipe
@@ -45,6 +46,9 @@ class Context:
     journal: Journal
     emit: Callable[[Iterable[Any]], None]
     """takes rows that are committed together"""
+    spending: Spending
+    fresh: int = 0
+    """0: an answer in the journal is used; else answers are asked for anew, for the so-manieth time"""
     _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)
 
     async def ask(
@@ -69,9 +73,9 @@ class Context:
         endpoint = self.endpoints[role]
         hashed = messages_hash(messages)
         seed = seed_of(self.seed, template or stage, hashed, draw)
-        parameters = asdict(sampling)
-        request_hash = content_id("request", endpoint.model.model_id, hashed, parameters, seed)
-        choices = parameters.pop("n")
+        parameters = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
+        asked_anew = [self.fresh] if self.fresh else []
+        request_hash = content_id("request", endpoint.model.model_id, hashed, parameters, sampling.n, seed, *asked_anew)
         started_at = datetime.now(UTC)
 
         def call(reply: Reply | None, from_journal: bool, error: str | None = None) -> Call:
@@ -88,7 +92,7 @@ class Context:
                 messages_hash=hashed,
                 parameters=canonical_json(parameters),
                 seed=seed,
-                choices=choices,
+                choices=sampling.n,
                 prompt_tokens=reply.prompt_tokens if reply else None,
                 completion_tokens=reply.completion_tokens if reply else None,
                 latency_s=reply.latency_s if reply else None,
@@ -103,8 +107,9 @@ class Context:
             return Asked(found, call(found, True))
         if under_way := self._asking.get(request_hash):
             return Asked(await asyncio.shield(under_way), call(await under_way, False))
+        self.spending.begin()
         answer = self._asking[request_hash] = asyncio.ensure_future(
-            self._answer(endpoint, list(messages), sampling, seed, request_hash)
+            self._answer(role, list(messages), sampling, seed, request_hash)
         )
         try:
             reply = await answer
@@ -116,8 +121,16 @@ class Context:
         return Asked(reply, call(reply, False))
 
     async def _answer(
-        self, endpoint: Endpoint, messages: list[Message], sampling: Sampling, seed: int, request_hash: str
+        self, role: str, messages: list[Message], sampling: Sampling, seed: int, request_hash: str
     ) -> Reply:
-        reply = await endpoint.ask(messages, sampling, seed)
-        self.journal.write(request_hash, reply)
+        reply = None
+        try:
+            reply = await self.endpoints[role].ask(messages, sampling, seed)
+            self.journal.write(request_hash, reply, self.run_id, role)
+        finally:
+            self.spending.end(role, reply)
         return reply
+
+    async def settle(self) -> None:
+        """Waits for what is under way: it is paid, so it is written down."""
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)

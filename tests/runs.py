@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mock_endpoint import answer_factory
+from factory.orders import Order
+from factory.progress import Progress
 from factory.recipe import load_recipe
-from factory.run import Order, Progress, run_order
+from factory.run import run_order
 from schemas.tables import TABLES
 from stores.lake import Lake
 from tests.scripted_endpoint import Request

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from factory.display import RECENT_S, SILENT_S, Meter, Reading, clock, line, picture, visible, watch
-from factory.run import Progress
+from factory.progress import Progress
 
 NOTHING_KNOWN = Reading(0.0, None, None, None)
 

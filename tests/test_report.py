@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 
+from factory.orders import Order
+from factory.progress import Progress
 from factory.recipe import load_recipe
 from factory.refinements import words
 from factory.report import (
@@ -23,7 +25,7 @@ from factory.report import (
     table_of,
     word_difference,
 )
-from factory.run import Order, Progress, run_order
+from factory.run import run_order
 from schemas.tables import Call, Model, Response, Run
 from stores.lake import Lake
 from tests.rows import minutes, row, votes

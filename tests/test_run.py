@@ -146,8 +146,10 @@ def test_an_evolved_prompt_takes_its_parents_place(tmp_path: Path):
         "models: {actor: {endpoint: http://localhost:1/v1}, refiner: {endpoint: http://localhost:1/v1}}\n"
         "stages: {evolve: {}, sample: {n: 2}, judge: {}, search: {depth: 1}}\n"
     )
+    from factory.orders import Order
+    from factory.progress import Progress
     from factory.recipe import load_recipe
-    from factory.run import Order, Progress, run_order
+    from factory.run import run_order
 
     with running_endpoint(script) as running:
         order = Order(

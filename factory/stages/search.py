@@ -14,21 +14,26 @@ from factory.stages.judge import Opinion, judge_text
 from factory.templates import conversation, render
 from factory.tree_rows import Made, response_id_of, tree_rows
 from factory.tree_search import SearchNode, search_tree
-from schemas.ids import canonical_json, content_id, seed_of
+from schemas.ids import canonical_json, content_id, seed_of, sha256_text
 from schemas.tables import Message, Prompt, Response
 
 
 async def search(context: Context, work: Work, settings: SearchSettings) -> Work:
-    """Grows a tree from one failed answer (the one of the least id, a choice by hash), or from each of them."""
+    """Grows a tree from one failed answer (chosen by the hash of its text), or from each of them."""
     opinions = {r.response_id: Opinion(work.judgements.get(r.response_id, []), []) for r in work.responses}
     passed = {id: opinion.verdict.passed for id, opinion in opinions.items()}
-    failed = sorted((r for r in work.responses if passed[r.response_id] is False), key=lambda r: r.response_id)
+    failed = sorted((r for r in work.responses if passed[r.response_id] is False), key=_by_hash)
     roots = failed if settings.roots == "every" else failed[:1]
     for root in roots:
         if root.response_id in work.rooted:
             continue
         context.emit(await grow_tree(context, work.prompt, root, opinions[root.response_id], settings))
     return work
+
+
+def _by_hash(response: Response) -> tuple[str, str]:
+    # Of the text: another run that got the same answers searches from the same one, and finds it in the journal.
+    return sha256_text(response.text), response.response_id
 
 
 async def grow_tree(
@@ -89,7 +94,9 @@ async def grow_tree(
 
     start = SearchNode(None, 0, root.text, opinion.verdict.value, Made(None, 0, None, opinion))
     judging[root.text] = asyncio.ensure_future(_known(opinion))
-    tree = await search_tree(start, expand, settings, random.Random(seed_of(context.seed, "selection", tree_id)))
+    tree = await search_tree(
+        start, expand, settings, random.Random(seed_of(context.seed, "selection", prompt.prompt_id, root.text))
+    )
     return tree_rows(context, prompt, root, tree, tree_id, settings, canonical_json(parameters), errors)
 
 

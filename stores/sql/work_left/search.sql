@@ -1,8 +1,9 @@
 -- search.sql: prompts with a failed answer that lacks a tree: one answer a prompt, or with $every each of them.
 -- In: $run_id, $every. Out: prompt_id, position, in the run's order.
 WITH roots AS (
-  -- An id is a hash, so that the least one is a choice by hash, not by chance.
-  SELECT prompt_id, response_id, row_number() OVER (PARTITION BY prompt_id ORDER BY response_id) = 1 AS first
+  -- A choice by hash, not by chance, and the same one in every run that got the same answers.
+  SELECT prompt_id, response_id,
+    row_number() OVER (PARTITION BY prompt_id ORDER BY sha256(text), response_id) = 1 AS first
   FROM failed_responses
   WHERE run_id = $run_id
 )
