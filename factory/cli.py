@@ -106,7 +106,7 @@ def status(
     lake: LakeOption = "lake",
 ) -> None:
     """How far the runs of a lake are, also while one is going on."""
-    from factory.report import table_of
+    from factory.table import table_of
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
@@ -170,7 +170,7 @@ def sql(
     lake: LakeOption = "lake",
 ) -> None:
     """Ask the lake in SQL; nothing can be changed from here."""
-    from factory.report import table_of
+    from factory.table import table_of
     from stores.lake import Lake
     from stores.reading import read_only, write_rows
 
@@ -191,10 +191,8 @@ def tree(
 ) -> None:
     """Draw a search tree."""
     from factory.report import print_tree
-    from stores.lake import Lake
 
-    with Lake.open(lake) as opened:
-        print_tree(opened, _full_id(opened, "trees", "tree_id", tree_id), Console())
+    _show(print_tree, "tree", tree_id, lake)
 
 
 @app.command()
@@ -204,16 +202,14 @@ def pair(
 ) -> None:
     """Show a pair with its word-level difference."""
     from factory.report import print_pair
-    from stores.lake import Lake
 
-    with Lake.open(lake) as opened:
-        print_pair(opened, _full_id(opened, "pairs", "pair_id", pair_id), Console())
+    _show(print_pair, "pair", pair_id, lake)
 
 
 @app.command()
 def snapshots(lake: LakeOption = "lake") -> None:
     """List the lake's snapshots; each commit of a run is one."""
-    from factory.report import table_of
+    from factory.table import table_of
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
@@ -268,14 +264,19 @@ def _assignments(given: list[str] | None) -> dict[str, Any]:
     return values
 
 
-def _full_id(lake: Any, table: str, column: str, beginning: str) -> str:
-    found = lake.query(
-        f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
-    )
-    if found.num_rows != 1:
-        fault = "there is no row of" if not found.num_rows else "more than one row fits in"
-        raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
-    return str(found.column(0)[0].as_py())
+def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, lake: str) -> None:
+    """Shows the one tree or pair whose id begins so."""
+    from stores.lake import Lake
+
+    table, column = f"{noun}s", f"{noun}_id"
+    with Lake.open(lake) as opened:
+        found = opened.query(
+            f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
+        )
+        if found.num_rows != 1:
+            fault = "there is no row of" if not found.num_rows else "more than one row fits in"
+            raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
+        show(opened, found.column(0)[0].as_py(), Console())
 
 
 def _at(lake: str) -> str:
