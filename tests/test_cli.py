@@ -227,7 +227,7 @@ def test_build_pins_a_set_writes_parquet_and_makes_no_second_version_of_the_same
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["spar_dop"], "no training set 'spar_dop': did you mean spar_dpo?"),
+        (["spar_dop"], "no training set 'spar_dop': did you mean 'spar_dpo'?"),
         (["none.sql"], "no training set 'none.sql'"),
         (["spar_dpo", "--run", "none"], "has no such run: it has spar-"),
         (["spar_dpo", "-p", "min_similarty=1"], "unknown parameter 'min_similarty' of the training set: did you mean"),

@@ -1,6 +1,5 @@
 """Training sets: a query each (`*.sql` beside this file), built at a snapshot, pinned, and read again from there."""
 
-import difflib
 import hashlib
 import io
 import json
@@ -14,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
 from stores.lake import Lake
+from stores.named_files import read_named
 
 FOLDER = Path(__file__).parent
 _PARAMETER = re.compile(r"\$(\w+) (VARCHAR\[\]|DOUBLE|BIGINT)(?: = (\d+(?:\.\d+)?))?")
@@ -40,14 +40,8 @@ def known_training_sets() -> list[str]:
 
 def training_set_sql(name: str) -> str:
     """The query of a bundled training set by name, or of the user's own by its file's path."""
-    file = FOLDER / f"{name}.sql"
-    if not file.exists():
-        file = Path(name)
-    if file.suffix != ".sql" or not file.is_file():
-        near = difflib.get_close_matches(name, known_training_sets(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known_training_sets())}"
-        raise FactoryError(f"there is no training set {name!r}: {hint} (or a .sql file's path)")
-    return file.read_text("utf-8")
+    _, text = read_named(FOLDER, ".sql", name, "training set")
+    return text
 
 
 def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids: list[str]) -> TrainingSetRows:
@@ -187,9 +181,7 @@ def _checked(query: str, given: Mapping[str, Any]) -> dict[str, Any]:
     values = {}
     for name, value in given.items():
         if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(kinds)}"
-            raise FactoryError(f"unknown parameter {name!r} of the training set: {hint}")
+            raise FactoryError(f"unknown parameter {name!r} of the training set: {nearest(name, kinds)}")
         try:
             values[name] = float(value) if kinds[name] == "DOUBLE" else int(value)
         except ValueError as error:

@@ -29,11 +29,11 @@ def test_the_preset_for_processors_needs_no_accelerator(kind: Any, objective: st
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("dpo: {learning_rte: 1}", "did you mean learning_rate?"),
-        ("dpoo: {}", "did you mean dpo?"),
+        ("dpo: {learning_rte: 1}", "did you mean 'learning_rate'?"),
+        ("dpoo: {}", "did you mean 'dpo'?"),
         ("dpo: {epochs: many}", "epochs must be of type int, got 'many'"),
         ("dpo: {epochs: 0}", "epochs must be above 0, got 0"),
-        ("dpo: {lora: {rnk: 8}}", "did you mean rank?"),
+        ("dpo: {lora: {rnk: 8}}", "did you mean 'rank'?"),
         ("dpo: {schedule: cosine}", "schedule must be linear or constant"),
         ("dpo: {beta: -1}", "beta must be above 0"),
         ("dpo: [1]", "must hold 'key: value' lines"),
@@ -48,8 +48,8 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, words: str) -> None
     assert "mine.yaml" in str(error.value)
 
 
-def test_an_unknown_preset_is_told_the_known_ones() -> None:
-    with pytest.raises(FactoryError, match="the presets are: small-cpu"):
+def test_an_unknown_preset_is_told_the_nearest_one() -> None:
+    with pytest.raises(FactoryError, match="did you mean 'small-cpu'"):
         load_settings(DpoSettings, "dpo", "small-gpu")
 
 

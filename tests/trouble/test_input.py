@@ -44,6 +44,21 @@ def test_what_is_not_there_is_named(
     assert all(part in said for part in parts), said
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["run", "mine"], "recipe"),
+        (["run", "spar", "-o", "templates.judge=mine"], "prompt template"),
+    ],
+)
+def test_a_file_of_the_user_s_own_that_is_not_utf_8_is_named(
+    factory: Command, place: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], kind: str
+) -> None:
+    monkeypatch.chdir(place.parent)
+    Path("mine").write_bytes("name: café\n".encode("latin-1"))
+    assert sentence(factory(*words)).startswith(f"{kind} mine is not UTF-8 text (byte 10 is the first that is not)")
+
+
 def test_a_broken_line_is_named_and_a_run_from_before_is_still_there(
     factory: Command, place: Path, endpoint: ScriptedEndpoint, prompts: Path
 ) -> None:

@@ -4,9 +4,12 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,17 +124,32 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(
     assert endpoint.stats().repeated_answers <= 64 * 2
 
 
+def limited_to(size_bytes: int) -> Callable[[], None]:
+    """As a quota does: no file of the process may grow beyond a size, which needs no privilege."""
+    limit = (size_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 120_000], ids=["at the first file", "at the tables"])
+def test_a_lake_that_cannot_be_made_says_so_and_is_made_when_there_is_room(
+    tmp_path: Path, endpoint: ScriptedEndpoint, prompts: Path, size_bytes: int
+) -> None:
+    lake = tmp_path / "new"
+    words = run_words(lake, endpoint.url, prompts)
+    said = sentence(in_process_of_its_own(*words, preexec_fn=limited_to(size_bytes)))
+    assert str(lake) in said and "see that there is room" in said
+    Lake.open(lake, create=True).close()
+    assert state(lake) == {}
+    with closing(sqlite3.connect(lake / "catalog.sqlite")) as catalog:
+        assert catalog.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+
 def test_a_disk_that_refuses_to_write_loses_nothing(
     factory: Command, tmp_path: Path, place: Path, endpoint: ScriptedEndpoint
 ) -> None:
-    """As a quota does: no file may grow beyond a size, which needs no privilege."""
     prompts = write_prompts(tmp_path / "mine.jsonl", *(f"{number} {'words ' * 200}" for number in range(40)))
-    limit = (TOO_SMALL_BYTES, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-    outcome = in_process_of_its_own(
-        *run_words(place, endpoint.url, prompts),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
-    )
-    said = sentence(outcome)
+    words = run_words(place, endpoint.url, prompts)
+    said = sentence(in_process_of_its_own(*words, preexec_fn=limited_to(TOO_SMALL_BYTES)))
     assert str(place) in said and "cannot be written" in said and "factory resume" in said
     assert factory("resume", "spar", "--lake", place)[0] == 0
     assert list(state(place).values()) == [("finished", 40)]
