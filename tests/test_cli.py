@@ -240,6 +240,13 @@ def test_build_names_what_is_wrong(factory: Command, words: list[str], sentence:
     assert code == 1 and sentence in errors
 
 
+def test_a_query_of_the_user_s_own_that_duckdb_refuses_is_named(factory: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.sql").write_text("-- Out: preference;\nSELECT nothing FROM pairs WHERE len($run_ids) > 0")
+    code, _, errors = factory("build", tmp_path / "mine.sql")
+    assert code == 1 and 'training set mine: its query fails: Binder Error: Referenced column "nothing"' in errors
+    assert "Traceback" not in errors
+
+
 def test_snapshots_name_the_run_of_each_commit(factory: Command, made: tuple[Path, str]) -> None:
     code, shown, _ = factory("snapshots")
     assert code == 0 and f"run {made[1]}: started" in " ".join(shown.split())

@@ -27,6 +27,7 @@ def test_a_mistyped_key_is_named_with_the_nearest_right_one(tmp_path: Path) -> N
         (["run", "spar", "-o", "stages.search"], ["'stages.search' must be KEY=VALUE"]),
         (["status", "--lake", "none"], ["no lake in none", "`factory run` makes one"]),
         (["build", "spar_dpo"], ["lake lake has no such run", "`factory run` makes one"]),
+        (["build", "spar_dop"], ["no training set 'spar_dop'", "did you mean 'spar_dpo'?"]),
         (["resume", "none"], ["no run 'none'"]),
         (["tree", "none"], ["no row of trees", "factory sql 'FROM trees'"]),
         (["train", "dop", "--set", "a", "--model", "b"], ["no objective 'dop'", "give dpo"]),
@@ -49,6 +50,7 @@ def test_what_is_not_there_is_named(
     [
         (["run", "mine"], "recipe"),
         (["run", "spar", "-o", "templates.judge=mine"], "prompt template"),
+        (["build", "mine"], "training set"),
     ],
 )
 def test_a_file_of_the_user_s_own_that_is_not_utf_8_is_named(
