@@ -34,7 +34,7 @@ OverrideOption = Annotated[
 
 @app.callback()
 def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    """Read by `main`, which decides how an error is shown."""
+    """Read by `main`, which decides how an error is shown, and by `train`, which passes it on."""
 
 
 @app.command()
@@ -136,6 +136,7 @@ def build(
 
 @app.command()
 def train(
+    context: typer.Context,
     objective: Annotated[str, typer.Argument(help="dpo (actor) or rft (refiner).")],
     training_set: Annotated[str, typer.Option("--set", help="As in spar_dpo@1; without a version the newest.")],
     model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file, or a hub id.")],
@@ -157,6 +158,7 @@ def train(
     command += ["--seed", str(seed)]
     command += ["--config", config] if config else []
     command += ["--output", str(output)] if output else []
+    command += ["--debug"] if context.find_root().params["debug"] else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -126,6 +126,13 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
         assert code == 1 and "Traceback" in errors and "there is no recipe 'none.yaml'" in errors
 
 
+def test_debug_shows_the_traceback_of_a_trainer_too(factory: Command, place: Path) -> None:
+    words = ["train", "dpo", "--set", "none@1", "--model", "base", "--lake", place]
+    assert "has no training set none@1" in sentence(factory(*words))
+    code, errors = factory("--debug", *words)
+    assert code == 1 and "Traceback" in errors and "in find_training_set" in errors
+
+
 @pytest.mark.parametrize(
     "words",
     [["rum"], ["run", "--limt", "3"], ["run", "--limit", "many"], ["expire"], ["expire", "--older-than-days", "-1"]],
