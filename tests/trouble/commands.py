@@ -43,7 +43,7 @@ def run_words(place: Path, url: str, prompts: Path, *more: object) -> list[objec
     return ["run", "spar", "--lake", place, "--model", url, "--prompts", prompts, *more]
 
 
-def state(place: Path) -> dict[str, tuple[str, int | None]]:
+def state(place: Path) -> dict[str, tuple[str, int]]:
     """Runs with their status and how many of their prompts are answered."""
     with Lake.open(place) as lake:
         return {run["run_id"]: (run["status"], run["answered"]) for run in lake.query("FROM run_progress").to_pylist()}
