@@ -19,7 +19,7 @@ import pyarrow as pa
 from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
-from stores.attach import Place, attach, place
+from stores.attach import Place, attach, connect, place
 from stores.sql import VIEWS, sql
 
 Row = TypeVar("Row")
@@ -60,7 +60,7 @@ class Lake:
             (found.folder / "data").mkdir(parents=True, exist_ok=True)
         if found.folder is not None and create:
             _let_readers_in(found.folder / "catalog.sqlite", found.where)
-        connection = duckdb.connect()
+        connection = connect()
         lake = cls(found, connection, at)
         try:
             lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
