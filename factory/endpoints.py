@@ -23,7 +23,7 @@ from factory.journal import Choice, Reply
 from factory.recipe import ModelSettings
 from factory.weights import fetch
 from schemas.errors import FactoryError
-from schemas.ids import content_id
+from schemas.ids import model_id
 from schemas.tables import Message, Model
 
 ATTEMPTS = 8
@@ -243,7 +243,7 @@ async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply]
     if settings.endpoint.startswith("embedded:"):
         weights = await asyncio.to_thread(fetch, settings.endpoint.removeprefix("embedded:"))
         model = Model(
-            model_id=content_id("model", weights.name, weights.sha256),
+            model_id=model_id(weights.name, weights.sha256),
             name=weights.name,
             origin=f"embedded:{weights.name}",
             revision=weights.sha256,
@@ -265,7 +265,7 @@ async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply]
     async with _client(settings.endpoint, _key(settings), settings.timeout_s) as client:
         name, context_tokens = await _served_model(role, settings, client)
         model = Model(
-            model_id=content_id("model", name, settings.revision),
+            model_id=model_id(name, settings.revision),
             name=name,
             origin=address,
             revision=settings.revision,
