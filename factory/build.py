@@ -12,7 +12,7 @@ from rich.table import Table
 from factory.refinements import words
 from schemas.errors import FactoryError
 from stores.lake import Lake
-from stores.training_sets import TrainingSetRows, build_training_set, write_parquet
+from stores.training_sets import TrainingSetRows, build_training_set, training_set_sql, write_parquet
 
 CONTROL = "independent_dpo"
 
@@ -26,6 +26,7 @@ def build_and_report(
         run_ids: the runs it is made of, by id or beginning; None: every run of the lake.
         out: folder of the Parquet files; None: `training_sets/NAME@VERSION` in the lake's folder, or below this one.
     """
+    training_set_sql(name)  # a misspelt name is said before anything that is missing in the lake
     runs = _runs(lake, run_ids)
     built = build_training_set(lake, name, parameters, runs)
     reference = f"{built.row.name}@{built.row.version}"

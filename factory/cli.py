@@ -34,7 +34,7 @@ OverrideOption = Annotated[
 
 @app.callback()
 def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
-    """Read by `main`, which decides how an error is shown."""
+    """Read by `main`, which decides how an error is shown, and by `train`, which passes it on."""
 
 
 @app.command()
@@ -133,7 +133,7 @@ def status(
     lake: LakeOption = "lake",
 ) -> None:
     """How far the runs of a lake are, also while one is going on."""
-    from factory.report import table_of
+    from factory.table import table_of
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
@@ -163,6 +163,7 @@ def build(
 
 @app.command()
 def train(
+    context: typer.Context,
     objective: Annotated[str, typer.Argument(help="dpo (actor) or rft (refiner).")],
     training_set: Annotated[str, typer.Option("--set", help="As in spar_dpo@1; without a version the newest.")],
     model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file, or a hub id.")],
@@ -184,6 +185,7 @@ def train(
     command += ["--seed", str(seed)]
     command += ["--config", config] if config else []
     command += ["--output", str(output)] if output else []
+    command += ["--debug"] if context.find_root().params["debug"] else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
@@ -197,7 +199,7 @@ def sql(
     lake: LakeOption = "lake",
 ) -> None:
     """Ask the lake in SQL; nothing can be changed from here."""
-    from factory.report import table_of
+    from factory.table import table_of
     from stores.lake import Lake
     from stores.reading import read_only, write_rows
 
@@ -218,10 +220,8 @@ def tree(
 ) -> None:
     """Draw a search tree."""
     from factory.report import print_tree
-    from stores.lake import Lake
 
-    with Lake.open(lake) as opened:
-        print_tree(opened, _full_id(opened, "trees", "tree_id", tree_id), Console())
+    _show(print_tree, "tree", tree_id, lake)
 
 
 @app.command()
@@ -231,16 +231,14 @@ def pair(
 ) -> None:
     """Show a pair with its word-level difference."""
     from factory.report import print_pair
-    from stores.lake import Lake
 
-    with Lake.open(lake) as opened:
-        print_pair(opened, _full_id(opened, "pairs", "pair_id", pair_id), Console())
+    _show(print_pair, "pair", pair_id, lake)
 
 
 @app.command()
 def snapshots(lake: LakeOption = "lake") -> None:
     """List the lake's snapshots; each commit of a run is one."""
-    from factory.report import table_of
+    from factory.table import table_of
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
@@ -295,14 +293,19 @@ def _assignments(given: list[str] | None) -> dict[str, Any]:
     return values
 
 
-def _full_id(lake: Any, table: str, column: str, beginning: str) -> str:
-    found = lake.query(
-        f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
-    )
-    if found.num_rows != 1:
-        fault = "there is no row of" if not found.num_rows else "more than one row fits in"
-        raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
-    return str(found.column(0)[0].as_py())
+def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, lake: str) -> None:
+    """Shows the one tree or pair whose id begins so."""
+    from stores.lake import Lake
+
+    table, column = f"{noun}s", f"{noun}_id"
+    with Lake.open(lake) as opened:
+        found = opened.query(
+            f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
+        )
+        if found.num_rows != 1:
+            fault = "there is no row of" if not found.num_rows else "more than one row fits in"
+            raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
+        show(opened, found.column(0)[0].as_py(), Console())
 
 
 def _at(lake: str) -> str:

@@ -20,7 +20,7 @@ from factory.recipe import ModelSettings
 from factory.replies import Failure, of_transport
 from factory.weights import fetch
 from schemas.errors import FactoryError
-from schemas.ids import content_id
+from schemas.ids import model_id
 from schemas.tables import Model
 
 EMBEDDED_SLOTS = 16
@@ -65,7 +65,7 @@ async def connect(
             raise silent[0]
         assert name is not None
         model = Model(
-            model_id=content_id("model", name, settings.revision),
+            model_id=model_id(name, settings.revision),
             name=name,
             origin=servers[0].address,
             revision=settings.revision,
@@ -84,7 +84,7 @@ async def _embedded(
 ) -> AsyncIterator[Endpoint]:
     weights = await asyncio.to_thread(fetch, name)
     model = Model(
-        model_id=content_id("model", weights.name, weights.sha256),
+        model_id=model_id(weights.name, weights.sha256),
         name=weights.name,
         origin=f"embedded:{weights.name}",
         revision=weights.sha256,

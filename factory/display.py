@@ -3,7 +3,6 @@
 It only reads `Progress`, from a thread of its own, so that a busy event loop cannot stop it nor be stopped by it.
 """
 
-import re
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from factory.plain_text import clock, counted, visible
 from factory.progress import Progress
 
 REFRESHES_PER_S = 4
@@ -26,8 +26,6 @@ TICK_S = 1.0
 RECENT_S = 10.0
 SILENT_S = 20.0
 """An endpoint that has requests and has answered none of them for so long is shown as silent."""
-# Control characters but tab and newline, lone surrogates, and those that turn the direction of writing.
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +132,11 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
     """A run in one line, for a log."""
     parts = []
     if progress.prompts:
-        parts.append(f"{progress.done:,} of {_many(progress.prompts, 'prompt')}")
+        parts.append(f"{progress.done:,} of {counted(progress.prompts, 'prompt')}")
     if progress.trees:
-        parts.append(f"{progress.accepted:,} of {_many(progress.trees, 'tree')} accepted")
+        parts.append(f"{progress.accepted:,} of {counted(progress.trees, 'tree')} accepted")
     if progress.requests:
-        parts += [_many(progress.requests, "request"), _many(progress.tokens, "token")]
+        parts += [counted(progress.requests, "request"), counted(progress.tokens, "token")]
     if progress.tokens and reading.recent_tokens_per_s is not None:
         parts.append(f"{reading.recent_tokens_per_s:,.0f} tokens/s")
     if progress.from_journal:
@@ -199,19 +197,3 @@ def _tokens(progress: Progress, reading: Reading) -> str:
         if rate is not None
     ]
     return ", ".join([f"{progress.tokens:,} generated", *rates])
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03, or 2:03 below an hour."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def visible(text: str) -> str:
-    """A text that others wrote, made harmless for a terminal: no escape sequence in it is carried out."""
-    return _INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))

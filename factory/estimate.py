@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from factory.budget import cost_of
-from factory.display import clock
 from factory.orders import Order
+from factory.plain_text import clock
 from factory.progress import Progress
 from factory.prompts import read_prompts
 from factory.recipe import JudgeSettings, Recipe

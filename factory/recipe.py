@@ -16,6 +16,7 @@ import yaml
 from factory.templates import load_template
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, sha256_text
+from stores.named_files import read_named
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -230,15 +231,10 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     Raises:
         FactoryError: no such file, broken YAML, an unknown key, or settings that cannot be.
     """
-    file = RECIPES / f"{name}.yaml"
-    if not file.exists():
-        file = Path(name)
-    if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
-        raise FactoryError(f"there is no recipe {name!r}: give one of {known}, or a YAML file's path")
+    file, text = read_named(RECIPES, ".yaml", name, "recipe")
     try:
-        document = yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise FactoryError(f"recipe {file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise FactoryError(f"recipe {file} must be a mapping of keys such as name, models and stages")

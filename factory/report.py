@@ -1,25 +1,20 @@
-"""What a run leaves behind, for a terminal: its summary, a search tree, a pair's difference, any query's rows.
+"""What a run leaves behind, for a terminal: its summary, a search tree, a pair's difference.
 
 Figures come from stores/sql/report/*.sql. Texts of models are shown as plain text, never as markup or escapes.
 """
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
 from rapidfuzz.distance import Levenshtein
-from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from factory.display import clock, visible
+from factory.plain_text import clock, counted, shortened, visible
 from factory.refinements import words
 from stores.lake import Lake
 from stores.sql import sql
@@ -27,9 +22,6 @@ from stores.sql import sql
 SHOWN_SET_ASIDE = 5
 NODE_CHARACTERS = 100
 CRITIQUE_CHARACTERS = 160
-CELL_CHARACTERS = 120
-NARROWEST_CELLS = 10
-"""A table whose columns would be narrower is shown as one block a row."""
 _BARS = "·▁▂▃▄▅▆▇█"
 _STATE_STYLES = {
     "accepted": "bold green", "pruned": "dim", "unparsed": "yellow", "unjudged": "yellow", "open": "default",
@@ -142,10 +134,10 @@ def histogram(counts: Sequence[int]) -> str:
 def _print_set_aside(rows: Sequence[dict[str, Any]], console: Console) -> None:
     if not rows:
         return
-    console.print(Text(f"set aside: {_counted(len(rows), 'prompt')}", "yellow"))
+    console.print(Text(f"set aside: {counted(len(rows), 'prompt')}", "yellow"))
     grid = Table.grid(padding=(0, 2))
     for row in rows[:SHOWN_SET_ASIDE]:
-        text = Text.assemble(visible(row["error"]), (f" ({_shortened(row['prompt'], 60)})", "dim"))
+        text = Text.assemble(visible(row["error"]), (f" ({shortened(row['prompt'], 60)})", "dim"))
         grid.add_row(f"  prompt {row['position'] + 1}", row["stage"], text)
     console.print(grid)
     if len(rows) > SHOWN_SET_ASIDE:
@@ -201,9 +193,9 @@ def _node_label(node: dict[str, Any]) -> Text:
     if node["judged_at"] is not None and node["judged_at"] != node["visit"]:
         label.append(f"(same text as #{node['judged_at']}) ", "dim italic")
     text = node["text"] if node["text"] is not None else node["output"]
-    label.append("(no output)" if text is None else _shortened(text, NODE_CHARACTERS), style)
+    label.append("(no output)" if text is None else shortened(text, NODE_CHARACTERS), style)
     if node["critique"] is not None:
-        label.append(f"\n↳ critique: {_shortened(node['critique'], CRITIQUE_CHARACTERS)}", "italic magenta")
+        label.append(f"\n↳ critique: {shortened(node['critique'], CRITIQUE_CHARACTERS)}", "italic magenta")
     return label
 
 
@@ -276,87 +268,3 @@ def _difference_text(parts: Sequence[tuple[str, str]], *, marks: bool) -> Text:
             body.append(space or (" " if body.plain and not body.plain[-1].isspace() else ""))
             body.append(f"{{+{bare}+}}" if marks else bare, "bold green")
     return body
-
-
-def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
-    """Any query's rows: as a table, or where it would be too narrow to read, as one block a row."""
-    shown = min(limit, rows.num_rows)
-    # One row is shown in full.
-    longest = CELL_CHARACTERS if rows.num_rows != 1 else None
-    cells = [[_cell(value, longest) for value in _values(column.slice(0, shown))] for column in rows.columns]
-    widths = [max((_width(cell.plain) for cell in column), default=0) for column in cells]
-    # A long name over short values is broken where its words end.
-    heads = [
-        visible(name if len(name) <= width else name.replace("_", "_\n"))
-        for name, width in zip(rows.schema.names, widths, strict=True)
-    ]
-    least = [max(min(NARROWEST_CELLS, width), _width(head)) for head, width in zip(heads, widths, strict=True)]
-    if sum(least) + 2 * (len(least) - 1) > console.width and shown:
-        _print_blocks(rows.schema.names, cells, console)
-    else:
-        wraps = sum(width + 2 for width in widths) > console.width
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), leading=int(wraps))
-        for head, width, field in zip(heads, least, rows.schema, strict=True):
-            justify: JustifyMethod = "right" if _is_number(field.type) else "left"
-            table.add_column(Text(head), justify=justify, overflow="fold", min_width=width)
-        for row in zip(*cells, strict=True):
-            table.add_row(*row)
-        console.print(table)
-    more = f", the first {shown:,} shown (`factory sql` has --rows and --out)" if shown < rows.num_rows else ""
-    console.print(Text(f"{_counted(rows.num_rows, 'row')}{more}", "dim"))
-
-
-def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[Text]], console: Console) -> None:
-    for number, row in enumerate(zip(*cells, strict=True), 1):
-        console.rule(Text(f"row {number}", "dim"), align="left", style="dim")
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
-        for name, cell in zip(names, row, strict=True):
-            grid.add_row(Text(visible(name)), cell)
-        console.print(grid)
-
-
-def _cell(value: Any, longest: int | None) -> Text:
-    if value is None:
-        return Text("NULL", "dim")
-    if isinstance(value, float):
-        return Text(f"{value:.6g}" if abs(value) < 1e6 else f"{value:,.1f}")
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, bool):
-        text = str(value).lower()
-    elif isinstance(value, datetime):
-        text = value.isoformat(" ", "seconds")
-    elif isinstance(value, dict | list):
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    else:
-        text = str(value)
-    return Text(visible(text) if longest is None else _shortened(text, longest))
-
-
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    if pa.types.is_map(column.type):
-        return [None if value is None else dict(value) for value in column.to_pylist()]
-    try:
-        return list(column.to_pylist())
-    except OverflowError:  # a time beyond Python's
-        return list(column.cast(pa.string()).to_pylist())
-
-
-def _width(text: str) -> int:
-    return max(cell_len(line) for line in text.split("\n"))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _shortened(text: str, characters: int) -> str:
-    """The beginning of a text in one line."""
-    line = " ".join(visible(text).split())
-    return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from schemas.errors import FactoryError
 from schemas.tables import Message
+from stores.named_files import read_named
 
 FOLDER = Path(__file__).parent / "templates"
 _PLACEHOLDER = re.compile(r"\{(prompt|response)\}")
@@ -20,21 +21,15 @@ def load_template(name: str) -> str:
     """A bundled template by name, or a file by its path.
 
     Raises:
-        FactoryError: no such template, or one with a placeholder other than {prompt} and {response}.
+        FactoryError: no such template, one that is not UTF-8, or one with a placeholder other than {prompt} and {response}.
     """
-    file = FOLDER / f"{name}.txt"
-    if not file.exists():
-        file = Path(name)
-    if not file.exists():
-        known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.txt")))
-        raise FactoryError(f"there is no prompt template {name!r}: give one of {known}, or a file's path")
-    text = file.read_text("utf-8").rstrip("\n")
+    file, text = read_named(FOLDER, ".txt", name, "prompt template")
     unknown = set(_ANY_PLACEHOLDER.findall(text)) - {"prompt", "response"}
     if unknown:
         raise FactoryError(
             f"template {file}: unknown placeholder {{{min(unknown)}}}: a template takes {{prompt}} and {{response}}"
         )
-    return text
+    return text.rstrip("\n")
 
 
 def render(template: str, prompt: str, response: str = "") -> str:

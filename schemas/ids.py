@@ -26,6 +26,11 @@ def content_id(kind: str, *asked: Any) -> str:
     return sha256_text(canonical_json([kind, ID_RECIPE, *asked]))[:32]
 
 
+def model_id(name: str, revision: str | None) -> str:
+    """A model's id: who trains it and who asks it come to the same one."""
+    return content_id("model", name, revision)
+
+
 def seed_of(*asked: Any) -> int:
     """A sampling seed in [0, 2^31) that depends on what is asked alone, never on when."""
     return int(content_id("seed", *asked)[:8], 16) & 0x7FFFFFFF

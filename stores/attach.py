@@ -59,6 +59,13 @@ def place(where: str) -> Place:
     )
 
 
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection that writes nothing of its own: DuckDB draws a bar on standard output when a query takes long."""
+    connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
 def load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> None:
     """Loads DuckDB's extensions out of their wheels: nothing is downloaded at run time."""
     version = duckdb.__version__
@@ -74,7 +81,7 @@ def load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...
         connection.execute(f"LOAD '{file}'")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -85,17 +92,17 @@ def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | 
     connection.execute("SET ducklake_max_retry_count = 0")
     if at.data_path.startswith("s3://"):
         _create_s3_secret(connection)
-    options = [f"DATA_PATH {_quoted(at.data_path)}", f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"]
+    options = [f"DATA_PATH {quoted(at.data_path)}", f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"]
     if at.folder is not None:
         # The catalog knows files by their path below the data path: a folder may be moved or copied.
         options.append("OVERRIDE_DATA_PATH true")
     if at.metadata_schema:
-        options.append(f"METADATA_SCHEMA {_quoted(at.metadata_schema)}")
+        options.append(f"METADATA_SCHEMA {quoted(at.metadata_schema)}")
     if not create:
         options.append("CREATE_IF_NOT_EXISTS false")
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
-    connection.execute(f"ATTACH {_quoted('ducklake:' + at.catalog)} AS lake ({', '.join(options)})")
+    connection.execute(f"ATTACH {quoted('ducklake:' + at.catalog)} AS lake ({', '.join(options)})")
     connection.execute("USE lake")
 
 
@@ -108,10 +115,10 @@ def _create_s3_secret(connection: duckdb.DuckDBPyConnection) -> None:
             f"the lake's data is in an object store, and {error.args[0]} is not set: "
             "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_REGION, AWS_ENDPOINT_URL where needed)"
         ) from error
-    options = ["TYPE s3", f"KEY_ID {_quoted(key)}", f"SECRET {_quoted(secret)}"]
-    options.append(f"REGION {_quoted(os.environ.get('AWS_REGION', 'us-east-1'))}")
+    options = ["TYPE s3", f"KEY_ID {quoted(key)}", f"SECRET {quoted(secret)}"]
+    options.append(f"REGION {quoted(os.environ.get('AWS_REGION', 'us-east-1'))}")
     if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
         url = urlsplit(endpoint)
-        options += [f"ENDPOINT {_quoted(url.netloc)}", f"USE_SSL {str(url.scheme == 'https').lower()}"]
+        options += [f"ENDPOINT {quoted(url.netloc)}", f"USE_SSL {str(url.scheme == 'https').lower()}"]
         options.append("URL_STYLE 'path'")
     connection.execute(f"CREATE OR REPLACE SECRET object_store ({', '.join(options)})")

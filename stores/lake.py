@@ -19,7 +19,7 @@ import pyarrow as pa
 from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
-from stores.attach import Place, attach, place
+from stores.attach import Place, attach, connect, place
 from stores.sql import VIEWS, sql
 
 Row = TypeVar("Row")
@@ -27,6 +27,7 @@ Done = TypeVar("Done")
 
 RETRIES = 12
 FIRST_WAIT_S = 0.05
+_MAKING_ADVICE = "see that there is room and that you may write there, or give another place with --lake"
 _PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")
 
 
@@ -47,7 +48,8 @@ class Lake:
             at: a snapshot to read from; the lake is then read-only.
             create: make the lake if there is none.
         Raises:
-            FactoryError: no lake there, one of another schema version, or no such snapshot.
+            FactoryError: no lake there, one of another schema version, no such snapshot, or a place where none can
+                be made.
         """
         found = place(str(where))
         if found.folder is not None and not (found.folder / "catalog.sqlite").exists():
@@ -56,8 +58,9 @@ class Lake:
                     f"there is no lake in {found.where}: `factory run` makes one, or give its place with --lake"
                 )
             (found.folder / "data").mkdir(parents=True, exist_ok=True)
-            _let_readers_in(found.folder / "catalog.sqlite")
-        connection = duckdb.connect()
+        if found.folder is not None and create:
+            _let_readers_in(found.folder / "catalog.sqlite", found.where)
+        connection = connect()
         lake = cls(found, connection, at)
         try:
             lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
@@ -70,7 +73,8 @@ class Lake:
                 raise FactoryError(
                     f"lake {found.where} has no snapshot {at}: `factory snapshots` lists those it has"
                 ) from error
-            raise FactoryError(f"lake {found.where} cannot be opened: {_first_line(error)}") from error
+            advice = f": {_MAKING_ADVICE}" if create and found.folder is not None else ""
+            raise FactoryError(f"lake {found.where} cannot be opened: {_first_line(error)}{advice}") from error
         except FactoryError:
             connection.close()
             raise
@@ -243,10 +247,16 @@ class Lake:
             )
 
 
-def _let_readers_in(catalog: Path) -> None:
+def _let_readers_in(catalog: Path, where: str) -> None:
     """Makes an empty SQLite file with a write-ahead log, so that reading never waits for a run that writes."""
-    with closing(sqlite3.connect(catalog)) as made:
-        made.execute("PRAGMA journal_mode = WAL")
+    # Empty: what a full disk left of an attempt to make it.
+    if catalog.exists() and catalog.stat().st_size:
+        return
+    try:
+        with closing(sqlite3.connect(catalog)) as made:
+            made.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise FactoryError(f"lake {where} cannot be made: {error}: {_MAKING_ADVICE}") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -258,7 +268,7 @@ def _as_factory_error(error: duckdb.Error, where: str) -> Exception:
     text = str(error).lower()
     if "no space left" in text or "disk is full" in text or "database or disk is full" in text:
         return FactoryError(
-            f"the disk that holds lake {where} is full: nothing written before is lost, "
-            "free some space and go on with `factory resume`"
+            f"the disk that holds lake {where} is full: free some space; nothing written before is lost, and "
+            "`factory resume` goes on with a run"
         )
     return error

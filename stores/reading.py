@@ -24,7 +24,7 @@ def read_only(lake: Lake, query: str) -> pa.Table:
     try:
         statements = lake.connection.extract_statements(query)
     except duckdb.Error as error:
-        raise FactoryError(f"the query cannot be read: {_own_words(error)}") from error
+        raise FactoryError(f"the query cannot be read: {own_words(error)}") from error
     if len(statements) != 1 or statements[0].type not in _READING:
         raise FactoryError(
             "only one reading query at a time (SELECT, FROM, WITH, DESCRIBE, EXPLAIN): rows are never changed"
@@ -33,13 +33,14 @@ def read_only(lake: Lake, query: str) -> pa.Table:
     try:
         return lake.query(query)
     except duckdb.Error as error:
-        raise FactoryError(f"the query fails: {_own_words(error)}") from error
+        raise FactoryError(f"the query fails: {own_words(error)}") from error
     finally:
         # A function with side effects inside a SELECT is undone with the rest.
         lake.connection.execute("ROLLBACK")
 
 
-def _own_words(error: duckdb.Error) -> str:
+def own_words(error: duckdb.Error) -> str:
+    """What DuckDB says is wrong with a query, in one line."""
     return " ".join(line for line in str(error).splitlines() if line.strip() and "^" not in line)
 
 

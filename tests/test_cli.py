@@ -227,7 +227,7 @@ def test_build_pins_a_set_writes_parquet_and_makes_no_second_version_of_the_same
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["spar_dop"], "no training set 'spar_dop': did you mean spar_dpo?"),
+        (["spar_dop"], "no training set 'spar_dop': did you mean 'spar_dpo'?"),
         (["none.sql"], "no training set 'none.sql'"),
         (["spar_dpo", "--run", "none"], "has no such run: it has spar-"),
         (["spar_dpo", "-p", "min_similarty=1"], "unknown parameter 'min_similarty' of the training set: did you mean"),
@@ -238,6 +238,13 @@ def test_build_pins_a_set_writes_parquet_and_makes_no_second_version_of_the_same
 def test_build_names_what_is_wrong(factory: Command, words: list[str], sentence: str) -> None:
     code, _, errors = factory("build", *words)
     assert code == 1 and sentence in errors
+
+
+def test_a_query_of_the_user_s_own_that_duckdb_refuses_is_named(factory: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.sql").write_text("-- Out: preference;\nSELECT nothing FROM pairs WHERE len($run_ids) > 0")
+    code, _, errors = factory("build", tmp_path / "mine.sql")
+    assert code == 1 and 'training set mine: its query fails: Binder Error: Referenced column "nothing"' in errors
+    assert "Traceback" not in errors
 
 
 def test_snapshots_name_the_run_of_each_commit(factory: Command, made: tuple[Path, str]) -> None:

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from factory.display import RECENT_S, SILENT_S, Meter, Reading, clock, line, picture, visible, watch
+from factory.display import RECENT_S, SILENT_S, Meter, Reading, line, picture, watch
+from factory.plain_text import clock, visible
 from factory.progress import Progress
 
 NOTHING_KNOWN = Reading(0.0, None, None, None)

@@ -27,7 +27,6 @@ from schemas.tables import TABLES, Judgement, Pair, Prompt, Response, Run
 from stores.attach import attach
 from stores.attach import place as place_of
 from stores.lake import Lake
-from stores.locks import run_lock
 from stores.training_sets import build_training_set, read_training_set
 from tests.rows import any_row, asked, row, votes
 
@@ -342,33 +341,11 @@ def test_a_server_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
         Lake.open(f"postgresql://me@127.0.0.1:1/db?data_path={tmp_path}")
 
 
+def test_no_bar_is_drawn_on_standard_output_while_a_query_takes_long(lake: Lake) -> None:
+    # DuckDB's default is to draw it after two seconds; setting a shorter time would turn it on again.
+    assert lake.query("SELECT current_setting('enable_progress_bar') AS bar").to_pylist() == [{"bar": False}]
+
+
 def test_rows_of_another_shape_are_refused(lake: Lake) -> None:
     with pytest.raises(FactoryError, match="rows for models have schema"):
         lake.append_arrow({"models": pa.table({"model_id": ["a"]})}, message="wrong")
-
-
-# One run at a time
-
-HOLDS = """
-import sys, time
-from stores.attach import place
-from stores.locks import run_lock
-with run_lock(place(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.mark.parametrize("behind_server", [False, True])
-def test_a_second_run_is_refused_until_the_first_ends_however_it_ends(tmp_path: Path, behind_server: bool) -> None:
-    url = f"postgresql://me@host/{tmp_path.name}?data_path={tmp_path}"
-    where = url if behind_server else str(tmp_path)
-    command = [sys.executable, "-c", HOLDS, where]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        with pytest.raises(FactoryError, match="another run is at work on lake"), run_lock(place_of(where)):
-            pass
-        holder.kill()
-        holder.wait()
-    with run_lock(place_of(where)):
-        pass

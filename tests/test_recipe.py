@@ -141,8 +141,8 @@ def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Pa
         ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, split, columns"),
         ({"templates__refiner": "refine_only"}, "templates: unknown key 'refiner': did you mean 'refine'?"),
         ({"stages__search__strategy": "bsf"}, "strategy: unknown value 'bsf': did you mean 'bfs'?"),
-        ({"training_sets": ["spar_dpoo"]}, "no training set 'spar_dpoo': did you mean spar_dpo?"),
-        ({"templates__refine": "refine_onl"}, "no prompt template 'refine_onl': give one of"),
+        ({"training_sets": ["spar_dpoo"]}, "no training set 'spar_dpoo': did you mean 'spar_dpo'?"),
+        ({"templates__refine": "refine_onl"}, "no prompt template 'refine_onl': did you mean 'refine_only'?"),
     ],
 )
 def test_what_is_misspelt_is_named_with_the_nearest_right_one(change: dict[str, Any], sentence: str) -> None:
@@ -198,10 +198,10 @@ def test_an_override_may_make_a_section_that_the_file_lacks() -> None:
 @pytest.mark.parametrize("content", [b"name: [", b"\xff\xfe\x00", b"- a list", b"word"])
 def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mine.yaml").write_bytes(content)
-    with pytest.raises(FactoryError, match=r"recipe .*mine\.yaml (is not YAML|must be a mapping)"):
+    with pytest.raises(FactoryError, match=r"recipe .*mine\.yaml (is not YAML|is not UTF-8|must be a mapping)"):
         load_recipe(str(tmp_path / "mine.yaml"))
 
 
 def test_an_unknown_recipe_lists_the_bundled_ones() -> None:
-    with pytest.raises(FactoryError, match=f"no recipe 'spr': give one of {', '.join(BUNDLED)}"):
-        load_recipe("spr")
+    with pytest.raises(FactoryError, match=f"no recipe 'own': give one of {', '.join(BUNDLED)}"):
+        load_recipe("own")

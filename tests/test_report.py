@@ -22,10 +22,10 @@ from factory.report import (
     print_pair,
     print_summary,
     print_tree,
-    table_of,
     word_difference,
 )
 from factory.run import run_order
+from factory.table import table_of
 from schemas.tables import Call, Model, Response, Run
 from stores.lake import Lake
 from tests.rows import minutes, row, votes

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.columns import arrow_schema, columns, ddl, from_arrow, to_arrow
-from schemas.ids import canonical_json, content_id, messages_hash, prompt_id, seed_of
+from schemas.ids import canonical_json, content_id, messages_hash, model_id, prompt_id, seed_of
 from schemas.page import schema_page
 from schemas.tables import TABLES, Constraint, Message, Prompt
 from tests.rows import any_row, row
@@ -57,6 +57,7 @@ def test_ids_are_those_of_old() -> None:
     # Whoever changes these has to raise ID_RECIPE: a lake's old and new ids must not meet.
     messages = [Message("system", "Be brief."), Message("user", 'Größe? 😀 \n"x"')]
     assert content_id("response", "run", 1, None, 0.5, ["a"]) == "13ec4b868018d8dbb107198badd2752e"
+    assert model_id("a model", "b179") == "bf6dec798cd682cd4d713bddd0d740f1"
     assert prompt_id(messages, [Constraint("a:b", '{"n":1}')], None, "p") == "e2a2a95c9067a0313fe5d671c9800ae8"
     assert messages_hash(messages) == "cfe1a13921735564084cd7b88eafa5d94b6e9088877912c97126e009b98f51ed"
     assert seed_of("run", "p", 3) == 1361782622

@@ -240,7 +240,10 @@ def test_run_progress_counts_prompts_at_each_stage(lake: Lake) -> None:
         row(Call, "lost", run_id="run", prompt_id="p4", error="refused: no"),
     )  # fmt: skip
     columns = "run_id, prompts, answered, judged, failing, trees, accepted, set_aside"
-    assert rows_of(lake, "run_progress", columns) == [("new", *[None] * 7), ("run", 4, 3, 2, 1, 2, 1, 1)]
+    assert rows_of(lake, "run_progress", columns) == [
+        ("new", 0, 0, 0, None, 0, 0, 0),
+        ("run", 4, 3, 2, 1, 2, 1, 1),
+    ]
 
 
 def test_run_cost_adds_up_calls_by_stage_template_and_model(lake: Lake) -> None:

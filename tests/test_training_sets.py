@@ -337,7 +337,7 @@ def test_a_parameter_must_be_a_number(lake: Lake) -> None:
 
 
 def test_an_unknown_training_set_names_the_nearest(lake: Lake) -> None:
-    with pytest.raises(FactoryError, match="no training set 'spar_dp': did you mean spar_dpo"):
+    with pytest.raises(FactoryError, match="no training set 'spar_dp': did you mean 'spar_dpo'"):
         build(lake, "spar_dp")
     with pytest.raises(FactoryError, match=r"no training set spar_dpo@3: it has none; `factory build spar_dpo`"):
         read_training_set(lake, "spar_dpo@3")

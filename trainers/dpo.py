@@ -25,12 +25,10 @@ def train(asked: Asked) -> None:
     rows = read_rows(asked, "preference")
 
     # Here, not at the top: nobody should wait for torch to be told of a misspelt name.
-    from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
     from trainers.log_probs import pair_figures
-    from trainers.models import load_model
-    from trainers.training import lora_config, prepare, train_and_record, trainer_arguments, weights_dtype
+    from trainers.training import prepare, train_and_record, trainer_arguments, trainer_parts
 
     job = prepare(asked, OBJECTIVE, settings, rows)
     arguments = DPOConfig(
@@ -39,15 +37,10 @@ def train(asked: Asked) -> None:
         loss_weights=[settings.sigmoid_weight, settings.sft_weight],
         beta=settings.beta,
     )
-    model = load_model(job.base, weights_dtype(settings))
-    trainer = DPOTrainer(
-        model=model,
-        ref_model=None if settings.lora else copy.deepcopy(model),  # with LoRA: the base without its adapters
-        args=arguments,
-        train_dataset=Dataset.from_list(job.examples.rows),
-        processing_class=job.tokenizer,
-        peft_config=lora_config(settings.lora),
-    )
+    parts = trainer_parts(job)
+    # With LoRA the reference is the base without its adapters.
+    reference = None if settings.lora else copy.deepcopy(parts["model"])
+    trainer = DPOTrainer(ref_model=reference, args=arguments, **parts)
     train_and_record(job, trainer, pair_figures)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from schemas.ids import content_id
+from schemas.ids import content_id, model_id
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from trainers.log_probs import LABELS
@@ -39,7 +39,7 @@ def write_record(
     )
     (output / "README.md").write_text(model_card(run, training_set), encoding="utf-8")
     model = Model(
-        model_id=content_id("model", run.output, run.weights_sha256),
+        model_id=model_id(run.output, run.weights_sha256),
         name=run.output,
         origin=f"vllm:{run.output}",
         revision=run.weights_sha256,

@@ -23,22 +23,14 @@ def train(asked: Asked) -> None:
     rows = read_rows(asked, "prompt_completion")
 
     # Here, not at the top: nobody should wait for torch to be told of a misspelt name.
-    from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     from trainers.log_probs import completion_figures
-    from trainers.models import load_model
-    from trainers.training import lora_config, prepare, train_and_record, trainer_arguments, weights_dtype
+    from trainers.training import prepare, train_and_record, trainer_arguments, trainer_parts
 
     job = prepare(asked, OBJECTIVE, settings, rows)
     arguments = SFTConfig(**trainer_arguments(job), completion_only_loss=True)
-    trainer = SFTTrainer(
-        model=load_model(job.base, weights_dtype(settings)),
-        args=arguments,
-        train_dataset=Dataset.from_list(job.examples.rows),
-        processing_class=job.tokenizer,
-        peft_config=lora_config(settings.lora),
-    )
+    trainer = SFTTrainer(args=arguments, **trainer_parts(job))
     train_and_record(job, trainer, completion_figures)
 
 

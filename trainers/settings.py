@@ -5,7 +5,6 @@ a preset names only what it changes.
 """
 
 import dataclasses
-import difflib
 import types
 import typing
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, nearest
+from stores.named_files import read_named
 
 PRESETS = Path(__file__).parent / "presets"
 OBJECTIVES = ("dpo", "rft")
@@ -98,26 +98,17 @@ def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:
     """
     if config is None:
         return kind()
-    path = _find(config)
+    path, text = read_named(PRESETS, ".yaml", config, "configuration")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise FactoryError(f"{path} cannot be read as YAML: {reason}") from error
     sections = _mapping(content, str(path))
     for name in sections:
         if name not in OBJECTIVES:
-            raise FactoryError(f"{path}: {_unknown(name, OBJECTIVES)}; settings stand under dpo: or rft:")
+            raise FactoryError(f"{path}: unknown key {name!r}: {nearest(name, OBJECTIVES)}")
     return _build(kind, sections.get(objective) or {}, f"{path}: {objective}")
-
-
-def _find(config: str) -> Path:
-    if (preset := PRESETS / f"{config}.yaml").is_file():
-        return preset
-    if Path(config).is_file():
-        return Path(config)
-    names = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-    raise FactoryError(f"--config {config}: neither a YAML file nor a preset; the presets are: {names}")
 
 
 def _build(kind: type[Built], content: Any, where: str) -> Built:
@@ -125,7 +116,7 @@ def _build(kind: type[Built], content: Any, where: str) -> Built:
     values = {}
     for key, value in _mapping(content, where).items():
         if key not in hints:
-            raise FactoryError(f"{where}: {_unknown(key, hints)}")
+            raise FactoryError(f"{where}: unknown key {key!r}: {nearest(key, hints)}")
         values[key] = _convert(hints[key], value, f"{where}.{key}")
     try:
         return kind(**values)
@@ -154,12 +145,6 @@ def _mapping(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FactoryError(f"{where} must hold 'key: value' lines, got {content!r}")
     return {str(key): value for key, value in content.items()}
-
-
-def _unknown(key: str, known: Any) -> str:
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"known are: {', '.join(known)}"
-    return f"unknown key {key}, {hint}"
 
 
 def _require(holds: bool, message: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -18,7 +19,7 @@ from schemas.tables import TrainingSet
 from trainers.command import Asked
 from trainers.examples import Examples, Rows, Tokens, fit_examples
 from trainers.log_probs import LABELS, Figures, answer_log_probs
-from trainers.models import Base, find_model, load_tokenizer, save_model, weights_sha256
+from trainers.models import Base, find_model, load_model, load_tokenizer, save_model, weights_sha256
 from trainers.record import write_record
 from trainers.settings import Lora, Settings
 
@@ -100,12 +101,22 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
     }
 
 
-def weights_dtype(settings: Settings) -> torch.dtype:
+def trainer_parts(job: Job) -> dict[str, Any]:
+    """What TRL's trainers are both given beside their arguments: model, examples, tokenizer, adapters."""
+    return {
+        "model": load_model(job.base, _weights_dtype(job.settings)),
+        "train_dataset": Dataset.from_list(job.examples.rows),
+        "processing_class": job.tokenizer,
+        "peft_config": _lora_config(job.settings.lora),
+    }
+
+
+def _weights_dtype(settings: Settings) -> torch.dtype:
     """float32 for weights that are trained: at SPaR's learning rates bfloat16 would round every step away."""
     return torch.bfloat16 if settings.lora and settings.precision == "bfloat16" else torch.float32
 
 
-def lora_config(lora: Lora | None) -> Any:
+def _lora_config(lora: Lora | None) -> Any:
     """peft's configuration; None for full fine-tuning."""
     if lora is None:
         return None

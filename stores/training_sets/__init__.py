@@ -1,6 +1,5 @@
 """Training sets: a query each (`*.sql` beside this file), built at a snapshot, pinned, and read again from there."""
 
-import difflib
 import hashlib
 import io
 import json
@@ -11,13 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
 from stores.lake import Lake
+from stores.named_files import read_named
+from stores.reading import own_words
 
 FOLDER = Path(__file__).parent
 _PARAMETER = re.compile(r"\$(\w+) (VARCHAR\[\]|DOUBLE|BIGINT)(?: = (\d+(?:\.\d+)?))?")
@@ -40,14 +42,8 @@ def known_training_sets() -> list[str]:
 
 def training_set_sql(name: str) -> str:
     """The query of a bundled training set by name, or of the user's own by its file's path."""
-    file = FOLDER / f"{name}.sql"
-    if not file.exists():
-        file = Path(name)
-    if file.suffix != ".sql" or not file.is_file():
-        near = difflib.get_close_matches(name, known_training_sets(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known_training_sets())}"
-        raise FactoryError(f"there is no training set {name!r}: {hint} (or a .sql file's path)")
-    return file.read_text("utf-8")
+    _, text = read_named(FOLDER, ".sql", name, "training set")
+    return text
 
 
 def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids: list[str]) -> TrainingSetRows:
@@ -57,7 +53,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         given: values for the query's parameters; the rest keep the defaults of its head.
         run_ids: the runs whose rows it is made of.
     Raises:
-        FactoryError: no such set, an unknown parameter, or no rows.
+        FactoryError: no such set, an unknown parameter, a query that DuckDB refuses, or no rows.
     """
     query = training_set_sql(name)
     name = Path(name).stem
@@ -65,7 +61,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
     # Read and pinned at one snapshot: a run that writes meanwhile does not get between.
     snapshot = lake.latest_snapshot()
     with Lake.open(lake.place.where, at=snapshot) as pinned:
-        rows = _ask(pinned, query, parameters)
+        rows = _ask(pinned, name, query, parameters)
     if rows.num_rows == 0:
         raise FactoryError(
             f"training set {name} has no rows in {', '.join(parameters['run_ids']) or 'this lake'}: see `factory status`, "
@@ -115,7 +111,7 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
     """
     row = find_training_set(lake, reference)
     with Lake.open(lake.place.where, at=row.snapshot) as pinned:
-        rows = _ask(pinned, row.sql, json.loads(row.parameters))
+        rows = _ask(pinned, row.name, row.sql, json.loads(row.parameters))
     check_fingerprint(row, fingerprint_of(rows))
     return _split(row, rows)
 
@@ -152,8 +148,11 @@ def write_parquet(built: TrainingSetRows, folder: Path) -> list[Path]:
     return files
 
 
-def _ask(lake: Lake, query: str, parameters: Mapping[str, Any]) -> pa.Table:
-    return lake.query(query, parameters)
+def _ask(lake: Lake, name: str, query: str, parameters: Mapping[str, Any]) -> pa.Table:
+    try:
+        return lake.query(query, parameters)
+    except (duckdb.ProgrammingError, duckdb.DataError) as error:
+        raise FactoryError(f"training set {name}: its query fails: {own_words(error)}") from error
 
 
 def _split(row: TrainingSet, rows: pa.Table) -> TrainingSetRows:
@@ -187,9 +186,7 @@ def _checked(query: str, given: Mapping[str, Any]) -> dict[str, Any]:
     values = {}
     for name, value in given.items():
         if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(kinds)}"
-            raise FactoryError(f"unknown parameter {name!r} of the training set: {hint}")
+            raise FactoryError(f"unknown parameter {name!r} of the training set: {nearest(name, kinds)}")
         try:
             values[name] = float(value) if kinds[name] == "DOUBLE" else int(value)
         except ValueError as error:

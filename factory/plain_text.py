@@ -1,0 +1,29 @@
+"""Figures, times and other people's texts as plain words for a terminal."""
+
+import re
+
+# Control characters but tab and newline, lone surrogates, and those that turn the direction of writing.
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03, or 2:03 below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def visible(text: str) -> str:
+    """A text that others wrote, made harmless for a terminal: no escape sequence in it is carried out."""
+    return _INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+def shortened(text: str, characters: int) -> str:
+    """The beginning of a text in one line."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,168 @@
+"""A lake with pairs, a model small enough to train in a second, and what starts a trainer on them."""
+
+import importlib
+import importlib.util
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from schemas.tables import Message, Pair, Prompt, Response, TrainingRun
+from stores.lake import Lake
+from tests.rows import row
+
+ROOT = Path(__file__).parents[2]
+MISSING = [name for name in ("torch", "trl", "peft", "accelerate", "gguf") if importlib.util.find_spec(name) is None]
+if MISSING and os.environ.get("CI") == "true":
+    raise RuntimeError(f"{MISSING} not installed: the trainers would go untested")
+needs_torch = pytest.mark.skipif(
+    bool(MISSING), reason=f"{MISSING} not installed: pip install 'preference-factory[train]'"
+)
+
+CONFIG = """
+dpo: &shared
+  learning_rate: 1e-3
+  epochs: 2
+  batch_size: 4
+  max_tokens: 128
+  precision: float32
+  gradient_checkpointing: false
+rft: *shared
+"""
+COMPLETIONS_SQL = """-- Out: prompt_completion; ordered by response: split, prompt, completion.
+SELECT split_of(prompt_id, 0.3) AS split, p.messages AS prompt, [assistant_turn(r.text)] AS completion, response_id
+FROM responses AS r JOIN prompts AS p USING (prompt_id)
+WHERE kind = 'refined' AND len($run_ids) >= 0 ORDER BY response_id
+"""
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def pair_rows(number: int) -> list[Any]:
+    """A prompt, a failed answer, a refined one that ends with a post-script, and their pair."""
+    messages = [Message("user", f"Write about item {number}, and end with a post-script.")]
+    failed, refined = f"Item {number} is good.", f"Item {number} is good. P.S. Take care."
+    prompt_id = f"prompt {number}"
+    return [
+        row(Prompt, prompt_id, messages=messages),
+        row(Response, f"failed {number}", prompt_id=prompt_id, kind="sampled", text=failed),
+        row(Response, f"refined {number}", prompt_id=prompt_id, kind="refined", text=refined),
+        row(
+            Pair,
+            f"pair {number}",
+            run_id="run",
+            prompt_id=prompt_id,
+            source="tree",
+            chosen_response_id=f"refined {number}",
+            rejected_response_id=f"failed {number}",
+            chosen_value=1.0,
+            rejected_value=0.0,
+        ),
+    ]
+
+
+def make_tiny_model(folder: Path) -> None:
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = [each.text for number in range(24) for each in pair_rows(number)[1:3]]
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    special = ["<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    raw.train_from_iterator(
+        words, trainers.BpeTrainer(vocab_size=384, special_tokens=special, initial_alphabet=alphabet)
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token=special[0], eos_token=special[1])
+    tokenizer.chat_template = CHAT_TEMPLATE
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def write_gguf(folder: Path, file: Path) -> None:
+    """The model in `folder` as llama.cpp keeps it, not quantized."""
+    import gguf
+
+    tokenizer, config = (json.loads((folder / name).read_text()) for name in ("tokenizer.json", "config.json"))
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_tokenizer_model("gpt2")
+    tokens = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].__getitem__)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    writer.add_chat_template(CHAT_TEMPLATE)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    for name, value in weights(folder).items():
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), value.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) -> int:
+    """Runs a trainer's main() in this process."""
+    trainer = importlib.import_module(f"trainers.{objective}")
+    arguments = {
+        "lake": place.lake,
+        "set": {"dpo": "spar_dpo@1", "rft": "completions@1"}[objective],
+        "model": place.folder / "tiny",
+        "config": place.folder / "config.yaml",
+        "output": output,
+        "seed": 7,
+    } | options
+    given = [(f"--{name}", str(value)) for name, value in arguments.items() if value is not None]
+    return int(trainer.main([word for pair in given for word in pair]))
+
+
+def training_run(place: SimpleNamespace, output: Path) -> TrainingRun:
+    with Lake.open(place.lake) as lake:
+        (run,) = lake.read(TrainingRun, "output = $output", {"output": str(output)})
+    return run
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def captured(monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace, objective: str) -> tuple[Any, Any]:
+    """The job and TRL's trainer as they are before the first step."""
+    import trainers.training
+
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        trainers.training, "train_and_record", lambda job, trainer, figures: seen.extend((job, trainer))
+    )
+    assert start(place, objective, place.folder / "never written") == 0
+    return seen[0], seen[1]

@@ -1,0 +1,51 @@
+"""A command line in this process, an endpoint that answers, a lake without rows and a file of three prompts."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factory import endpoints, replies
+from factory.cli import main
+from tests.runs import answer
+from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
+from tests.trouble.commands import Command, write_prompts
+
+
+@pytest.fixture
+def factory(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line in this process, which spares the seconds that imports take."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object) -> tuple[int, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        return int(ended.value.code or 0), capfd.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def endpoint() -> Iterator[ScriptedEndpoint]:
+    with running_endpoint(answer) as running:
+        yield running
+
+
+@pytest.fixture
+def place(empty_lake: Path, tmp_path: Path) -> Path:
+    shutil.copytree(empty_lake, tmp_path / "lake")
+    return tmp_path / "lake"
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    return write_prompts(tmp_path / "mine.jsonl", "tea", "rain", "snow")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight attempts within a moment instead of a minute."""
+    monkeypatch.setattr(replies, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(endpoints, "PROBE_S", 0.3)
