@@ -11,32 +11,52 @@ import json
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
-from tests.scripted_endpoint import Faults, Request, running_endpoint
+from tests.scripted_endpoint import Faults, Request, draw_fraction, running_endpoint
 
 # What the factory's templates are known by, in the last message: mend it here when they change.
 JUDGE_MARK = "Final Judgement"
 REFINE_MARK = "Refined response:"
 
+DRAFT = "draft:"
+
 WORDS = ["amber", "bridge", "candle", "delta", "ember", "forest", "garden", "harbour", "island"]
 WORDS += ["jasmine", "kettle", "lantern", "meadow", "north", "orchard", "pepper", "quarry", "river"]
 
 
-def answer_factory(request: Request, yes_rate: float = 0.5, words: int = 30) -> Sequence[str]:
-    """`n` texts that fit the request: votes (Yes at `yes_rate`, 0..1), refinements, or answers."""
+def answer_factory(
+    request: Request,
+    yes_rate: float = 0.5,
+    words: int = 30,
+    failing_drafts: bool = False,
+    votes_so_far: Counter[str] | None = None,
+) -> Sequence[str]:
+    """`n` texts that fit the request: votes (Yes at `yes_rate`, 0..1), refinements, or answers.
+
+    failing_drafts: every vote on an answer that is no refinement is No.
+    votes_so_far: if given, the k-th vote on a text is the same however many are asked for in one request.
+    """
     chance = random.Random(request.body_hash)
     texts = [" ".join(chance.choices(WORDS, k=words)) for _ in range(request.n)]
     asked = str(request.messages[-1].get("content"))
     if JUDGE_MARK in asked:
-        votes = ["Yes" if chance.random() < yes_rate else "No" for _ in texts]
+        if failing_drafts and DRAFT in asked:
+            yes_rate = 0.0
+        draws = [chance.random() for _ in texts]
+        if votes_so_far is not None:
+            first = votes_so_far[asked]
+            votes_so_far[asked] += request.n
+            draws = [draw_fraction("vote", asked, first + index) for index in range(request.n)]
+        votes = ["Yes" if draw < yes_rate else "No" for draw in draws]
         pairs = zip(texts, votes, strict=True)
         return [f"The response says {text}.\n{JUDGE_MARK}: {vote}" for text, vote in pairs]
     if REFINE_MARK in asked:
         return [f"Reflection: another wording.\n{REFINE_MARK}\n{text}" for text in texts]
-    return texts
+    return [f"{DRAFT} {text}" for text in texts] if failing_drafts else texts
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,7 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     stopping = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stopping)  # before the endpoint's thread inherits it
-    script = partial(answer_factory, yes_rate=options.judge_yes, words=options.words)
+    script = partial(
+        answer_factory,
+        yes_rate=options.judge_yes,
+        words=options.words,
+        failing_drafts=options.failing_drafts,
+        votes_so_far=Counter() if options.votes_in_order else None,
+    )
     with running_endpoint(
         script,
         slots=options.slots,
@@ -82,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--fault-{fault}", type=float, default=0.0, help="probability, 0..1")
     add("--fault-seed", type=int, default=0, help="another seed, other requests that fail")
     add("--judge-yes", type=float, default=0.5, help="0..1, how often a vote is Yes")
+    parser.add_argument("--failing-drafts", action="store_true", help="no vote is Yes on an answer that is not refined")
+    parser.add_argument("--votes-in-order", action="store_true", help="the k-th vote on a text is always the same")
     add("--words", type=int, default=30, help="words in an answer")
     add("--model", action="append", help="a model's name, repeatable (default: mock)")
     add("--api-key-env", help="environment variable with the key that callers must show")

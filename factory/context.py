@@ -126,7 +126,7 @@ class Context:
         reply = None
         try:
             reply = await self.endpoints[role].ask(messages, sampling, seed)
-            self.journal.write(request_hash, reply, self.run_id, role)
+            await self.journal.record(request_hash, reply, self.run_id, role)
         finally:
             self.spending.end(role, reply)
         return reply

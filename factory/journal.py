@@ -4,11 +4,12 @@ It lies beside the lake and is folded into it with the rows made from it. A run 
 answer and its rows finds the answer here and does not pay for it again; it is also the cache of a second run.
 """
 
+import asyncio
 import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from schemas.errors import FactoryError
 
@@ -63,6 +64,8 @@ class Journal:
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self.file = file
+        self._arrived: list[tuple[Any, ...]] = []
+        self._written: asyncio.Future[None] | None = None
         try:
             self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
             # With a write-ahead log, a commit survives the death of the process at once, and that of the
@@ -84,10 +87,36 @@ class Journal:
 
     def write(self, request_hash: str, reply: Reply, run_id: str, role: str) -> None:
         """Writes a reply down, with the run that paid for it and the model's role there."""
-        row = [request_hash, run_id, role, reply.prompt_tokens, reply.completion_tokens, reply.as_json()]
+        self._write([(request_hash, run_id, role, reply.prompt_tokens, reply.completion_tokens, reply.as_json())])
+
+    async def record(self, request_hash: str, reply: Reply, run_id: str, role: str) -> None:
+        """Writes a reply down and returns when it is; replies that arrive together share a commit."""
+        self._arrived.append(
+            (request_hash, run_id, role, reply.prompt_tokens, reply.completion_tokens, reply.as_json())
+        )
+        if self._written is None or self._written.done():
+            loop = asyncio.get_running_loop()
+            self._written = loop.create_future()
+            loop.call_soon(self._write_arrived, self._written)
+        await asyncio.shield(self._written)
+
+    def _write_arrived(self, written: asyncio.Future[None]) -> None:
+        rows, self._arrived = self._arrived, []
         try:
-            self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._write(rows)
+        except FactoryError as error:
+            written.set_exception(error)
+        else:
+            written.set_result(None)
+
+    def _write(self, rows: list[tuple[Any, ...]]) -> None:
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise FactoryError(
                 f"the journal {self.file} cannot be written: {error}; free the disk and go on with `factory resume`"
             ) from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,8 @@ from stores.lake import Lake
 
 FLUSH_EVERY_S = 2.0
 FLUSH_AT_ROWS = 5_000
+COMMIT_SHARE = 0.1
+"""Of the time at most: a commit takes longer the more rows a lake holds, so the pauses between commits grow with it."""
 
 
 class Writer:
@@ -27,10 +30,15 @@ class Writer:
 
     async def run(self) -> None:
         """Commits until it is cancelled; what is left then is for `flush`."""
+        committing_s = 0.0
         while True:
+            pause_s = committing_s / COMMIT_SHARE
+            await asyncio.sleep(pause_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), FLUSH_EVERY_S)
+                await asyncio.wait_for(self._full.wait(), max(0.0, FLUSH_EVERY_S - pause_s))
+            started_s = time.monotonic()
             await self.flush()
+            committing_s = time.monotonic() - started_s
 
     async def flush(self) -> None:
         self._full.clear()

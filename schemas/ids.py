@@ -11,9 +11,14 @@ ID_RECIPE = 1
 """Goes into every id; raise it when what is hashed changes, so that old and new ids cannot meet."""
 
 
+# Made once: `json.dumps` with options makes an encoder for every call, and ids are made by the thousand.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_as_duckdb = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values, equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _canonical.encode(value)
 
 
 def sha256_text(text: str) -> str:
@@ -44,7 +49,7 @@ _ESCAPED_CONTROL = re.compile(r"\\(?:\\|u[0-9a-f]{4})")
 def messages_hash(messages: Sequence[Any]) -> str:
     """SHA-256 of the messages as DuckDB's `to_json` writes them, so that SQL can derive it again."""
     plain = [{"role": m.role, "content": m.content} for m in messages]
-    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    text = _as_duckdb.encode(plain)
     return sha256_text(_ESCAPED_CONTROL.sub(lambda found: found[0][:2] + found[0][2:].upper(), text))
 
 

@@ -264,11 +264,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _as_factory_error(error: duckdb.Error, where: str) -> Exception:
-    """A full disk said in one sentence; anything else as it is."""
+    """A full disk (or one that SQLite says so little of) in one sentence; anything else as it is."""
     text = str(error).lower()
-    if "no space left" in text or "disk is full" in text or "database or disk is full" in text:
+    if any(words in text for words in ("no space left", "disk is full", "disk i/o error", "file too large")):
         return FactoryError(
-            f"the disk that holds lake {where} is full: free some space; nothing written before is lost, and "
+            f"the disk that holds lake {where} is full or failing: free some space; nothing written before is lost, and "
             "`factory resume` goes on with a run"
         )
     return error

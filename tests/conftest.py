@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from stores.lake import Lake
-from tests.servers import object_store, postgres_server
+from tests.servers import PostgresServer, object_store, postgres_server
 
 # No test is timed: machines that check are slow and shared.
 settings.register_profile("shared machine", deadline=None)
@@ -33,8 +33,14 @@ def lake(empty_lake: Path, tmp_path: Path) -> Iterator[Lake]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    with postgres_server() as address:
-        yield address
+    with postgres_server() as server:
+        yield server.address
+
+
+@pytest.fixture
+def postgres_to_kill() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

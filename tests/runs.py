@@ -52,7 +52,7 @@ def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subproc
     )
 
 
-def tables(lake: Path) -> dict[str, list[dict[str, Any]]]:
+def tables(lake: Path | str) -> dict[str, list[dict[str, Any]]]:
     """Every table but `runs`, without what may differ, in the order of its ids."""
     found = {}
     with Lake.open(lake) as opened:
@@ -71,7 +71,7 @@ def assert_same_tables(one: dict[str, list[dict[str, Any]]], other: dict[str, li
         assert len(ids) == len(rows)
 
 
-def assert_ids_unique(lake: Path) -> None:
+def assert_ids_unique(lake: Path | str) -> None:
     with Lake.open(lake) as opened:
         for name, table in TABLES.items():
             key = next(iter(table.__dataclass_fields__))

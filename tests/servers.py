@@ -11,8 +11,9 @@ import socket
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,9 +22,20 @@ import pytest
 UNPRIVILEGED = "nobody"
 
 
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server, to be reached without a password."""
+
+    address: str
+    """user@host:port/database"""
+    start: Callable[[], None]
+    kill: Callable[[], None]
+    """without a word to its clients, as kill -9 of all its processes"""
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """A fresh server; gives `user@host:port/database`, to be reached without a password."""
+def postgres_server() -> Iterator[PostgresServer]:
+    """A fresh server."""
     as_root = os.geteuid() == 0
     # Not pytest's folder: PostgreSQL refuses to run as root, and others may not look into that one.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
@@ -46,20 +58,27 @@ def postgres_server() -> Iterator[str]:
         run(programs / "initdb", "-D", data, "-U", "lake", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
         settings = f"-h 127.0.0.1 -p {port} -k '' -F"
         pg_ctl: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
-        # Its output goes to the log: a pipe would stay open as long as the server.
-        subprocess.run(
-            [*pg_ctl, "-o", settings, "start"],
-            user=user,
-            cwd=data,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=True,
-        )
-        try:
-            yield f"lake@127.0.0.1:{port}/postgres"
-        finally:
+
+        def start() -> None:
+            # Its output goes to the log: a pipe would stay open as long as the server.
+            subprocess.run(
+                [*pg_ctl, "-o", settings, "start"],
+                user=user,
+                cwd=data,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=True,
+            )
+
+        def kill() -> None:
             run(*pg_ctl, "-m", "immediate", "stop")
+
+        start()
+        try:
+            yield PostgresServer(f"lake@127.0.0.1:{port}/postgres", start, kill)
+        finally:
+            kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
