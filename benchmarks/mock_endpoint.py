@@ -34,16 +34,20 @@ def answer_factory(
     words: int = 30,
     failing_drafts: bool = False,
     votes_so_far: Counter[str] | None = None,
+    agreement: float | None = None,
 ) -> Sequence[str]:
     """`n` texts that fit the request: votes (Yes at `yes_rate`, 0..1), refinements, or answers.
 
     failing_drafts: every vote on an answer that is no refinement is No.
+    agreement: if given, a share of `yes_rate` of the texts are good, and a vote says so of a text with this probability.
     votes_so_far: if given, the k-th vote on a text is the same however many are asked for in one request.
     """
     chance = random.Random(request.body_hash)
     texts = [" ".join(chance.choices(WORDS, k=words)) for _ in range(request.n)]
     asked = str(request.messages[-1].get("content"))
     if JUDGE_MARK in asked:
+        if agreement is not None:
+            yes_rate = agreement if draw_fraction("quality", asked) < yes_rate else 1 - agreement
         if failing_drafts and DRAFT in asked:
             yes_rate = 0.0
         draws = [chance.random() for _ in texts]
@@ -69,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         yes_rate=options.judge_yes,
         words=options.words,
         failing_drafts=options.failing_drafts,
+        agreement=options.vote_agreement,
         votes_so_far=Counter() if options.votes_in_order else None,
     )
     with running_endpoint(
@@ -108,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--fault-{fault}", type=float, default=0.0, help="probability, 0..1")
     add("--fault-seed", type=int, default=0, help="another seed, other requests that fail")
     add("--judge-yes", type=float, default=0.5, help="0..1, how often a vote is Yes")
+    add("--vote-agreement", type=float, help="0..1, votes agree on a text (else each is drawn for itself)")
     parser.add_argument("--failing-drafts", action="store_true", help="no vote is Yes on an answer that is not refined")
     parser.add_argument("--votes-in-order", action="store_true", help="the k-th vote on a text is always the same")
     add("--words", type=int, default=30, help="words in an answer")
