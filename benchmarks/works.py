@@ -127,7 +127,7 @@ def prepared(*options: str) -> Iterator[tuple[str, Path]]:
         document = (HERE / "work_b.yaml").read_text().splitlines()
         unsearched = folder / "work_b_unsearched.yaml"
         unsearched.write_text("\n".join(line for line in document if not line.startswith("  search:")))
-        fixed = ("--failing-drafts", "--judge-yes", "0.32", "--vote-agreement", "0.9", "--votes-in-order", *options)
+        fixed = ("--failing-drafts", "--judge-yes", "0.28", "--vote-agreement", "0.9", "--votes-in-order", *options)
         with mock_endpoint("--latency-ms", "0", *fixed) as url:
             run(url, folder, unsearched, 100)
             port = url.split(":")[2].split("/")[0]
