@@ -2,15 +2,17 @@
 
 import asyncio
 import difflib
+import importlib
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
-import openai
 
 from factory.concurrency import Concurrency
 from factory.embedded import serve
@@ -22,6 +24,9 @@ from factory.weights import fetch
 from schemas.errors import FactoryError
 from schemas.ids import model_id
 from schemas.tables import Model
+
+if TYPE_CHECKING:
+    import openai
 
 EMBEDDED_SLOTS = 16
 EMBEDDED_CONTEXT_TOKENS = 4096
@@ -112,6 +117,8 @@ async def client_of(
     base_url: str, key: str, timeout_s: float
 ) -> AsyncIterator[tuple[openai.AsyncOpenAI, httpx2.AsyncClient]]:
     """OpenAI's client on its aiohttp transport, and its connections (see `Server.http`)."""
+    import openai  # here: it takes as long to load as all the rest, and a lake is made meanwhile (`load_client`)
+
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     # Retries are the endpoint's: they are counted into the rows and never end in a lost request.
     http = openai.DefaultAioHttpClient(timeout=timeout_s, headers=headers)
@@ -126,6 +133,11 @@ def public_address(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
     return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
+
+
+def load_client() -> None:
+    """Begins to load OpenAI's client in a thread, so that it is there when a model is connected to."""
+    threading.Thread(target=importlib.import_module, args=("openai",), name="load openai", daemon=True).start()
 
 
 class Silent(FactoryError):
@@ -150,6 +162,8 @@ def _key(settings: ModelSettings) -> str:
 async def _list_models(
     role: str, url: str, settings: ModelSettings, client: openai.AsyncOpenAI
 ) -> dict[str, int | None]:
+    import openai
+
     address = public_address(url)
     try:
         raw = await client.models.with_raw_response.list(timeout=min(LIST_TIMEOUT_S, settings.timeout_s))

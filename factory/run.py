@@ -20,7 +20,7 @@ import platformdirs
 import pyarrow as pa
 
 from factory.budget import BudgetReached, Spending
-from factory.connect import connect
+from factory.connect import connect, load_client
 from factory.context import Context, Work
 from factory.endpoints import Endpoint, SetAside
 from factory.journal import Journal, Reply
@@ -74,7 +74,16 @@ def run_order(
         FactoryError: anything else that a person has to mend; what was answered until then is kept.
         KeyboardInterrupt: stopped by Ctrl-C; kept likewise.
     """
-    with Lake.open(where, create=True) as lake, run_lock(lake.place), _disk_faults(lake):
+    load_client()
+    with Lake.open(where, create=True) as lake:
+        return run_on(lake, order, progress, journal_at=journal_at, answering=answering)
+
+
+def run_on(
+    lake: Lake, order: Order, progress: Progress, *, journal_at: Path | None = None, answering: Answering = answer_here
+) -> str:
+    """`run_order` on a lake that is open."""
+    with run_lock(lake.place), _disk_faults(lake):
         run = described(order)
         progress.run_id = run.run_id
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})

@@ -8,8 +8,8 @@ from typing import Any
 
 from stores.lake import Lake
 
-FLUSH_EVERY_S = 2.0
-FLUSH_AT_ROWS = 5_000
+FLUSH_EVERY_S = 5.0
+FLUSH_AT_ROWS = 10_000
 COMMIT_SHARE = 0.1
 """Of the time at most: a commit takes longer the more rows a lake holds, so the pauses between commits grow with it."""
 
