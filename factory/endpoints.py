@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,7 +20,9 @@ import openai
 
 from factory.embedded import serve
 from factory.journal import Choice, Reply
+from factory.keys import key_place, read_key
 from factory.recipe import ModelSettings
+from factory.vllm_server import serve as serve_vllm
 from factory.weights import fetch
 from schemas.errors import FactoryError
 from schemas.ids import content_id
@@ -48,6 +50,7 @@ class Sampling:
     top_p: float
     max_tokens: int
     n: int
+    response_format: dict[str, Any] | None = None  # OpenAI's; None: free text
 
 
 @dataclass(slots=True)
@@ -86,6 +89,8 @@ class Endpoint:
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
         }
+        if sampling.response_format is not None:
+            body["response_format"] = sampling.response_format
         async with self.slots:
             self.in_flight += 1
             try:
@@ -139,8 +144,8 @@ class Endpoint:
     async def _give_up_if_hopeless(self, error: Exception, failures: int, first_failure: float) -> None:
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             raise FactoryError(
-                f"{self.address} refuses the key (HTTP {error.status_code}): set the environment variable that "
-                f"models.{self.role}.api_key_env names"
+                f"{self.address} refuses the key (HTTP {error.status_code}): put the right one where "
+                f"models.{self.role}.api_key_env or api_key_file says"
             ) from error
         if isinstance(error, openai.NotFoundError):
             raise FactoryError(
@@ -223,6 +228,8 @@ def brief(error: Exception) -> str:
     # The client calls a refused connection a time-out; the system's own words are at the root.
     refused = isinstance(error, openai.APIConnectionError) and isinstance(root, OSError) and root.errno
     words = (os.strerror(refused) if refused > 0 else str(root)) if refused else str(error)
+    if isinstance(error, openai.APIError) and (shown := error.request.headers.get("authorization", "")):
+        words = words.replace(shown.removeprefix("Bearer "), "***")  # an endpoint may repeat the key
     return " ".join(words.split())[:200] or type(error).__name__
 
 
@@ -234,12 +241,37 @@ def public_address(url: str) -> str:
 
 
 @asynccontextmanager
-async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply], None]) -> AsyncIterator[Endpoint]:
-    """Connects to a model's endpoint, starting it where it is embedded, and stops it in the end.
+async def connect(
+    role: str,
+    settings: ModelSettings,
+    on_reply: Callable[[Reply], None],
+    tell: Callable[[str], None] = lambda words: None,
+) -> AsyncIterator[Endpoint]:
+    """Connects to a model's endpoint, starting it where it is embedded or vLLM's, and stops it in the end.
 
+    Args:
+        tell: takes what is going on, in words.
     Raises:
         FactoryError: the endpoint does not answer, or does not have the model.
     """
+    if settings.vllm is not None:
+        name = settings.name or settings.vllm.model
+        revision = await asyncio.to_thread(settings.vllm.weights_sha256) or settings.revision
+        async with (
+            serve_vllm(settings.vllm, name, settings.revision, tell) as vllm,
+            _client(vllm.base_url, vllm.api_key, settings.timeout_s) as client,
+        ):
+            served = replace(settings, endpoint=vllm.base_url, vllm=None, name=name)
+            _, context_tokens = await _served_model(role, served, client)
+            model = Model(
+                model_id=content_id("model", name, revision),
+                name=name,
+                origin=f"vllm:{name}",
+                revision=revision,
+                training_run_id=None,
+            )
+            yield Endpoint(role, model, model.origin, client, settings.concurrency, context_tokens, on_reply)
+        return
     if settings.endpoint.startswith("embedded:"):
         weights = await asyncio.to_thread(fetch, settings.endpoint.removeprefix("embedded:"))
         model = Model(
@@ -262,7 +294,7 @@ async def connect(role: str, settings: ModelSettings, on_reply: Callable[[Reply]
             )
         return
     address = public_address(settings.endpoint)
-    async with _client(settings.endpoint, _key(settings), settings.timeout_s) as client:
+    async with _client(settings.endpoint, read_key(settings), settings.timeout_s) as client:
         name, context_tokens = await _served_model(role, settings, client)
         model = Model(
             model_id=content_id("model", name, settings.revision),
@@ -290,12 +322,8 @@ async def served_models(role: str, settings: ModelSettings) -> dict[str, int | N
     Raises:
         FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
     """
-    async with _client(settings.endpoint, _key(settings), settings.timeout_s) as client:
+    async with _client(settings.endpoint, read_key(settings), settings.timeout_s) as client:
         return await _list_models(role, settings, client)
-
-
-def _key(settings: ModelSettings) -> str:
-    return os.environ.get(settings.api_key_env) or "none"
 
 
 async def _list_models(role: str, settings: ModelSettings, client: openai.AsyncOpenAI) -> dict[str, int | None]:
@@ -307,8 +335,8 @@ async def _list_models(role: str, settings: ModelSettings, client: openai.AsyncO
         return {}  # an endpoint without a list of models is asked by name
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise FactoryError(
-            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): set the environment variable "
-            f"{settings.api_key_env}"
+            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): put the right one into "
+            f"{key_place(settings)}"
         ) from error
     except openai.APIError as error:
         raise FactoryError(

@@ -10,10 +10,12 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from factory.templates import load_template
+from factory.vllm_server import VllmSettings
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, sha256_text
 from stores.training_sets import training_set_sql
@@ -25,10 +27,12 @@ RECIPES = Path(__file__).parent / "recipes"
 class ModelSettings:
     """A model behind an OpenAI-compatible endpoint."""
 
-    endpoint: str  # embedded:NAME, embedded:FILE.gguf, or a base URL such as http://localhost:8000/v1
+    endpoint: str = ""  # embedded:NAME, embedded:FILE.gguf, or a base URL such as http://localhost:8000/v1
+    vllm: VllmSettings | None = None  # instead of an endpoint: the run starts `vllm serve` itself
     name: str | None = None  # as the endpoint knows it; None: the only one that it serves
     revision: str | None = None  # of a model behind a URL: it goes into the rows
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key; never the key itself
+    api_key_file: str | None = None  # a file whose first line is the key, instead
     concurrency: int = 64  # requests in flight at most
     timeout_s: float = 600.0  # for one request
 
@@ -36,6 +40,17 @@ class ModelSettings:
         _at_least("concurrency", self.concurrency, 1, "it is the number of requests in flight")
         if not self.timeout_s > 0:
             raise FactoryError(f"timeout_s must be above 0, got {self.timeout_s} (it is the time for one request)")
+        if self.vllm is not None:
+            if self.endpoint:
+                raise FactoryError("endpoint and vllm exclude each other: keep the one that is to answer")
+            return
+        if not self.endpoint:
+            raise FactoryError("key 'endpoint' is missing: give it, or vllm with the model that the run is to serve")
+        if urlsplit(self.endpoint).username is not None:
+            raise FactoryError(
+                "endpoint holds a user or a key, which would be written down with the recipe: give the key in the "
+                "environment variable that api_key_env names, or by api_key_file"
+            )
         if not self.endpoint.startswith(("embedded:", "http://", "https://")):
             raise FactoryError(
                 f"endpoint: {self.endpoint!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
@@ -95,9 +110,11 @@ class JudgeSettings:
     top_p: float = 1.0
     max_tokens: int = 2048
     retries: int = 1  # how often votes are asked again when they tie or none can be read
+    verdict: str = "text"  # text: read after 'Final Judgement'; json: by a schema, of an endpoint that holds to one
 
     def check(self) -> None:
         _one_of("by", self.by, ("votes", "verifier", "both"))
+        _one_of("verdict", self.verdict, ("text", "json"))
         _at_least("votes", self.votes, 1, "it is the number of judgements a response")
         _at_least("retries", self.retries, 0, "it is how often tied votes are asked again")
         _check_sampling(self.temperature, self.top_p, self.max_tokens)
@@ -161,7 +178,9 @@ class Recipe:
 
     def template_texts(self) -> dict[str, str]:
         """Every template that the stages may render: name and text."""
-        names = {name: self.templates.get(name, name) for name in TEMPLATES}
+        judge = self.stages.get("judge")
+        in_json = isinstance(judge, JudgeSettings) and judge.verdict == "json"
+        names = {name: name for name in TEMPLATES} | ({"judge": "judge_json"} if in_json else {}) | self.templates
         return {name: load_template(chosen) for name, chosen in names.items()}
 
     def as_json(self) -> str:
@@ -176,6 +195,7 @@ class Recipe:
                 "name": m.name,
                 "revision": m.revision,
                 "embedded": m.endpoint.startswith("embedded:") and m.endpoint,
+                **({"vllm": m.vllm.deciding()} if m.vllm else {}),
             }
             for role, m in self.models.items()
         }
@@ -285,6 +305,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
             for stage, cls in STAGES.items()
             if stage in value
         }
+    if kind is Any:
+        return value
     if isinstance(kind, types.UnionType):
         if value is None:
             return None

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -296,7 +297,9 @@ async def _connected(recipe: Recipe, progress: Progress) -> AsyncIterator[dict[s
                 continue
             settings = recipe.models[stage.model]
             if settings not in by_settings:
-                by_settings[settings] = await stack.enter_async_context(connect(stage.model, settings, count))
+                by_settings[settings] = await stack.enter_async_context(
+                    connect(stage.model, settings, count, partial(setattr, progress, "phase"))
+                )
             endpoints[stage.model] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
         yield endpoints
