@@ -30,6 +30,9 @@ def answer_factory(request: Request, yes_rate: float = 0.5, words: int = 30) -> 
     chance = random.Random(request.body_hash)
     texts = [" ".join(chance.choices(WORDS, k=words)) for _ in range(request.n)]
     asked = str(request.messages[-1].get("content"))
+    if request.body.get("response_format"):
+        votes = ["yes" if chance.random() < yes_rate else "no" for _ in texts]
+        return [json.dumps({"critique": f"It says {t}.", "verdict": v}) for t, v in zip(texts, votes, strict=True)]
     if JUDGE_MARK in asked:
         votes = ["Yes" if chance.random() < yes_rate else "No" for _ in texts]
         pairs = zip(texts, votes, strict=True)

@@ -69,7 +69,7 @@ class Context:
         endpoint = self.endpoints[role]
         hashed = messages_hash(messages)
         seed = seed_of(self.seed, template or stage, hashed, draw)
-        parameters = asdict(sampling)
+        parameters = {name: value for name, value in asdict(sampling).items() if value is not None}
         request_hash = content_id("request", endpoint.model.model_id, hashed, parameters, seed)
         choices = parameters.pop("n")
         started_at = datetime.now(UTC)
