@@ -1,6 +1,7 @@
 """A recipe says what is asked and nothing else, and a mistake in it is named before a model is asked."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,14 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes) -> No
     (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(FactoryError, match=r"recipe .*mine\.yaml (is not YAML|must be a mapping)"):
         load_recipe(str(tmp_path / "mine.yaml"))
+
+
+def test_every_recipe_of_the_page_on_endpoints_can_be_read() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "endpoints.md").read_text("utf-8")
+    shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 3
+    for text in shown:
+        recipe_of({**SPAR, **yaml.safe_load(text)}, "docs/endpoints.md")
 
 
 def test_an_unknown_recipe_lists_the_bundled_ones() -> None:
