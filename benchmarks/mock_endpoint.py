@@ -45,6 +45,9 @@ def answer_factory(
     chance = random.Random(request.body_hash)
     texts = [" ".join(chance.choices(WORDS, k=words)) for _ in range(request.n)]
     asked = str(request.messages[-1].get("content"))
+    if request.body.get("response_format"):
+        votes = ["yes" if chance.random() < yes_rate else "no" for _ in texts]
+        return [json.dumps({"critique": f"It says {t}.", "verdict": v}) for t, v in zip(texts, votes, strict=True)]
     if JUDGE_MARK in asked:
         if agreement is not None:
             yes_rate = agreement if draw_fraction("quality", asked) < yes_rate else 1 - agreement

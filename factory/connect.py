@@ -4,7 +4,6 @@ import asyncio
 import difflib
 import importlib
 import json
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,8 +17,11 @@ from factory.concurrency import Concurrency
 from factory.embedded import serve
 from factory.endpoints import Endpoint, Server
 from factory.journal import Reply
+from factory.keys import key_place, read_key
 from factory.recipe import ModelSettings
 from factory.replies import Failure, of_transport
+from factory.vllm_server import VllmSettings
+from factory.vllm_server import serve as serve_vllm
 from factory.weights import fetch
 from schemas.errors import FactoryError
 from schemas.ids import model_id
@@ -39,9 +41,12 @@ async def connect(
     settings: ModelSettings,
     on_reply: Callable[[Reply], None],
     on_failure: Callable[[Failure], None] = lambda failure: None,
+    tell: Callable[[str], None] = lambda words: None,
 ) -> AsyncIterator[Endpoint]:
-    """Connects to a model's servers, starting the one that is embedded, and stops it in the end.
+    """Connects to a model's servers, starting the one that is embedded or vLLM's, and stops it in the end.
 
+    Args:
+        tell: takes what is going on, in words.
     Raises:
         FactoryError: no server answers, or one does not have the model.
     """
@@ -49,11 +54,15 @@ async def connect(
         async with _embedded(role, settings.embedded, settings, on_reply, on_failure) as endpoint:
             yield endpoint
         return
+    if settings.vllm is not None:
+        async with _vllm(role, settings.vllm, settings, on_reply, on_failure, tell) as endpoint:
+            yield endpoint
+        return
     async with AsyncExitStack() as stack:
         name, context_tokens = settings.name, None
         servers, silent = [], []
         for url in settings.endpoint:
-            client, http = await stack.enter_async_context(client_of(url, _key(settings), settings.timeout_s))
+            client, http = await stack.enter_async_context(client_of(url, read_key(settings), settings.timeout_s))
             pace = Concurrency(settings.concurrency, time.monotonic())
             server = Server(public_address(url), _chat(url), http, pace, settings.timeout_s)
             servers.append(server)
@@ -108,6 +117,35 @@ async def _embedded(
         yield Endpoint(role, model, [server], EMBEDDED_CONTEXT_TOKENS, on_reply, on_failure, tokenize_url=tokenize_url)
 
 
+@asynccontextmanager
+async def _vllm(
+    role: str,
+    vllm: VllmSettings,
+    settings: ModelSettings,
+    on_reply: Callable[[Reply], None],
+    on_failure: Callable[[Failure], None],
+    tell: Callable[[str], None],
+) -> AsyncIterator[Endpoint]:
+    name = settings.name or vllm.model
+    revision = await asyncio.to_thread(vllm.weights_sha256) or settings.revision
+    async with (
+        serve_vllm(vllm, name, settings.revision, tell) as started,
+        client_of(started.base_url, started.api_key, settings.timeout_s) as (client, http),
+    ):
+        served = await _list_models(role, started.base_url, settings, client)
+        _, context_tokens = _served_model(role, started.base_url, name, served)
+        model = Model(
+            model_id=model_id(name, revision),
+            name=name,
+            origin=f"vllm:{name}",
+            revision=revision,
+            training_run_id=None,
+        )
+        pace = Concurrency(settings.concurrency, time.monotonic())
+        server = Server(model.origin, _chat(started.base_url), http, pace, settings.timeout_s)
+        yield Endpoint(role, model, [server], context_tokens, on_reply, on_failure)
+
+
 def _chat(base_url: str) -> str:
     return base_url.rstrip("/") + "/chat/completions"
 
@@ -115,7 +153,7 @@ def _chat(base_url: str) -> str:
 @asynccontextmanager
 async def client_of(
     base_url: str, key: str, timeout_s: float
-) -> AsyncIterator[tuple[openai.AsyncOpenAI, httpx2.AsyncClient]]:
+) -> AsyncIterator[tuple["openai.AsyncOpenAI", httpx2.AsyncClient]]:
     """OpenAI's client on its aiohttp transport, and its connections (see `Server.http`)."""
     import openai  # here: it takes as long to load as all the rest, and a lake is made meanwhile (`load_client`)
 
@@ -151,16 +189,12 @@ async def served_models(role: str, settings: ModelSettings) -> dict[str, int | N
         FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
     """
     url = settings.endpoint[0]
-    async with client_of(url, _key(settings), settings.timeout_s) as (client, _):
+    async with client_of(url, read_key(settings), settings.timeout_s) as (client, _):
         return await _list_models(role, url, settings, client)
 
 
-def _key(settings: ModelSettings) -> str:
-    return os.environ.get(settings.api_key_env) or "none"
-
-
 async def _list_models(
-    role: str, url: str, settings: ModelSettings, client: openai.AsyncOpenAI
+    role: str, url: str, settings: ModelSettings, client: "openai.AsyncOpenAI"
 ) -> dict[str, int | None]:
     import openai
 
@@ -172,8 +206,8 @@ async def _list_models(
         return {}  # an endpoint without a list of models is asked by name
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise FactoryError(
-            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): set the environment variable "
-            f"{settings.api_key_env}"
+            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): put the right one into "
+            f"{key_place(settings)}"
         ) from error
     except openai.APIStatusError as error:
         raise Silent(

@@ -73,7 +73,13 @@ class Context:
         endpoint = self.endpoints[role]
         hashed = messages_hash(messages)
         seed = seed_of(self.seed, template or stage, hashed, draw)
-        parameters = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
+        parameters: dict[str, Any] = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+        }
+        if sampling.response_format is not None:
+            parameters["response_format"] = sampling.response_format
         asked_anew = [self.fresh] if self.fresh else []
         request_hash = content_id("request", endpoint.model.model_id, hashed, parameters, sampling.n, seed, *asked_anew)
         started_at = datetime.now(UTC)

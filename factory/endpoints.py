@@ -45,6 +45,7 @@ class Sampling:
     top_p: float
     max_tokens: int
     n: int
+    response_format: dict[str, Any] | None = None  # OpenAI's; None: free text
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +100,9 @@ class Server:
             raw = await self.http.post(url, content=json.dumps(body), timeout=timeout_s)
         except (httpx2.HTTPError, OSError) as error:
             raise of_transport(error) from error
-        return read_document(raw.status_code, raw.headers, raw.content)
+        # An endpoint may repeat the key in what it says.
+        key = self.http.headers["Authorization"].removeprefix("Bearer ")
+        return read_document(raw.status_code, raw.headers, raw.content, secret=key)
 
     def _failed(self, failure: Failure) -> None:
         now_s = time.monotonic()
@@ -168,6 +171,8 @@ class Endpoint:
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
         }
+        if sampling.response_format is not None:
+            body["response_format"] = sampling.response_format
         choices: list[Choice] = []
         prompt_tokens: int | None = None
         completion_tokens: int | None = 0
@@ -254,8 +259,8 @@ class Endpoint:
     ) -> None:
         if failure.status in (401, 403):
             raise FactoryError(
-                f"{server.address} refuses the key (HTTP {failure.status}): set the environment variable that "
-                f"models.{self.role}.api_key_env names"
+                f"{server.address} refuses the key (HTTP {failure.status}): put the right one where "
+                f"models.{self.role}.api_key_env or api_key_file says"
             ) from failure
         if failure.status == 404:
             raise FactoryError(

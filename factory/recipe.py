@@ -10,10 +10,12 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from factory.templates import load_template
+from factory.vllm_server import VllmSettings
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, sha256_text
 from stores.named_files import read_named
@@ -26,12 +28,13 @@ RECIPES = Path(__file__).parent / "recipes"
 class ModelSettings:
     """A model behind an OpenAI-compatible endpoint."""
 
-    endpoint: tuple[
-        str, ...
-    ]  # embedded:NAME, embedded:FILE.gguf, or a base URL (or several) such as http://localhost:8000/v1
+    # embedded:NAME, embedded:FILE.gguf, or a base URL (or several) such as http://localhost:8000/v1
+    endpoint: tuple[str, ...] = ()
+    vllm: VllmSettings | None = None  # instead of an endpoint: the run starts `vllm serve` itself
     name: str | None = None  # as the endpoint knows it; None: the only one that it serves
     revision: str | None = None  # of a model behind a URL: it goes into the rows
     api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key; never the key itself
+    api_key_file: str | None = None  # a file whose first line is the key, instead
     concurrency: int = 256  # requests in flight at one server at most; how many there are is found out as it answers
     timeout_s: float = 600.0  # for one request
     prompt_price: float | None = None  # of a million tokens, in a currency of your own
@@ -44,18 +47,30 @@ class ModelSettings:
         for price in (self.prompt_price, self.completion_price):
             if price is not None and not price >= 0:
                 raise FactoryError(f"prices must be at least 0, got {price} (they are of a million tokens)")
+        if self.vllm is not None:
+            if self.endpoint:
+                raise FactoryError("endpoint and vllm exclude each other: keep the one that is to answer")
+            return
+        if not self.endpoint:
+            raise FactoryError("key 'endpoint' is missing: give it, or vllm with the model that the run is to serve")
         for address in self.endpoint:
             if not address.startswith(("embedded:", "http://", "https://")):
                 raise FactoryError(
                     f"endpoint: {address!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
                 )
-        if not self.endpoint or (len(self.endpoint) > 1 and any(e.startswith("embedded:") for e in self.endpoint)):
+            if urlsplit(address).username is not None:
+                raise FactoryError(
+                    "endpoint holds a user or a key, which would be written down with the recipe: give the key in the "
+                    "environment variable that api_key_env names, or by api_key_file"
+                )
+        if len(self.endpoint) > 1 and any(address.startswith("embedded:") for address in self.endpoint):
             raise FactoryError("endpoint must be embedded:NAME, or one base URL or several")
 
     @property
     def embedded(self) -> str | None:
-        """The name of the embedded model, None for one behind a URL."""
-        return self.endpoint[0].removeprefix("embedded:") if self.endpoint[0].startswith("embedded:") else None
+        """The name of the embedded model, None for any other."""
+        first = next(iter(self.endpoint), "")
+        return first.removeprefix("embedded:") if first.startswith("embedded:") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +127,11 @@ class JudgeSettings:
     top_p: float = 1.0
     max_tokens: int = 2048
     retries: int = 1  # how often votes are asked again when they tie or none can be read
+    verdict: str = "text"  # text: read after 'Final Judgement'; json: by a schema, of an endpoint that holds to one
 
     def check(self) -> None:
         _one_of("by", self.by, ("votes", "verifier", "both"))
+        _one_of("verdict", self.verdict, ("text", "json"))
         _at_least("votes", self.votes, 1, "it is the number of judgements a response")
         if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
             raise FactoryError(
@@ -202,7 +219,9 @@ class Recipe:
 
     def template_texts(self) -> dict[str, str]:
         """Every template that the stages may render: name and text."""
-        names = {name: self.templates.get(name, name) for name in TEMPLATES}
+        judge = self.stages.get("judge")
+        in_json = isinstance(judge, JudgeSettings) and judge.verdict == "json"
+        names = {name: name for name in TEMPLATES} | ({"judge": "judge_json"} if in_json else {}) | self.templates
         return {name: load_template(chosen) for name, chosen in names.items()}
 
     def as_json(self) -> str:
@@ -217,6 +236,7 @@ class Recipe:
                 "name": m.name,
                 "revision": m.revision,
                 "embedded": m.embedded,
+                **({"vllm": m.vllm.deciding()} if m.vllm else {}),
             }
             for role, m in self.models.items()
         }
@@ -328,6 +348,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
             for stage, cls in STAGES.items()
             if stage in value
         }
+    if kind is Any:
+        return value
     if isinstance(kind, types.UnionType):
         if value is None:
             return None

@@ -10,6 +10,8 @@ from factory.journal import Choice
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+NO_KEY = "none"
+"""What is sent as the key where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,11 @@ class Failure(Exception):
         return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 409, 425, 429)
 
 
-def read_document(status: int, headers: Any, content: bytes) -> Any:
+def read_document(status: int, headers: Any, content: bytes, secret: str) -> Any:
     """The JSON of a reply.
 
+    Args:
+        secret: what no message may show.
     Raises:
         Failure: an HTTP error, or a body that is not JSON.
     """
@@ -56,11 +60,11 @@ def read_document(status: int, headers: Any, content: bytes) -> Any:
             raise Failure("answered with something that is not JSON") from None
         document = None
     if status >= 400:
-        raise Failure(_words(document, content), status, _retry_after_s(headers))
+        raise Failure(_words(document, content, secret), status, _retry_after_s(headers))
     return document
 
 
-def _words(document: Any, content: bytes) -> str:
+def _words(document: Any, content: bytes, secret: str) -> str:
     """The message of an error in OpenAI's shape, or in that of vLLM, FastAPI and llama.cpp; else the body."""
     found = document
     for key in ("error", "message", "detail"):
@@ -72,7 +76,8 @@ def _words(document: Any, content: bytes) -> str:
         else None
     )
     text = found if isinstance(found, str) else content.decode("utf-8", "replace")
-    return one_line(f"{text} ({code})" if isinstance(code, str) else text) or "no reason given"
+    said = f"{text} ({code})" if isinstance(code, str) else text
+    return one_line(said if secret == NO_KEY else said.replace(secret, "***")) or "no reason given"
 
 
 def _retry_after_s(headers: Any) -> float | None:

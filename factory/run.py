@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -251,7 +252,9 @@ async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> 
                 continue
             settings = recipe.models[stage.model]
             if settings not in by_settings:
-                by_settings[settings] = await stack.enter_async_context(connect(stage.model, settings, count, fail))
+                by_settings[settings] = await stack.enter_async_context(
+                    connect(stage.model, settings, count, fail, partial(setattr, progress, "phase"))
+                )
             endpoints[stage.model] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
         yield endpoints

@@ -1,11 +1,30 @@
 """Votes and what they come to. Pure; `stores/sql/views/verdicts.sql` says the same over rows."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 _JUDGEMENT = re.compile(r"final\s+judge?ment", re.IGNORECASE)
 _WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+
+
+VERDICT_FORMAT: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "verdict",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            # In this order: a verdict that is written before its reasons is none of them.
+            "properties": {"critique": {"type": "string"}, "verdict": {"type": "string", "enum": ["yes", "no"]}},
+            "required": ["critique", "verdict"],
+            "additionalProperties": False,
+        },
+    },
+}
+"""OpenAI's `response_format` for a vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +53,19 @@ def read_verdict(critique: str) -> str:
         return "unparsed"
     word = _WORD.search(last)
     return word[1].lower() if word else "unparsed"
+
+
+def read_json_vote(text: str) -> Vote:
+    """The vote in a reply to VERDICT_FORMAT; anything else is `unparsed`, with the text as it came for a critique."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # the latter for thousands of open brackets
+        return Vote("unparsed", text)
+    match found:
+        case {"critique": str(critique), "verdict": "yes" | "no" as verdict}:
+            # Half an emoji, which JSON can spell, has no UTF-8 and could not be written down.
+            return Vote(verdict, critique.encode("utf-8", "replace").decode())
+    return Vote("unparsed", text)
 
 
 def majority(votes: Sequence[Vote]) -> Verdict:

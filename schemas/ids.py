@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 ID_RECIPE = 1
@@ -24,6 +25,17 @@ def canonical_json(value: Any) -> str:
 def sha256_text(text: str) -> str:
     # A lone surrogate (half an emoji, as some models emit) has no UTF-8; it must not stop a run.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def weights_sha256(files: Sequence[Path]) -> str:
+    """SHA-256 of the one weights file; of several, of their 'SHA-256 name' lines in the order given."""
+    hashes = []
+    for file in files:
+        with file.open("rb") as opened:
+            hashes.append(hashlib.file_digest(opened, "sha256").hexdigest())
+    if len(hashes) == 1:
+        return hashes[0]
+    return sha256_text("".join(f"{value} {file.name}\n" for value, file in zip(hashes, files, strict=True)))
 
 
 def content_id(kind: str, *asked: Any) -> str:

@@ -131,6 +131,24 @@ def object_store() -> Iterator[str]:
             server.stop()
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone; one that only waits for its parent to ask how it ended is."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def group_members(leader: int) -> list[int]:
+    """The processes of a process group."""
+    members = []
+    for pid in (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()):
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) == leader:
+                members.append(pid)
+    return members
+
+
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

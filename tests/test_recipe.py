@@ -1,6 +1,7 @@
 """A recipe says what is asked and nothing else, and a mistake in it is named before a model is asked."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from factory.recipe import (
     load_recipe,
     recipe_of,
 )
+from factory.vllm_server import VllmSettings
 from schemas.errors import FactoryError
 
 BUNDLED = sorted(file.stem for file in RECIPES.glob("*.yaml"))
@@ -41,6 +43,14 @@ _models = st.builds(
     name=st.none() | st.text(min_size=1),
     concurrency=_counts,
     timeout_s=st.floats(0.1, 1e6),
+    api_key_file=st.none() | st.text(),
+) | st.builds(
+    ModelSettings,
+    vllm=st.builds(
+        VllmSettings,
+        model=st.sampled_from(["hub/model", "another"]),
+        args=st.dictionaries(st.sampled_from(["dtype", "max_model_len"]), st.booleans() | st.integers() | st.text()),
+    ),
 )
 _search = st.builds(
     SearchSettings,
@@ -115,12 +125,35 @@ def test_the_hash_does_not_depend_on_who_serves_a_model_nor_on_the_prompts() -> 
         {"models__actor__name": "another"},
         {"models__actor__revision": "abc"},
         {"templates__refine": "refine_only"},
+        {"stages__judge__verdict": "json"},
         {"stages__evolve": {}},
     ],
     ids=str,
 )
 def test_the_hash_depends_on_all_that_is_asked(change: dict[str, Any]) -> None:
     assert changed(**change).hash() != load_recipe("spar").hash()
+
+
+def served(model: object, revision: str | None = None, command: str = "vllm", **args: Any) -> str:
+    vllm = {"model": str(model), "command": command, "args": args}
+    return changed(models__actor={"vllm": vllm, "revision": revision}).hash()
+
+
+def test_the_hash_depends_on_what_vllm_serves_and_not_on_how_fast() -> None:
+    assert served("hub/a", tensor_parallel_size=4, max_num_seqs=8, command="/opt/vllm") == served("hub/a")
+    different = [served("hub/b"), served("hub/a", "v2"), served("hub/a", dtype="float32"), served("hub/a")]
+    assert len({*different}) == 4 and load_recipe("spar").hash() not in different
+    assert served("hub/a", **{"max-model-len": 9}) == served("hub/a", max_model_len=9)
+
+
+def test_the_hash_depends_on_the_weights_of_a_folder_and_not_on_its_place(tmp_path: Path) -> None:
+    for name, weights in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(weights)
+    a, b, c = (served(tmp_path / name) for name in "abc")
+    assert a == b != c
+    (tmp_path / "a" / "model.safetensors").write_bytes(b"22")
+    assert served(tmp_path / "a") != a
 
 
 def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Path) -> None:
@@ -140,6 +173,7 @@ def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Pa
         ({"models__actor__timeout": 2}, "models.actor: unknown key 'timeout': did you mean 'timeout_s'?"),
         ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, split, columns"),
         ({"templates__refiner": "refine_only"}, "templates: unknown key 'refiner': did you mean 'refine'?"),
+        ({"stages__judge__verdict": "jsn"}, "verdict: unknown value 'jsn': did you mean 'json'?"),
         ({"stages__search__strategy": "bsf"}, "strategy: unknown value 'bsf': did you mean 'bfs'?"),
         ({"training_sets": ["spar_dpoo"]}, "no training set 'spar_dpoo': did you mean 'spar_dpo'?"),
         ({"templates__refine": "refine_onl"}, "no prompt template 'refine_onl': did you mean 'refine_only'?"),
@@ -166,6 +200,12 @@ def test_what_is_misspelt_is_named_with_the_nearest_right_one(change: dict[str, 
         ({"models__actor__concurrency": 0}, "concurrency must be at least 1, got 0"),
         ({"models__actor__timeout_s": 0}, "timeout_s must be above 0, got 0.0"),
         ({"models__actor__endpoint": "localhost:8000"}, "is neither embedded:NAME nor a base URL"),
+        ({"models__actor__endpoint": "http://me:sk-1@host/v1"}, "endpoint holds a user or a key"),
+        ({"models__actor__vllm": {"model": "x"}}, "models.actor: endpoint and vllm exclude each other"),
+        ({"models__actor": {"vllm": {}}}, "models.actor: vllm: key 'model' is missing"),
+        ({"models__actor": {"vllm": {"model": "x", "arg": {}}}}, "unknown key 'arg': did you mean 'args'?"),
+        ({"models__actor": {"vllm": {"model": "x", "args": {"port": 1}}}}, "vllm: args: 'port' is the run's to set"),
+        ({"models__actor": {"vllm": {"model": "x", "args": {"api-key": "sk"}}}}, "a key, which no recipe may hold"),
         ({"prompts__limit": 0}, "limit must be at least 1, got 0"),
         ({"stages__search__model": "judge"}, "stages.search.model is 'judge', which is not in models (actor, refiner)"),
         ({"name__x": 1}, "override name.x: name is not a section"),
@@ -200,6 +240,14 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes) -> No
     (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(FactoryError, match=r"recipe .*mine\.yaml (is not YAML|is not UTF-8|must be a mapping)"):
         load_recipe(str(tmp_path / "mine.yaml"))
+
+
+def test_every_recipe_of_the_page_on_endpoints_can_be_read() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "endpoints.md").read_text("utf-8")
+    shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 3
+    for text in shown:
+        recipe_of({**SPAR, **yaml.safe_load(text)}, "docs/endpoints.md")
 
 
 def test_an_unknown_recipe_lists_the_bundled_ones() -> None:

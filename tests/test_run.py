@@ -130,6 +130,46 @@ def test_both_judges_are_recorded_and_the_verifier_decides(tmp_path: Path, endpo
     assert agreement["responses"] == judges[0]["n"]
 
 
+def test_a_verdict_in_json_is_asked_for_by_a_schema_and_its_critique_goes_into_the_dialogue(
+    tmp_path: Path, endpoint: ScriptedEndpoint
+):
+    run_spar(tmp_path / "lake", endpoint.url, stages__judge__verdict="json")
+    found = rows(tmp_path / "lake", "SELECT DISTINCT verdict, critique FROM judgements")
+    assert {row["verdict"] for row in found} == {"yes", "no"}
+    assert all(row["critique"].startswith("It says ") for row in found)
+    asked = [(request.body.get("response_format"), request.messages) for request in endpoint.requests]
+    assert {format["type"] for format, messages in asked if '"verdict"' in messages[-1]["content"]} == {"json_schema"}
+    dialogues = [(format, messages) for format, messages in asked if len(messages) == 3]
+    assert dialogues
+    for format, (question, critique, _) in dialogues:
+        assert format is None and '"verdict"' in question["content"]
+        assert critique["content"].startswith("It says ")
+    # Every call's messages can be rendered again, and its row says how the reply had to look.
+    (count,) = rows(
+        tmp_path / "lake",
+        "SELECT count(*) FILTER (sha256(to_json(messages)::VARCHAR) = messages_hash) AS same, count(*) AS calls "
+        "FROM call_messages",
+    )
+    assert count["same"] == count["calls"] > 0
+    (told,) = rows(
+        tmp_path / "lake",
+        "SELECT count(*) FILTER (parameters ->> '$.response_format.type' IS NOT NULL) AS in_json, "
+        "count(*) FILTER (template = 'judge') AS judged FROM calls",
+    )
+    assert told["in_json"] == told["judged"] > 0
+
+
+def test_a_reply_that_is_not_the_json_asked_for_is_an_unparsed_vote(tmp_path: Path):
+    def script(request: Request) -> Any:
+        return ["Final Judgement: Yes"] * request.n if request.body.get("response_format") else answer(request)
+
+    with running_endpoint(script) as running:
+        run_spar(tmp_path / "lake", running.url, prompts=1, stages__judge__verdict="json")
+    assert rows(tmp_path / "lake", "SELECT DISTINCT verdict, critique FROM judgements") == [
+        {"verdict": "unparsed", "critique": "Final Judgement: Yes"}
+    ]
+
+
 def test_an_evolved_prompt_takes_its_parents_place(tmp_path: Path):
     def script(request: Request) -> Any:
         asked = request.messages[-1]["content"]

@@ -54,11 +54,11 @@ def pair(id: str, prompt: str, chosen: str, rejected: str, **given: Any) -> Pair
     )
 
 
-RUN = row(Run, "event", run_id="run", templates=TEMPLATES)
+RUN = row(Run, "event", run_id="run", templates=TEMPLATES, recipe="{}")
 
 
-def build(lake: Lake, name: str, rows: Iterable[Any] = (), **given: Any) -> TrainingSetRows:
-    lake.append([RUN, *rows], message="by hand")
+def build(lake: Lake, name: str, rows: Iterable[Any] = (), run: Run = RUN, **given: Any) -> TrainingSetRows:
+    lake.append([run, *rows], message="by hand")
     return build_training_set(lake, name, {**ALL, **given}, ["run"])
 
 
@@ -206,6 +206,16 @@ def test_spar_rft_takes_judgements_of_sampled_answers_where_votes_disagreed(lake
         "negative judgement": ["b/0"],
         "positive judgement": ["a/0", "f/2"],
     }
+
+
+def test_spar_rft_teaches_the_json_that_a_verdict_was_asked_for_in(lake: Lake) -> None:
+    in_json = replace(RUN, recipe='{"stages":{"judge":{"verdict":"json"}}}')
+    nodes = {"r": "nnn", "ra": "yny"}
+    built = build(lake, "spar_rft", [*prompts(1), *tree(1, nodes, "ra")], in_json)
+    judged, refined = built.train.to_pylist()
+    assert said(judged["completion"]) == [("assistant", '{"critique":"1ra/0 says yes","verdict":"yes"}')]
+    assert said(refined["prompt"])[1] == ("assistant", "1r/0 says no")
+    assert said(refined["completion"]) == [("assistant", "output 1ra")]
 
 
 def test_spar_rft_keeps_one_judgement_of_equal_answers_to_a_prompt(lake: Lake) -> None:

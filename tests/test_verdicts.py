@@ -1,12 +1,14 @@
 """What is read in critiques and refinements, and what votes come to."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.refinements import flaw_of, likeness, read_refinement, words
 from factory.stages.evolve import read_evolved
-from factory.verdicts import Vote, is_settled, majority, read_verdict
+from factory.verdicts import VERDICT_FORMAT, Vote, is_settled, majority, read_json_vote, read_verdict
 
 VOTES = st.lists(st.sampled_from(["yes", "no", "unparsed"]).map(lambda verdict: Vote(verdict, verdict)))
 
@@ -38,6 +40,39 @@ def test_any_text_reads_as_one_of_three_verdicts(text: str):
 @given(st.text(), st.sampled_from(["Yes", "No"]))
 def test_whatever_stands_before_it_the_closing_verdict_is_read(text: str, word: str):
     assert read_verdict(f"{text}\nFinal Judgement: {word}") == word.lower()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["yes", "no"]))
+def test_a_vote_in_json_is_read_as_it_was_written(critique: str, verdict: str):
+    assert read_json_vote(json.dumps({"critique": critique, "verdict": verdict})) == Vote(verdict, critique)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"critique": "cut short',
+        '{"critique": "one field"}',
+        '{"critique": "another word", "verdict": "maybe"}',
+        '{"critique": 5, "verdict": "yes"}',
+        '{"critique": "no word", "verdict": true}',
+        '["yes"]',
+        '"yes"',
+        "[" * 100_000,
+        "Final Judgement: Yes",
+        "",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_is_no_such_json_is_unparsed_and_kept_as_it_came(text: str):
+    assert read_json_vote(text) == Vote("unparsed", text)
+
+
+def test_half_an_emoji_spelt_in_json_does_not_reach_a_row():
+    assert read_json_vote('{"critique": "\\ud83d!", "verdict": "no"}') == Vote("no", "?!")
+
+
+def test_the_schema_asks_for_the_reasons_before_the_verdict():
+    assert list(VERDICT_FORMAT["json_schema"]["schema"]["properties"]) == ["critique", "verdict"]
 
 
 @given(VOTES)

@@ -1,6 +1,5 @@
 """Models as files: found (folder, .gguf, hub), loaded, saved as safetensors, and hashed."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from schemas import ids
 from schemas.errors import FactoryError
 
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -106,13 +106,5 @@ def save_model(trainer: Any, output: Path) -> None:
 
 
 def weights_sha256(base: Base) -> str:
-    """SHA-256 of the one weights file; of several, of their 'SHA-256 name' lines ordered by name."""
-    files = [base.folder / base.gguf] if base.gguf else sorted(base.folder.glob("*.safetensors"))
-    hashes = []
-    for file in files:
-        with file.open("rb") as opened:
-            hashes.append(hashlib.file_digest(opened, "sha256").hexdigest())
-    if len(hashes) == 1:
-        return hashes[0]
-    lines = "".join(f"{value} {file.name}\n" for value, file in zip(hashes, files, strict=True))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    """Of the .gguf file, or of the folder's safetensors ordered by name."""
+    return ids.weights_sha256([base.folder / base.gguf] if base.gguf else sorted(base.folder.glob("*.safetensors")))

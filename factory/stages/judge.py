@@ -13,7 +13,7 @@ from factory.endpoints import Sampling, SetAside
 from factory.pairs import pair_of
 from factory.recipe import JudgeSettings
 from factory.templates import conversation, render
-from factory.verdicts import Verdict, Vote, is_settled, majority, read_verdict
+from factory.verdicts import VERDICT_FORMAT, Verdict, Vote, is_settled, majority, read_json_vote, read_verdict
 from schemas.ids import content_id, sha256_text
 from schemas.tables import Call, Judgement, Message, Pair, Prompt, Response
 
@@ -124,6 +124,8 @@ async def _ask_votes(
     context: Context, stage: str, prompt: Prompt, response_id: str, text: str, settings: JudgeSettings
 ) -> tuple[list[tuple[Vote, str | None]], list[Call]]:
     messages = [Message("user", render(context.templates["judge"], conversation(prompt.messages), text))]
+    in_json = settings.verdict == "json"
+    response_format = VERDICT_FORMAT if in_json else None
     first = settings.first_votes or settings.votes
     rounds = [count for count in (first, settings.votes - first) if count]
     # A round more is asked for votes that tie, or of which none can be read.
@@ -131,12 +133,14 @@ async def _ask_votes(
     cast: list[tuple[Vote, str | None]] = []
     calls: list[Call] = []
     for draw, count in enumerate(rounds):
-        sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, count)
+        sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, count, response_format)
         asked = await context.ask(
             stage, prompt, settings.model, messages, sampling, template="judge", response_id=response_id, draw=draw
         )
         calls.append(asked.call)
-        cast += [(Vote(read_verdict(c.text), c.text), asked.call.call_id) for c in asked.reply.choices]
+        texts = [choice.text for choice in asked.reply.choices]
+        votes = [read_json_vote(text) if in_json else Vote(read_verdict(text), text) for text in texts]
+        cast += [(vote, asked.call.call_id) for vote in votes]
         if is_settled([vote for vote, _ in cast], max(0, settings.votes - len(cast))):
             break
     return cast, calls

@@ -78,7 +78,10 @@ picked AS (
 outputs AS (SELECT node_id, output FROM nodes JOIN (SELECT id FROM refinements) ON node_id = id),
 rendered AS (
   SELECT p.*, run.templates['judge'] AS judge_template, run.templates['refine'] AS refine_template,
-    conversation(q.messages) AS asked, r.text AS judged, j.critique, coalesce(o.output, j.critique) AS answer
+    conversation(q.messages) AS asked, r.text AS judged, j.critique,
+    -- What the refiner said: of a verdict in JSON only the critique is kept as text, so the JSON is made again.
+    coalesce(o.output, CASE WHEN run.recipe ->> '$.stages.judge.verdict' = 'json'
+      THEN to_json({'critique': j.critique, 'verdict': j.verdict})::VARCHAR ELSE j.critique END) AS answer
   FROM picked AS p
   JOIN run USING (run_id)
   JOIN prompts AS q USING (prompt_id)

@@ -123,3 +123,45 @@ def test_a_refused_key_is_said_without_showing_it(
         assert "refuses the key (HTTP 401)" in said and "OPENAI_API_KEY" in said and "secret" not in said
         monkeypatch.setenv("OPENAI_API_KEY", "right-secret")
         assert factory("resume", "spar", "--lake", place)[0] == 0
+
+
+def test_a_key_may_be_in_a_file(factory: Command, place: Path, prompts: Path, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("wrong-secret\n")
+    with running_endpoint(answer, api_key="right-secret") as endpoint:
+        words = run_words(place, endpoint.url, prompts)
+        for role in ("actor", "refiner"):
+            words += ["-o", f"models.{role}.api_key_file={file}"]
+        said = sentence(factory(*words))
+        assert "refuses the key (HTTP 401)" in said and str(file) in said and "secret" not in said
+        file.write_text("right-secret  \nand a remark\n")
+        assert factory(*words)[0] == 0
+    for kept in place.rglob("*"):
+        assert not kept.is_file() or b"right-secret" not in kept.read_bytes()
+
+
+@pytest.mark.parametrize("key", ["", "\nsecret", "my secret", "secret\x00", "clé-secret"], ids=repr)
+def test_what_cannot_be_a_key_is_said_without_showing_it(
+    factory: Command, place: Path, prompts: Path, tmp_path: Path, key: str
+) -> None:
+    (tmp_path / "key").write_text(key)
+    words = [*run_words(place, "http://localhost:9/v1", prompts), "-o", f"models.actor.api_key_file={tmp_path / 'key'}"]
+    said = sentence(factory(*words))
+    assert f"the first line of the file {tmp_path / 'key'} holds no key" in said and "secret" not in said
+
+
+def test_a_file_of_a_key_that_is_not_there_is_named(factory: Command, place: Path, prompts: Path) -> None:
+    words = [*run_words(place, "http://localhost:9/v1", prompts), "-o", "models.actor.api_key_file=not-there"]
+    assert "api_key_file not-there cannot be read (No such file" in sentence(factory(*words))
+
+
+def test_an_endpoint_that_repeats_the_key_puts_it_into_no_message_and_no_row(
+    factory: Command, place: Path, prompts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "right-secret")
+    refusal = {"error": {"message": "right-secret may not ask this", "code": "x"}}
+    with running_endpoint(lambda request: Reply(400, refusal), api_key="right-secret") as endpoint:
+        said = sentence(factory(*run_words(place, endpoint.url, prompts)))
+    assert "*** may not ask this" in said and "secret" not in said
+    for kept in place.rglob("*"):
+        assert not kept.is_file() or b"right-secret" not in kept.read_bytes()

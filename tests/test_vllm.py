@@ -1,0 +1,238 @@
+"""The real vLLM, its build for processors: SPaR on it, what it gives, and that it is gone afterwards.
+
+`make .venv-vllm/installed` makes its environment; VLLM_COMMAND names another `vllm` to try. The model is the embedded
+one, whose weights are written once as safetensors into the user's cache.
+"""
+
+import asyncio
+import importlib.util
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+
+import openai
+import pytest
+import yaml
+
+from factory.connect import connect
+from factory.recipe import ModelSettings
+from factory.vllm_server import VllmServer, VllmSettings, serve
+from factory.weights import cache_dir, fetch
+from schemas.ids import weights_sha256
+from stores.lake import Lake
+from tests.servers import group_members, has_ended
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = Path(os.environ.get("VLLM_COMMAND", ROOT / ".venv-vllm" / "bin" / "vllm"))
+CONTEXT_TOKENS = 1024
+ARGS = {"dtype": "bfloat16", "enforce_eager": True, "max_model_len": CONTEXT_TOKENS, "max_num_seqs": 32}
+# The verifier decides, since this model judges by chance, and its votes are asked and recorded beside it.
+SPAR = {
+    "name": "small",
+    "prompts": {"limit": 3},
+    "stages": {
+        "sample": {"n": 2, "max_tokens": 48},
+        "judge": {"by": "both", "votes": 2, "retries": 0, "max_tokens": 48},
+        "search": {"branch": 2, "keep": 1, "depth": 1, "max_tokens": 48},
+    },
+    "templates": {"judge": "judge_brief", "refine": "refine_only"},
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    """The folder of SmolLM2-135M-Instruct's safetensors."""
+    if not COMMAND.exists():
+        _missing("vLLM's build for processors: make .venv-vllm/installed")
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "gguf")):
+        _missing("the training packages, which write safetensors: pip install 'preference-factory[train]'")
+    weights = fetch("smollm2-135m")
+    folder = cache_dir() / f"{weights.name}-{weights.sha256[:12]}-safetensors"
+    if not folder.exists():
+        import torch
+
+        from trainers.models import find_model, load_model, load_tokenizer
+
+        base = find_model(str(weights.path))
+        with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as half:
+            load_model(base, torch.bfloat16).save_pretrained(half)
+            load_tokenizer(base).save_pretrained(half)
+            Path(half).rename(folder)
+    return folder
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"this needs {what}")
+    pytest.skip(f"this needs {what}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_memory() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; else half of the machine's
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[VllmServer]:
+    """One start for all tests that only ask."""
+    with asyncio.Runner() as runner:
+        running = serve(VllmSettings(model=str(model), command=str(COMMAND), args=ARGS), "smollm2", None)
+        started = runner.run(running.__aenter__())
+        try:
+            yield started
+        finally:
+            runner.run(running.__aexit__(None, None, None))
+
+
+def factory(*words: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "factory.cli", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def rows(lake: Path, query: str) -> list[dict[str, Any]]:
+    with Lake.open(lake) as opened:
+        return opened.query(query).to_pylist()
+
+
+# What it gives
+
+
+def test_it_gives_n_answers_with_the_log_probabilities_of_their_tokens(server: VllmServer) -> None:
+    with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
+        reply = client.chat.completions.create(
+            model="smollm2",
+            messages=[{"role": "user", "content": "Name three animals."}],
+            n=3,
+            seed=7,
+            max_tokens=12,
+            logprobs=True,
+            top_logprobs=2,
+        )
+    assert len({choice.message.content for choice in reply.choices}) == 3
+    tokens = 0
+    for choice in reply.choices:
+        assert choice.logprobs is not None and choice.logprobs.content
+        tokens += len(choice.logprobs.content)
+        assert all(token.logprob <= 0 and len(token.top_logprobs) >= 2 for token in choice.logprobs.content)
+    # Of all choices: what a run's figures of tokens and cost are made of.
+    assert reply.usage is not None and reply.usage.completion_tokens == tokens
+
+
+def test_its_model_and_context_are_asked_for(server: VllmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", server.api_key)
+
+    async def look() -> tuple[str, int | None]:
+        async with connect("actor", ModelSettings(endpoint=(server.base_url,)), lambda reply: None) as endpoint:
+            return endpoint.model.name, endpoint.context_tokens
+
+    assert asyncio.run(look()) == ("smollm2", CONTEXT_TOKENS)
+
+
+def test_it_holds_to_the_schema_of_a_verdict(
+    server: VllmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", server.api_key)
+    recipe = {
+        "name": "json",
+        "models": {role: {"endpoint": server.base_url} for role in ("actor", "refiner")},
+        "prompts": {"limit": 1},
+        "stages": {
+            "sample": {"n": 2, "max_tokens": 48},
+            "judge": {"verdict": "json", "votes": 4, "retries": 0, "max_tokens": 256},
+        },
+    }
+    (tmp_path / "json.yaml").write_text(yaml.safe_dump(recipe))
+    run = factory("run", tmp_path / "json.yaml", "--lake", tmp_path / "lake")
+    errors = run.communicate()[1]
+    assert run.returncode == 0, errors
+    votes = rows(
+        tmp_path / "lake",
+        "SELECT verdict, critique, list_extract(finish_reasons, vote + 1) AS ended FROM judgements JOIN calls USING (call_id)",
+    )
+    assert len(votes) == 8
+    whole = [vote for vote in votes if vote["ended"] == "stop"]
+    assert whole and {vote["verdict"] for vote in whole} <= {"yes", "no"}
+    assert not any(vote["critique"].startswith('{"') for vote in whole)
+
+
+# Started by a run
+
+
+def test_a_run_starts_it_survives_its_death_by_resuming_and_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    vllm = {"model": str(model), "command": str(COMMAND), "args": ARGS}
+    recipe = {**SPAR, "models": {role: {"vllm": vllm, "name": "smollm2"} for role in ("actor", "refiner")}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+
+    run = factory("run", tmp_path / "small.yaml", "--lake", lake)
+    while answers_in(lake / "journal.sqlite") < 3:
+        assert run.poll() is None, run.communicate()[1]
+        time.sleep(0.05)
+    processes = vllm_of(run.pid)
+    (engine,) = [pid for pid in processes if "EngineCore" in name_of(pid)]
+    os.kill(engine, signal.SIGKILL)  # as the kernel does when memory is short
+    errors = run.communicate()[1]
+    assert run.returncode == 1
+    assert "vLLM ended with status" in errors and "while the run asked it" in errors and "`factory resume`" in errors
+    assert all(map(has_ended, processes))
+
+    answered = answers_in(lake / "journal.sqlite")
+    resumed = factory("resume", "small", "--lake", lake)
+    errors = resumed.communicate()[1]
+    assert resumed.returncode == 0, errors
+    (state,) = rows(lake, "SELECT status, prompts, answered, judged, failing, trees FROM run_progress")
+    assert (state["status"], state["prompts"], state["answered"], state["judged"]) == ("finished", 3, 3, 3)
+    assert state["failing"] == state["trees"] > 0
+    (calls,) = rows(
+        lake,
+        "SELECT count(*) AS calls, min(len(finish_reasons)) AS choices, "
+        "min(prompt_tokens) AS prompt_tokens, min(completion_tokens) AS tokens FROM calls WHERE error IS NULL",
+    )
+    assert 3 <= answered < calls["calls"]
+    assert calls["choices"] == 2 and calls["prompt_tokens"] > 0 and calls["tokens"] > 0
+    assert rows(lake, "SELECT name, origin, revision FROM models") == [
+        {"name": "smollm2", "origin": "vllm:smollm2", "revision": weights_sha256(sorted(model.glob("*.safetensors")))}
+    ]
+
+
+def answers_in(journal: Path) -> int:
+    if not journal.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as opened:
+        try:
+            return int(opened.execute("SELECT count(*) FROM replies").fetchone()[0])
+        except sqlite3.OperationalError:  # its table is not made yet
+            return 0
+
+
+def vllm_of(pid: int) -> list[int]:
+    """The processes of the vLLM that a run started."""
+    (leader,) = [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit()
+        and parent_of(int(process.name)) == pid
+        and "process_group" in name_of(int(process.name))
+    ]
+    return group_members(leader)
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return None
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
