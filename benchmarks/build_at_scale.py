@@ -2,7 +2,7 @@
 
 Makes a lake of a million search nodes in a temporary folder, then builds spar_dpo and spar_rft from it, each
 in a fresh process, and prints the seconds and the peak memory of both. `--lake DIR` keeps the lake (about
-7 GB) and takes it as it is the next time; `--nodes N` makes a smaller one.
+6 GB, and as much again while it is made) and takes it as it is the next time; `--nodes N` makes a smaller one.
 
 The trees have SPaR's shape (branch 3, keep 2, depth 3; arXiv:2412.11605), every answer has five votes, and
 the texts are as long as a model's: 600 to 1500 characters. What the texts say is noise; all of it is made by
@@ -29,7 +29,8 @@ from stores.training_sets import build_training_set
 NAMES = ("spar_dpo", "spar_rft")
 RUN_ID = "spar-at-scale"
 NODES_A_TREE = 7.48
-TREES_A_COMMIT = 20_000
+TREES_A_COMMIT = 2_000
+"""Small enough that the lake's files are made by merging, as a run's are."""
 
 # Of 100 trees, 55 are accepted at their first level, 32 at the second, and 8 of the other 13 at the third.
 # A tree's nodes are numbered in the order of visit: 0 | 1..3 | 4..6 of 1, 7..9 of 2 | 10..12 of 4, 13..15 of 7.

@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -77,6 +78,16 @@ def test_a_snapshot_shows_what_was_there_then_and_cannot_be_written(place: str) 
         assert ids_in(lake) == ["1"]
         with pytest.raises(duckdb.Error, match=r"read-only|read only"):
             lake.append(responses(3), message="not now")
+
+
+def test_what_is_read_at_one_snapshot_does_not_change_under_anothers_writing(place: str) -> None:
+    with Lake.open(place, create=True) as lake, Lake.open(place) as other:
+        lake.append(responses(1), message="before")
+        with lake.one_snapshot() as snapshot:
+            before = ids_in(lake)
+            other.append(responses(2), message="meanwhile")
+            assert ids_in(lake) == before == ["1"]
+        assert ids_in(lake) == ["1", "2"] and lake.latest_snapshot() == snapshot + 1
 
 
 def test_a_pinned_snapshot_outlives_expiry_and_the_rest_does_not(place: str) -> None:
@@ -226,6 +237,27 @@ def test_compaction_changes_no_row_and_no_earlier_snapshot(lake: Lake) -> None:
     assert lake.append(responses(1, "3-0"), message="again") == 0
     with Lake.open(lake.place.where, at=then) as earlier:
         assert ids_in(earlier) == ["1", "2"]
+
+
+def test_answers_and_votes_lie_sorted_by_response_in_every_file(lake: Lake) -> None:
+    assert lake.place.folder is not None
+    ids = [uuid.uuid5(uuid.NAMESPACE_OID, str(n)).hex for n in range(120)]
+    for first in range(0, 90, 30):
+        batch = ids[first : first + 30]
+        lake.append([*responses(*batch), *(vote for id in batch for vote in votes(id, "yn"))], message="a file")
+    before = files_in(lake.place.folder)
+    lake.compact()
+    lake.append([*responses(*ids[90:]), *(vote for id in ids[90:] for vote in votes(id, "yn"))], message="later")
+    after = files_in(lake.place.folder)
+    assert len(before) == 6 and len(after - before) == 4
+    for file in after:
+        found = pyarrow.parquet.read_table(file, partitioning=None).column("response_id").to_pylist()
+        assert found == sorted(found)
+    assert ids_in(lake) == sorted(ids) and len(lake.read(Judgement)) == 240
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {file for table in ("responses", "judgements") for file in folder.rglob(f"{table}/*.parquet")}
 
 
 @contextmanager

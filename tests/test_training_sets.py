@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,18 @@ def test_spar_rft_gives_four_turns_for_every_step_of_an_accepted_path(lake: Lake
     assert (last["prompt_id"], last["tree_id"], built.row.format) == ("p1", "t1", "prompt_completion")
 
 
+def test_spar_rft_finds_the_critique_of_an_answer_that_was_judged_as_its_equal(lake: Lake) -> None:
+    rows = tree(1, {"r": "nnn", "ra": "nnn", "rb": "", "rba": "yyy"}, "rba")
+    equal = {
+        "response_id": {"1rb": {"text": "text 1ra"}},
+        "node_id": {"1rb": {"judged_response_id": "1ra"}, "1rba": {"critique_judgement_id": "1ra/0"}},
+    }
+    rows = [replace(made, **equal.get(key := fields(made)[0].name, {}).get(getattr(made, key), {})) for made in rows]
+    built = build(lake, "spar_rft", [*prompts(1), *rows])
+    assert by_class(built) == {"refinement": ["1rb", "1rba"]}
+    assert said(built.train.to_pylist()[1]["prompt"])[1] == ("assistant", "1ra/0 says no")
+
+
 def test_spar_rft_takes_one_critique_of_each_kind_a_tree_where_votes_disagreed(lake: Lake) -> None:
     nodes = {
         "r": "nny",
@@ -275,6 +287,15 @@ def test_the_same_rows_give_the_same_set_whatever_order_they_came_in(lake: Lake,
             forth = build(lake, name, rows)
             back = build(backwards, name, reversed(rows))
             assert back.train == forth.train and back.row.fingerprint == forth.row.fingerprint
+
+
+def test_compaction_does_not_change_a_set(lake: Lake) -> None:
+    rows = many(20)
+    for half in (rows[::2], rows[1::2]):
+        lake.append(half, message="half")
+    before = {name: build(lake, name).row for name in known_training_sets()}
+    lake.compact()
+    assert {name: build(lake, name).row for name in known_training_sets()} == before
 
 
 # Versions and pins

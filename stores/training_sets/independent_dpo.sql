@@ -1,6 +1,6 @@
 -- independent_dpo.sql: passing over failing sampled answer of the same prompt: the control 'with distractions'.
 -- In:  $run_ids VARCHAR[], $min_similarity DOUBLE = 0.0, $held_out DOUBLE = 0.1.
--- Out: preference; one row a prompt, ordered by pair_id: split, prompt, chosen, rejected, and lineage.
+-- Out: preference; one row a prompt, ordered by split and pair_id: split, prompt, chosen, rejected, and lineage.
 WITH best AS (
   SELECT DISTINCT ON (prompt_id) *
   FROM pairs
@@ -19,4 +19,4 @@ JOIN prompts AS q USING (prompt_id)
 JOIN responses AS chosen ON chosen.response_id = chosen_response_id
 JOIN responses AS rejected ON rejected.response_id = rejected_response_id
 WHERE chosen.text <> rejected.text
-ORDER BY pair_id;
+ORDER BY split DESC, pair_id;
