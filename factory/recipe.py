@@ -48,6 +48,7 @@ class PromptSettings:
 
     source: str = "bundled"  # bundled, a .jsonl/.csv/.parquet file, or datasets:ID
     limit: int | None = None  # the first so many
+    language: str | None = None  # those in it alone, such as en
     split: str = "train"  # of a datasets id
     columns: dict[str, str] = field(default_factory=dict)  # our column: theirs
 

@@ -136,7 +136,7 @@ def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Pa
         ({"stages__grow": {}}, "unknown stage 'grow': it takes evolve, sample, judge, search"),
         ({"promts__limit": 2}, "unknown key 'promts': did you mean 'prompts'?"),
         ({"models__actor__timeout": 2}, "models.actor: unknown key 'timeout': did you mean 'timeout_s'?"),
-        ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, split, columns"),
+        ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, language, split, columns"),
         ({"templates__refiner": "refine_only"}, "templates: unknown key 'refiner': did you mean 'refine'?"),
         ({"stages__search__strategy": "bsf"}, "strategy: unknown value 'bsf': did you mean 'bfs'?"),
         ({"training_sets": ["spar_dpoo"]}, "no training set 'spar_dpoo': did you mean spar_dpo?"),
