@@ -230,7 +230,9 @@ def recipe_of(document: dict[str, Any], where: str) -> Recipe:
             raise FactoryError(f"{where}: templates: unknown key {name!r}: {hint}")
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
-    recipe.template_texts()
+    for name, text in recipe.template_texts().items():
+        if name != "refine" and "{critique}" in text:
+            raise FactoryError(f"{where}: templates.{name}: it holds {{critique}}, which only one to refine is given")
     return recipe
 
 

@@ -5,14 +5,14 @@ What is filled in is never read for placeholders again, so an answer that holds 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from schemas.errors import FactoryError
 from schemas.tables import Message
 
 FOLDER = Path(__file__).parent / "templates"
-_PLACEHOLDER = re.compile(r"\{(prompt|response)\}")
+_PLACEHOLDER = re.compile(r"\{(prompt|response|critique)\}")
 _ANY_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -20,7 +20,7 @@ def load_template(name: str) -> str:
     """A bundled template by name, or a file by its path.
 
     Raises:
-        FactoryError: no such template, or one with a placeholder other than {prompt} and {response}.
+        FactoryError: no such template, or one with a placeholder other than {prompt}, {response} and {critique}.
     """
     file = FOLDER / f"{name}.txt"
     if not file.exists():
@@ -29,17 +29,33 @@ def load_template(name: str) -> str:
         known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.txt")))
         raise FactoryError(f"there is no prompt template {name!r}: give one of {known}, or a file's path")
     text = file.read_text("utf-8").rstrip("\n")
-    unknown = set(_ANY_PLACEHOLDER.findall(text)) - {"prompt", "response"}
+    unknown = set(_ANY_PLACEHOLDER.findall(text)) - {"prompt", "response", "critique"}
     if unknown:
         raise FactoryError(
-            f"template {file}: unknown placeholder {{{min(unknown)}}}: a template takes {{prompt}} and {{response}}"
+            f"template {file}: unknown placeholder {{{min(unknown)}}}: "
+            "a template takes {prompt} and {response}, and one to refine also {critique}"
         )
     return text
 
 
-def render(template: str, prompt: str, response: str = "") -> str:
-    values = {"prompt": prompt, "response": response}
+def render(template: str, prompt: str, response: str = "", critique: str = "") -> str:
+    values = {"prompt": prompt, "response": response, "critique": critique}
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+
+
+def refine_turns(templates: Mapping[str, str], prompt: str, response: str, critique: str) -> list[Message]:
+    """What a refiner is asked: SPaR's dialogue (judge, critique, refine), where the critique is its own.
+
+    A refine template that holds {critique} is all of the question, in one turn.
+    """
+    question = Message("user", render(templates["refine"], prompt, response, critique))
+    if "{critique}" in templates["refine"]:
+        return [question]
+    return [
+        Message("user", render(templates["judge"], prompt, response)),
+        Message("assistant", critique),
+        question,
+    ]
 
 
 def conversation(messages: Sequence[Message]) -> str:

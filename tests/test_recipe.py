@@ -121,6 +121,12 @@ def test_the_hash_depends_on_all_that_is_asked(change: dict[str, Any]) -> None:
     assert changed(**change).hash() != load_recipe("spar").hash()
 
 
+def test_a_template_for_the_judge_cannot_hold_the_critique(tmp_path: Path) -> None:
+    (tmp_path / "judge").write_text("{critique}")
+    with pytest.raises(FactoryError, match="which only one to refine is given"):
+        changed(templates__judge=str(tmp_path / "judge"))
+
+
 def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Path) -> None:
     for name, text in (("a", "Mend it."), ("b", "Mend it."), ("c", "Mend it!")):
         (tmp_path / name).write_text(text)

@@ -12,7 +12,7 @@ from factory.pairs import pair_of
 from factory.recipe import JudgeSettings, SearchSettings
 from factory.refinements import Refinement, asks_for_reflection, read_refinement
 from factory.stages.judge import Opinion, judge_text, once
-from factory.templates import conversation, render
+from factory.templates import conversation, refine_turns
 from factory.tree_search import SearchNode, SearchTree, search_tree
 from schemas.ids import canonical_json, content_id, seed_of
 from schemas.tables import Call, Message, Node, Prompt, Response, Tree
@@ -123,12 +123,7 @@ def _question(
         return prompt.messages, sampling, None
     text = conversation(prompt.messages)
     critique = parent.made.opinion.critique
-    turns = [
-        Message("user", render(context.templates["judge"], text, parent.text or "")),
-        Message("assistant", critique.critique),
-        Message("user", render(context.templates["refine"], text, parent.text or "")),
-    ]
-    return turns, sampling, "refine"
+    return refine_turns(context.templates, text, parent.text or "", critique.critique), sampling, "refine"
 
 
 def _node_id(tree_id: str, node: SearchNode) -> str:
