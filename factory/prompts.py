@@ -22,7 +22,7 @@ COLUMNS = ("prompt", "messages", "system", "language", "subject", "licence", "co
 
 
 def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
-    """The prompts of a source, in its order, as a stream; at most `settings.limit`.
+    """The prompts of a source, in its order, as a stream: those in `settings.language`, at most `settings.limit`.
 
     Raises:
         FactoryError: a missing file, a broken line (with its number), an empty prompt, an unknown column.
@@ -30,7 +30,8 @@ def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
     unknown = set(settings.columns) - set(COLUMNS)
     if unknown:
         raise FactoryError(f"prompts.columns: unknown column {min(unknown)!r}: it takes {', '.join(COLUMNS)}")
-    yield from islice(_source(settings, seed), settings.limit)
+    wanted = (p for p in _source(settings, seed) if settings.language in (None, p.language))
+    yield from islice(wanted, settings.limit)
 
 
 def _source(settings: PromptSettings, seed: int) -> Iterator[Prompt]:

@@ -79,6 +79,7 @@ class PromptSettings:
 
     source: str = "bundled"  # bundled, a .jsonl/.csv/.parquet file, or datasets:ID
     limit: int | None = None  # the first so many
+    language: str | None = None  # those in it alone, such as en
     split: str = "train"  # of a datasets id
     columns: dict[str, str] = field(default_factory=dict)  # our column: theirs
 
@@ -292,7 +293,9 @@ def recipe_of(document: dict[str, Any], where: str, overrides: dict[str, Any] | 
                 )
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
-    recipe.template_texts()
+    for name, text in recipe.template_texts().items():
+        if name != "refine" and "{critique}" in text:
+            raise FactoryError(f"{where}: templates.{name}: it holds {{critique}}, which only one to refine is given")
     return recipe
 
 

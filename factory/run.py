@@ -158,7 +158,9 @@ def _take_prompts(lake: Lake, run: Run, order: Order, progress: Progress) -> Non
     count = lake.query("SELECT count(*) AS n FROM run_prompts WHERE run_id = $id AND NOT evolved", {"id": run.run_id})
     progress.prompts = count.column(0)[0].as_py()
     if progress.prompts == 0:
-        raise FactoryError(f"{order.recipe.prompts.source} holds no prompts: give a source with at least one")
+        asked = order.recipe.prompts
+        of_what = "" if asked.language is None else f" in language {asked.language!r}"
+        raise FactoryError(f"{asked.source} holds no prompts{of_what}: give a source with at least one")
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -5,7 +5,7 @@ What is filled in is never read for placeholders again, so an answer that holds 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from schemas.errors import FactoryError
@@ -13,7 +13,7 @@ from schemas.tables import Message
 from stores.named_files import read_named
 
 FOLDER = Path(__file__).parent / "templates"
-_PLACEHOLDER = re.compile(r"\{(prompt|response)\}")
+_PLACEHOLDER = re.compile(r"\{(prompt|response|critique)\}")
 _ANY_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -21,20 +21,37 @@ def load_template(name: str) -> str:
     """A bundled template by name, or a file by its path.
 
     Raises:
-        FactoryError: no such template, one that is not UTF-8, or one with a placeholder other than {prompt} and {response}.
+        FactoryError: no such template, one that is not UTF-8, or one with a placeholder other than {prompt}, {response}
+            and {critique}.
     """
     file, text = read_named(FOLDER, ".txt", name, "prompt template")
-    unknown = set(_ANY_PLACEHOLDER.findall(text)) - {"prompt", "response"}
+    unknown = set(_ANY_PLACEHOLDER.findall(text)) - {"prompt", "response", "critique"}
     if unknown:
         raise FactoryError(
-            f"template {file}: unknown placeholder {{{min(unknown)}}}: a template takes {{prompt}} and {{response}}"
+            f"template {file}: unknown placeholder {{{min(unknown)}}}: "
+            "a template takes {prompt} and {response}, and one to refine also {critique}"
         )
     return text.rstrip("\n")
 
 
-def render(template: str, prompt: str, response: str = "") -> str:
-    values = {"prompt": prompt, "response": response}
+def render(template: str, prompt: str, response: str = "", critique: str = "") -> str:
+    values = {"prompt": prompt, "response": response, "critique": critique}
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+
+
+def refine_turns(templates: Mapping[str, str], prompt: str, response: str, critique: str) -> list[Message]:
+    """What a refiner is asked: SPaR's dialogue (judge, critique, refine), where the critique is its own.
+
+    A refine template that holds {critique} is all of the question, in one turn.
+    """
+    question = Message("user", render(templates["refine"], prompt, response, critique))
+    if "{critique}" in templates["refine"]:
+        return [question]
+    return [
+        Message("user", render(templates["judge"], prompt, response)),
+        Message("assistant", critique),
+        question,
+    ]
 
 
 def conversation(messages: Sequence[Message]) -> str:

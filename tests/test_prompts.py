@@ -88,6 +88,11 @@ def test_the_bundled_prompts_are_there() -> None:
     assert [p.source for p in read("bundled", limit=2)] == ["bundled:v1"] * 2
 
 
+def test_a_language_leaves_out_the_prompts_of_others_before_the_limit_counts() -> None:
+    chinese = [p for p in read("bundled") if p.language == "zh"]
+    assert len(chinese) > 2 and read("bundled", language="zh", limit=2) == chinese[:2]
+
+
 def test_columns_are_mapped(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", [{"question": "Why?", "answer": "So."}])
     (found,) = read(file, columns={"prompt": "question", "reference": "answer"})

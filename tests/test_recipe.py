@@ -156,6 +156,12 @@ def test_the_hash_depends_on_the_weights_of_a_folder_and_not_on_its_place(tmp_pa
     assert served(tmp_path / "a") != a
 
 
+def test_a_template_for_the_judge_cannot_hold_the_critique(tmp_path: Path) -> None:
+    (tmp_path / "judge").write_text("{critique}")
+    with pytest.raises(FactoryError, match="which only one to refine is given"):
+        changed(templates__judge=str(tmp_path / "judge"))
+
+
 def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Path) -> None:
     for name, text in (("a", "Mend it."), ("b", "Mend it."), ("c", "Mend it!")):
         (tmp_path / name).write_text(text)
@@ -171,7 +177,7 @@ def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Pa
         ({"stages__grow": {}}, "unknown stage 'grow': it takes evolve, sample, judge, search"),
         ({"promts__limit": 2}, "unknown key 'promts': did you mean 'prompts'?"),
         ({"models__actor__timeout": 2}, "models.actor: unknown key 'timeout': did you mean 'timeout_s'?"),
-        ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, split, columns"),
+        ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, language, split, columns"),
         ({"templates__refiner": "refine_only"}, "templates: unknown key 'refiner': did you mean 'refine'?"),
         ({"stages__judge__verdict": "jsn"}, "verdict: unknown value 'jsn': did you mean 'json'?"),
         ({"stages__search__strategy": "bsf"}, "strategy: unknown value 'bsf': did you mean 'bfs'?"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stores
-from factory.templates import conversation, render
+from factory.templates import conversation, refine_turns, render
 from factory.verdicts import Vote, majority
 from schemas.ids import messages_hash
 from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Response, Run, RunPrompt, Tree
@@ -19,7 +19,7 @@ from tests.rows import asked, minutes, row, votes
 
 SQL_FILES = sorted(Path(stores.__file__).parent.rglob("*.sql"))
 BRACES = st.lists(
-    st.sampled_from(["{prompt}", "{response}", "{", "}", "{{", "{other}", "prompt", "\n", "ü", "語", " "])
+    st.sampled_from(["{prompt}", "{response}", "{critique}", "{", "}", "{{", "{other}", "prompt", "\n", "ü", "語", " "])
 ).map("".join)
 ANY_TEXT = BRACES | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -69,10 +69,13 @@ def macros(empty_lake: Path) -> Any:
         yield lake.connection
 
 
-@given(template=ANY_TEXT, prompt=ANY_TEXT, response=ANY_TEXT)
-def test_sql_renders_a_template_as_the_factory_does(macros: Any, template: str, prompt: str, response: str) -> None:
-    found = macros.execute("SELECT render($1, $2, $3)", [template, prompt, response]).fetchall()
-    assert found == [(render(template, prompt, response),)]
+@given(template=ANY_TEXT, prompt=ANY_TEXT, response=ANY_TEXT, critique=ANY_TEXT)
+def test_sql_renders_a_template_as_the_factory_does(
+    macros: Any, template: str, prompt: str, response: str, critique: str
+) -> None:
+    values = [template, prompt, response, critique]
+    found = macros.execute("SELECT render($1, $2, $3, critique := $4)", values).fetchall()
+    assert found == [(render(*values),)]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), ANY_TEXT), min_size=1, max_size=4))
@@ -277,8 +280,9 @@ def test_failed_prompts_say_what_went_wrong_first(lake: Lake) -> None:
     assert rows_of(lake, "failed_prompts") == [("run", "p1", "first", "sample")]
 
 
-def test_call_messages_are_those_that_were_sent(lake: Lake) -> None:
-    templates = {"judge": "Q: {prompt}\nA: {response}", "refine": "Mend {response}!", "evolve": "Harder: {prompt}"}
+@pytest.mark.parametrize("refine", ["Mend {response}!", "{response} of {prompt} is bad: {critique}"])
+def test_call_messages_are_those_that_were_sent(lake: Lake, refine: str) -> None:
+    templates = {"judge": "Q: {prompt}\nA: {response}", "refine": refine, "evolve": "Harder: {prompt}"}
     question, answer = asked("{response}?"), "an {prompt} answer"
     judge = Message("user", render(templates["judge"], question[0].content, answer))
     critique = row(Judgement, "j", response_id="a1", critique="Too short.")
@@ -286,10 +290,7 @@ def test_call_messages_are_those_that_were_sent(lake: Lake) -> None:
         "sample": (None, question),
         "evolve": ("evolve", [Message("user", render(templates["evolve"], question[0].content))]),
         "judge": ("judge", [judge]),
-        "search": (
-            "refine",
-            [judge, Message("assistant", "Too short."), Message("user", render(templates["refine"], "", answer))],
-        ),
+        "search": ("refine", refine_turns(templates, question[0].content, answer, "Too short.")),
     }
     fill(
         lake,

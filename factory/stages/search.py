@@ -11,7 +11,7 @@ from factory.endpoints import Sampling, SetAside
 from factory.recipe import JudgeSettings, SearchSettings
 from factory.refinements import asks_for_reflection, read_refinement
 from factory.stages.judge import Opinion, judge_text
-from factory.templates import conversation, render
+from factory.templates import conversation, refine_turns
 from factory.tree_rows import Made, response_id_of, tree_rows
 from factory.tree_search import SearchNode, search_tree
 from schemas.ids import canonical_json, content_id, seed_of, sha256_text
@@ -113,9 +113,4 @@ def _question(
         return prompt.messages, sampling, None
     text = conversation(prompt.messages)
     critique = parent.made.opinion.critique
-    turns = [
-        Message("user", render(context.templates["judge"], text, parent.text or "")),
-        Message("assistant", critique.critique),
-        Message("user", render(context.templates["refine"], text, parent.text or "")),
-    ]
-    return turns, sampling, "refine"
+    return refine_turns(context.templates, text, parent.text or "", critique.critique), sampling, "refine"

@@ -94,9 +94,7 @@ rendered AS (
 SELECT
   split_of(prompt_id, $held_out) AS split,
   CASE class
-    WHEN 'refinement' THEN [
-      user_turn(render(judge_template, asked, judged)), assistant_turn(critique),
-      user_turn(render(refine_template, asked, judged))]
+    WHEN 'refinement' THEN refine_turns(judge_template, refine_template, asked, judged, critique)
     ELSE [user_turn(render(judge_template, asked, judged))]
   END AS prompt,
   [assistant_turn(answer)] AS completion,

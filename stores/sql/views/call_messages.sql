@@ -7,10 +7,8 @@ SELECT c.call_id, c.run_id, c.template, c.messages_hash,
     WHEN c.template = 'evolve' THEN [user_turn(render(t.templates['evolve'], conversation(p.messages), NULL))]
     WHEN c.template = 'judge'
       THEN [user_turn(render(t.templates['judge'], conversation(p.messages), r.text))]
-    WHEN c.template = 'refine' THEN [
-      user_turn(render(t.templates['judge'], conversation(p.messages), r.text)),
-      assistant_turn(j.critique),
-      user_turn(render(t.templates['refine'], conversation(p.messages), r.text))]
+    WHEN c.template = 'refine'
+      THEN refine_turns(t.templates['judge'], t.templates['refine'], conversation(p.messages), r.text, j.critique)
   END AS messages
 FROM calls AS c
 JOIN current_runs AS t USING (run_id)

@@ -4,12 +4,20 @@ CREATE MACRO conversation(messages) AS
   CASE WHEN len(messages) = 1 THEN messages[1].content
   ELSE array_to_string(list_transform(messages, lambda m: '[' || m.role || ']' || chr(10) || m.content), chr(10) || chr(10))
   END;
-CREATE MACRO render(template, prompt, response) AS
+CREATE MACRO render(template, prompt, response, critique := '') AS
   array_to_string(list_transform(
-    regexp_extract_all(template, '\{prompt\}|\{response\}|[^{]+|\{'),
-    lambda part: CASE part WHEN '{prompt}' THEN prompt WHEN '{response}' THEN response ELSE part END), '');
+    regexp_extract_all(template, '\{prompt\}|\{response\}|\{critique\}|[^{]+|\{'),
+    lambda part: CASE part WHEN '{prompt}' THEN prompt WHEN '{response}' THEN response WHEN '{critique}' THEN critique ELSE part END), '');
 CREATE MACRO user_turn(text) AS {'role': 'user', 'content': text};
 CREATE MACRO assistant_turn(text) AS {'role': 'assistant', 'content': text};
+CREATE MACRO refine_turns(judge_template, refine_template, prompt, response, critique) AS
+  -- What a refiner is asked: one turn if its template holds the critique, else the dialogue judge, critique, refine.
+  CASE WHEN contains(refine_template, '{critique}')
+    THEN [user_turn(render(refine_template, prompt, response, critique := critique))]
+  ELSE [
+    user_turn(render(judge_template, prompt, response)), assistant_turn(critique),
+    user_turn(render(refine_template, prompt, response))]
+  END;
 CREATE MACRO split_of(prompt_id, held_out) AS
   -- By the prompt's hash alone: a prompt is on the same side in every training set.
   CASE WHEN ('0x' || substr(sha256(prompt_id), 1, 8))::BIGINT / 4294967296.0 < held_out THEN 'held_out' ELSE 'train' END;
