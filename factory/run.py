@@ -30,6 +30,7 @@ from factory.prompts import read_prompts
 from factory.recipe import JudgeSettings, Recipe
 from factory.replies import Failure
 from factory.stages import STAGES
+from factory.telemetry import Through, Tracing, exporting
 from factory.work import load_work, work_left
 from factory.writer import Writer
 from schemas.errors import FactoryError
@@ -65,8 +66,8 @@ def run_order(order: Order, where: str, progress: Progress, *, journal_at: Path 
         _take_prompts(lake, run, order, progress)
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
-            with _disk_faults(lake):
-                asyncio.run(_run(lake, run, order, progress, journal_at or journal_file(lake.place)))
+            with _disk_faults(lake), exporting(progress) as tracing:
+                asyncio.run(_run(lake, run, order, progress, journal_at or journal_file(lake.place), tracing))
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
             raise
@@ -149,13 +150,16 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
 
 
-async def _run(lake: Lake, run: Run, order: Order, progress: Progress, journal_at: Path) -> None:
+async def _run(
+    lake: Lake, run: Run, order: Order, progress: Progress, journal_at: Path, tracing: Tracing | None
+) -> None:
     left = work_left(lake, run.run_id, order.recipe)
     progress.done = progress.prompts - left.num_rows
     searched = lake.query(
         "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id", {"id": run.run_id}
     )
     progress.trees, progress.accepted = (column[0].as_py() for column in searched.columns)
+    progress.accepted_before = progress.accepted
     if left.num_rows == 0:
         return
     writer = Writer(lake, run.run_id)
@@ -170,10 +174,13 @@ async def _run(lake: Lake, run: Run, order: Order, progress: Progress, journal_a
             context = Context(
                 run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
             )
+            through: Through = _through_stages
+            if tracing is not None:
+                context, through = tracing.of_calls(context), tracing.of_prompts(_through_stages)
             progress.phase = "running"
             writing = asyncio.create_task(writer.run())
             try:
-                await _flow(lake, context, left, progress, writing)
+                await _flow(lake, context, left, progress, writing, through)
             finally:
                 progress.phase = "writing the last rows"
                 writing.cancel()
@@ -218,9 +225,11 @@ async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> 
         yield endpoints
 
 
-async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress, writing: asyncio.Task[None]) -> None:
+async def _flow(
+    lake: Lake, context: Context, left: pa.Table, progress: Progress, writing: asyncio.Task[None], through: Through
+) -> None:
     """Keeps a window of prompts on their way until none is left; the first fault that is not a prompt's ends it."""
-    going: set[asyncio.Task[None]] = set()
+    going: set[asyncio.Task[Any]] = set()
     try:
         for first in range(0, left.num_rows, WORK_BATCH):
             batch = await asyncio.to_thread(load_work, lake, context.run_id, left.slice(first, WORK_BATCH))
@@ -228,7 +237,7 @@ async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress
                 # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
                 while len(going) >= 2 * sum(endpoint.limit for endpoint in progress.endpoints):
                     going = await _one_less(going, writing)
-                going.add(asyncio.create_task(_through_stages(context, work, progress)))
+                going.add(asyncio.create_task(through(context, work, progress)))
                 progress.open = len(going)
         while going:
             going = await _one_less(going, writing)
@@ -243,15 +252,17 @@ async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress
         await asyncio.gather(*going, return_exceptions=True)
 
 
-async def _one_less(going: set[asyncio.Task[None]], writing: asyncio.Task[None]) -> set[asyncio.Task[None]]:
+async def _one_less(going: set[asyncio.Task[Any]], writing: asyncio.Task[None]) -> set[asyncio.Task[Any]]:
     done, rest = await asyncio.wait({*going, writing}, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()  # raises what ended it
     return {task for task in rest if task is not writing}
 
 
-async def _through_stages(context: Context, work: Work, progress: Progress) -> None:
+async def _through_stages(context: Context, work: Work, progress: Progress) -> str:
+    """Returns what became of the prompt."""
     current: Work | None = work
+    outcome = "done"
     try:
         for name, settings in context.recipe.stages.items():
             assert current is not None
@@ -264,7 +275,9 @@ async def _through_stages(context: Context, work: Work, progress: Progress) -> N
                 break
     except SetAside as error:
         progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
+        outcome = "set aside"
     progress.done += 1
+    return outcome
 
 
 def _watched(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:
