@@ -30,6 +30,12 @@ OverrideOption = Annotated[
     list[str] | None,
     typer.Option("--override", "-o", metavar="KEY=VALUE", help="Any key of the recipe: -o stages.search.depth=2"),
 ]
+LogFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        help="plain (a line every 30 s) or json (events for machines), on stderr; else live in a terminal, plain elsewhere."
+    ),
+]
 
 
 @app.callback()
@@ -54,6 +60,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask 20 of the prompts only, and estimate what all of them would take.")
     ] = False,
+    log_format: LogFormatOption = None,
     override: OverrideOption = None,
 ) -> None:
     """Run a recipe: answers, judgements, trees and pairs go into the lake. The same order again goes on where it stopped."""
@@ -74,7 +81,7 @@ def run(
         from factory.progress import Progress
 
         progress = Progress()
-        with watch(progress):
+        with watch(progress, log_format):
             estimated = estimate(order, lake, progress)
         print_estimate(estimated, Console())
         return
@@ -82,13 +89,14 @@ def run(
         from factory.orders import anew
 
         order = anew(order, lake)
-    _run(order, lake)
+    _run(order, lake, log_format)
 
 
 @app.command()
 def resume(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")],
     lake: LakeOption = "lake",
+    log_format: LogFormatOption = None,
     override: OverrideOption = None,
 ) -> None:
     """Go on with a run that was stopped; nothing that was answered is asked again.
@@ -100,10 +108,10 @@ def resume(
 
     with Lake.open(lake) as opened:
         order = order_of(opened, run_id, _assignments(override))
-    _run(order, lake)
+    _run(order, lake, log_format)
 
 
-def _run(order: Any, lake: str) -> None:
+def _run(order: Any, lake: str, log_format: str | None) -> None:
     from factory.display import watch
     from factory.progress import Progress
     from factory.report import print_summary
@@ -112,7 +120,7 @@ def _run(order: Any, lake: str) -> None:
 
     progress = Progress()
     try:
-        with watch(progress):
+        with watch(progress, log_format):
             run_id = run_order(order, lake, progress)
     except KeyboardInterrupt:
         raise FactoryError(
@@ -131,16 +139,16 @@ def _run(order: Any, lake: str) -> None:
 def status(
     run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="One run; else all.")] = None,
     lake: LakeOption = "lake",
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again every two seconds while a run is at work.")
+    ] = False,
 ) -> None:
-    """How far the runs of a lake are, also while one is going on."""
-    from factory.table import table_of
+    """How far the runs of a lake are and what they have cost, also while one is going on."""
+    from factory.status import print_status, watch_status
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
-        rows = opened.query(
-            "SELECT * FROM run_progress WHERE starts_with(run_id, $run_id) ORDER BY run_id", {"run_id": run_id or ""}
-        )
-        table_of(rows, Console())
+        (watch_status if watch else print_status)(opened, run_id or "", Console())
 
 
 @app.command()
@@ -323,6 +331,11 @@ def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) 
             raise
         # One line without control characters: a message may quote a file or an endpoint.
         text = "".join(c if c.isprintable() else " " for c in _sentence(error))
+        if "--log-format json" in " ".join(words).replace("=", " "):
+            from factory.event_log import write_event
+
+            write_event("error", message=text)
+            raise SystemExit(1) from None
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error:", "red"), " ", text))
         raise SystemExit(1) from None
 

@@ -1,4 +1,4 @@
-"""Shows a run while it goes on: a live display in a terminal, else a plain line now and then, both on stderr.
+"""Shows a run while it goes on, on stderr: a live display in a terminal, else a plain line now and then.
 
 It only reads `Progress`, from a thread of its own, so that a busy event loop cannot stop it nor be stopped by it.
 """
@@ -6,80 +6,46 @@ It only reads `Progress`, from a thread of its own, so that a busy event loop ca
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from factory.plain_text import clock, counted, visible
+from factory.endpoints import Endpoint, Server
+from factory.event_log import events
+from factory.meter import Meter, Reading
+from factory.plain_text import clock, counted, few, money, visible
 from factory.progress import Progress
+from factory.table import bar
+from schemas.errors import FactoryError
 
 REFRESHES_PER_S = 4
 LINE_EVERY_S = 30.0
 TICK_S = 1.0
-RECENT_S = 10.0
 SILENT_S = 20.0
 """An endpoint that has requests and has answered none of them for so long is shown as silent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What follows from how the counters moved; None: not known yet."""
-
-    elapsed_s: float
-    left_s: float | None
-    recent_tokens_per_s: float | None
-    mean_tokens_per_s: float | None
-
-
-@dataclass(slots=True)
-class Meter:
-    """Turns counters into rates and a time left. Times are seconds of one monotonic clock."""
-
-    progress: Progress
-    started_s: float
-    _running: tuple[float, int, int] | None = None  # since when prompts run; prompts and tokens at that time
-    _tokens: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def read(self, now_s: float) -> Reading:
-        """Call it often: the recent rate is that since the youngest reading that is RECENT_S old (or the first)."""
-        prompts, tokens = self.progress.done, self.progress.tokens
-        elapsed_s = now_s - self.started_s
-        if self.progress.phase != "running":
-            return Reading(elapsed_s, None, None, None)
-        if self._running is None:
-            self._running = now_s, prompts, tokens
-        self._tokens.append((now_s, tokens))
-        while len(self._tokens) > 1 and self._tokens[1][0] <= now_s - RECENT_S:
-            self._tokens.popleft()
-        since_s, first_prompts, first_tokens = self._running
-        done = prompts - first_prompts
-        left = self.progress.prompts - prompts
-        return Reading(
-            elapsed_s,
-            (now_s - since_s) / done * left if done > 0 and left > 0 else None,
-            _rate(tokens - self._tokens[0][1], now_s - self._tokens[0][0]),
-            _rate(tokens - first_tokens, now_s - since_s),
-        )
-
-
-def _rate(count: int, over_s: float) -> float | None:
-    return count / over_s if over_s > 0 else None
-
-
 @contextmanager
-def watch(progress: Progress) -> Iterator[None]:
-    """Shows `progress` as long as the block runs. An error or Ctrl-C leaves the last state standing and passes on."""
+def watch(progress: Progress, log_format: str | None = None) -> Iterator[None]:
+    """Shows `progress` as long as the block runs. An error or Ctrl-C leaves the last state standing and passes on.
+
+    Args:
+        log_format: plain (lines), json (events, one a line), or None: live in a terminal, else plain.
+    """
+    if log_format not in (None, "plain", "json"):
+        raise FactoryError(f"there is no log format {log_format!r}: give plain or json, or leave it out")
     meter = Meter(progress, time.monotonic())
+    if log_format == "json":
+        with events(meter):
+            yield
+        return
     console = Console(stderr=True)
     # Not rich's is_terminal alone: FORCE_COLOR would draw a live display into a log file.
-    on_screen = sys.stderr.isatty() and not console.is_dumb_terminal
+    on_screen = log_format is None and sys.stderr.isatty() and not console.is_dumb_terminal
     with _live(meter, console) if on_screen else _lines(meter):
         yield
 
@@ -101,11 +67,15 @@ def _live(meter: Meter, console: Console) -> Iterator[None]:
 def _lines(meter: Meter) -> Iterator[None]:
     ended = threading.Event()
     written_s = meter.started_s
+    noted = 0
 
     def write(state: str) -> None:
-        text = line(meter.progress, meter.read(time.monotonic()), state)
+        nonlocal noted
+        lines = [f"note: {visible(note)}" for note in meter.progress.notes[noted:]]
+        noted += len(lines)
+        lines.append(line(meter.progress, meter.read(time.monotonic()), state))
         with suppress(OSError):  # whoever read stderr is gone: no reason to stop
-            print(text, file=sys.stderr, flush=True)
+            print("\n".join(lines), file=sys.stderr, flush=True)
 
     def tell() -> None:
         nonlocal written_s
@@ -133,16 +103,26 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
     parts = []
     if progress.prompts:
         parts.append(f"{progress.done:,} of {counted(progress.prompts, 'prompt')}")
+    if progress.trees_open:
+        parts.append(f"{counted(progress.trees_open, 'tree')} open")
     if progress.trees:
-        parts.append(f"{progress.accepted:,} of {counted(progress.trees, 'tree')} accepted")
+        parts.append(f"{progress.accepted:,} of {counted(progress.trees, 'tree')} accepted{_each_minute(reading)}")
     if progress.requests:
         parts += [counted(progress.requests, "request"), counted(progress.tokens, "token")]
+    if progress.requests and reading.recent_requests_per_s is not None:
+        parts.append(f"{few(reading.recent_requests_per_s)} requests/s")
     if progress.tokens and reading.recent_tokens_per_s is not None:
         parts.append(f"{reading.recent_tokens_per_s:,.0f} tokens/s")
+    for endpoint in list(progress.endpoints):
+        parts.append(f"{endpoint.model.name} {endpoint.in_flight:,}/{endpoint.limit:,} in flight{_paused(endpoint)}")
+    if errors := _errors(progress):
+        parts.append(f"errors: {errors}")
     if progress.from_journal:
         parts.append(f"{progress.from_journal:,} from the journal")
     if progress.set_aside:
         parts.append(f"{len(progress.set_aside)} set aside")
+    if progress.cost is not None:
+        parts.append(f"cost {money(progress.cost)}")
     parts.append(f"{clock(reading.elapsed_s)} elapsed")
     if reading.left_s is not None:
         parts.append(f"about {clock(reading.left_s)} left")
@@ -150,7 +130,7 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
 
 
 def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableType:
-    """A run as a few lines in a terminal."""
+    """A run as a few lines in a terminal. `now_s` is of the monotonic clock."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="ellipsis", no_wrap=True)
@@ -158,36 +138,70 @@ def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableTyp
     title = Text.assemble((progress.run_id or "run", "bold"), f"  {progress.phase}")
     grid.add_row("run", title + Text(f"  {clock(reading.elapsed_s)} elapsed{left}", "cyan"))
     if progress.prompts:
-        grid.add_row("prompts", _bar(progress.done, progress.prompts, "done"))
+        grid.add_row("prompts", bar(progress.done, progress.prompts, "done"))
     stages = dict(progress.at_stage)
     if any(stages.values()):
         grid.add_row("at stage", ", ".join(f"{name} {count}" for name, count in stages.items()))
-    if progress.trees:
-        share = f"{progress.accepted / progress.trees:.0%}"
-        grid.add_row("trees", f"{progress.trees:,} searched: {progress.accepted:,} gave a pair ({share})")
+    if progress.trees or progress.trees_open:
+        share = f" ({progress.accepted / progress.trees:.0%})" if progress.trees else ""
+        gave = f"{progress.accepted:,} gave a pair{share}{_each_minute(reading)}"
+        grid.add_row("trees", f"{progress.trees_open:,} open, {progress.trees:,} searched: {gave}")
     if progress.endpoints:
         journal = f", {progress.from_journal:,} read from the journal" if progress.from_journal else ""
-        grid.add_row("requests", f"{progress.requests:,} answered{journal}")
+        rate = reading.recent_requests_per_s
+        now = f", {few(rate)}/s now" if rate is not None else ""
+        grid.add_row("requests", f"{progress.requests:,} answered{now}{journal}")
         grid.add_row("tokens", _tokens(progress, reading))
+    if errors := _errors(progress):
+        grid.add_row("errors", Text(errors, "yellow"))
+    if progress.cost is not None:
+        grid.add_row("cost", f"{money(progress.cost)} so far, by the recipe's prices")
     for endpoint in list(progress.endpoints):
-        full = _bar(endpoint.in_flight, endpoint.limit, "in flight")
-        silent_s = now_s - endpoint.last_answer_s
-        if endpoint.in_flight and silent_s > SILENT_S:
-            full.add_row("", Text(f"no answer for {clock(silent_s)}", "yellow"))
-        grid.add_row(Text(endpoint.model.name), full)
+        _add_endpoint(grid, endpoint, now_s)
     if progress.set_aside:
         grid.add_row(
             Text("set aside", "red"), Text(f"{len(progress.set_aside)}, last {visible(progress.set_aside[-1])}", "red")
         )
+    for note in progress.notes:
+        grid.add_row(Text("note", "yellow"), Text(visible(note), "yellow", overflow="fold", no_wrap=False))
     return grid
 
 
-def _bar(done: int, total: int, what: str) -> Table:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=24)
-    grid.add_column(no_wrap=True)
-    grid.add_row(ProgressBar(total, min(done, total), width=24), f"{done:,} of {total:,} {what}")
-    return grid
+def _add_endpoint(grid: Table, endpoint: Endpoint, now_s: float) -> None:
+    """How full a model is, and each of its servers where it has several."""
+    full = bar(endpoint.in_flight, endpoint.limit, "in flight")
+    if len(endpoint.servers) == 1:
+        _add_pause(full, endpoint.servers[0], now_s)
+    silent_s = now_s - endpoint.last_answer_s
+    if endpoint.in_flight and silent_s > SILENT_S:
+        full.add_row("", Text(f"no answer for {clock(silent_s)}", "yellow"))
+    grid.add_row(Text(visible(endpoint.model.name)), full)
+    if len(endpoint.servers) > 1:
+        for server in endpoint.servers:
+            share = bar(server.pace.in_flight, server.pace.limit, visible(server.address))
+            _add_pause(share, server, now_s)
+            grid.add_row("", share)
+
+
+def _add_pause(full: Table, server: Server, now_s: float) -> None:
+    if server.paused_until_s > now_s:
+        full.add_row("", Text(f"paused, asked again in {clock(server.paused_until_s - now_s)}", "yellow"))
+
+
+def _paused(endpoint: Endpoint) -> str:
+    now_s = time.monotonic()
+    paused = sum(server.paused_until_s > now_s for server in endpoint.servers)
+    return f" ({paused} of {counted(len(endpoint.servers), 'server')} paused)" if paused else ""
+
+
+def _errors(progress: Progress) -> str:
+    """Failed requests by kind, the most frequent first."""
+    kinds = sorted(dict(progress.errors).items(), key=lambda kind: (-kind[1], kind[0]))
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+
+
+def _each_minute(reading: Reading) -> str:
+    return "" if reading.accepted_per_minute is None else f", {few(reading.accepted_per_minute)} a minute"
 
 
 def _tokens(progress: Progress, reading: Reading) -> str:

@@ -27,3 +27,13 @@ def shortened(text: str, characters: int) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 row`, `2,000 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def few(rate: float) -> str:
+    """A rate, with one decimal where it is small."""
+    return f"{rate:,.1f}" if rate < 10 else f"{rate:,.0f}"
+
+
+def money(amount: float) -> str:
+    """To the hundredth, or to two figures below one."""
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.2g}"

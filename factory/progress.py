@@ -19,6 +19,8 @@ class Progress:
     """prompts that are at each stage now"""
     trees: int = 0
     accepted: int = 0
+    accepted_before: int = 0
+    """of `accepted`, those of earlier starts"""
     requests: int = 0
     tokens: int = 0
     from_journal: int = 0
@@ -28,3 +30,10 @@ class Progress:
     """in the currency of the recipe's prices; None where it has none"""
     set_aside: list[str] = field(default_factory=list)
     endpoints: list[Endpoint] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """what a person should know although the run goes on, a sentence each"""
+
+    @property
+    def trees_open(self) -> int:
+        """Prompts that are searched now."""
+        return self.at_stage["search"]

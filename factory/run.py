@@ -31,6 +31,7 @@ from factory.prompts import read_prompts
 from factory.recipe import JudgeSettings, Recipe
 from factory.replies import Failure
 from factory.stages import STAGES
+from factory.telemetry import Through, exporting
 from factory.work import load_work, work_left
 from factory.writer import Writer
 from schemas.errors import FactoryError
@@ -187,6 +188,7 @@ def _what_is_left(lake: Lake, run: Run, order: Order, progress: Progress) -> pa.
         "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id", {"id": run.run_id}
     )
     progress.trees, progress.accepted = (column[0].as_py() for column in searched.columns)
+    progress.accepted_before = progress.accepted
     return left
 
 
@@ -206,21 +208,25 @@ async def answer_prompts(
         progress.phase = "starting models"
         spending = Spending(order.recipe)
         spending.add_earlier(journal.spent(run.run_id))
-        async with _connected(order.recipe, progress, spending) as endpoints:
-            lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
-            emit = _watched(writer, progress)
-            context = Context(
-                run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
-            )
-            progress.phase = "running"
-            writing = asyncio.create_task(writer.run())
-            try:
-                await _flow(lake, context, left, progress, writing)
-            finally:
-                progress.phase = "writing the last rows"
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
-                await writer.flush()
+        with exporting(progress) as tracing:
+            async with _connected(order.recipe, progress, spending) as endpoints:
+                lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
+                emit = _watched(writer, progress)
+                context = Context(
+                    run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
+                )
+                through: Through = _through_stages
+                if tracing is not None:
+                    context, through = tracing.of_calls(context), tracing.of_prompts(_through_stages)
+                progress.phase = "running"
+                writing = asyncio.create_task(writer.run())
+                try:
+                    await _flow(lake, context, left, progress, writing, through)
+                finally:
+                    progress.phase = "writing the last rows"
+                    writing.cancel()
+                    await asyncio.gather(writing, return_exceptions=True)
+                    await writer.flush()
     finally:
         journal.close()
 
@@ -262,9 +268,11 @@ async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> 
         yield endpoints
 
 
-async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress, writing: asyncio.Task[None]) -> None:
+async def _flow(
+    lake: Lake, context: Context, left: pa.Table, progress: Progress, writing: asyncio.Task[None], through: Through
+) -> None:
     """Keeps a window of prompts on their way until none is left; the first fault that is not a prompt's ends it."""
-    going: set[asyncio.Task[None]] = set()
+    going: set[asyncio.Task[Any]] = set()
     try:
         for first in range(0, left.num_rows, WORK_BATCH):
             batch = await asyncio.to_thread(load_work, lake, context.run_id, left.slice(first, WORK_BATCH))
@@ -272,7 +280,7 @@ async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress
                 # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
                 while len(going) >= 2 * sum(endpoint.limit for endpoint in progress.endpoints):
                     going = await _one_less(going, writing)
-                going.add(asyncio.create_task(_through_stages(context, work, progress)))
+                going.add(asyncio.create_task(through(context, work, progress)))
                 progress.open = len(going)
         while going:
             going = await _one_less(going, writing)
@@ -287,15 +295,17 @@ async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress
         await asyncio.gather(*going, return_exceptions=True)
 
 
-async def _one_less(going: set[asyncio.Task[None]], writing: asyncio.Task[None]) -> set[asyncio.Task[None]]:
+async def _one_less(going: set[asyncio.Task[Any]], writing: asyncio.Task[None]) -> set[asyncio.Task[Any]]:
     done, rest = await asyncio.wait({*going, writing}, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()  # raises what ended it
     return {task for task in rest if task is not writing}
 
 
-async def _through_stages(context: Context, work: Work, progress: Progress) -> None:
+async def _through_stages(context: Context, work: Work, progress: Progress) -> str:
+    """Returns what became of the prompt."""
     current: Work | None = work
+    outcome = "done"
     try:
         for name, settings in context.recipe.stages.items():
             assert current is not None
@@ -308,7 +318,9 @@ async def _through_stages(context: Context, work: Work, progress: Progress) -> N
                 break
     except SetAside as error:
         progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
+        outcome = "set aside"
     progress.done += 1
+    return outcome
 
 
 def _watched(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:

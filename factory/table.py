@@ -9,6 +9,7 @@ import pyarrow as pa
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -45,6 +46,15 @@ def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
         console.print(table)
     more = f", the first {shown:,} shown (`factory sql` has --rows and --out)" if shown < rows.num_rows else ""
     console.print(Text(f"{counted(rows.num_rows, 'row')}{more}", "dim"))
+
+
+def bar(done: int, total: int, what: str) -> Table:
+    """`done` of `total`, drawn and in figures."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=24)
+    grid.add_column(no_wrap=True)
+    grid.add_row(ProgressBar(max(total, 1), min(done, total), width=24), f"{done:,} of {total:,} {what}")
+    return grid
 
 
 def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[Text]], console: Console) -> None:

@@ -1,5 +1,6 @@
 """One run at a time on a lake, wherever its catalog is and however a run ends."""
 
+import fcntl
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 from schemas.errors import FactoryError
 from stores.attach import load_extensions
 from stores.attach import place as place_of
-from stores.locks import run_lock
+from stores.locks import is_held, run_lock
 
 HOLDS = """
 import sys
@@ -55,6 +56,24 @@ def take_when_free(where: str) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("still locked")
+
+
+def test_a_lock_is_seen_from_outside_while_it_is_held_and_no_longer(lockable: str) -> None:
+    assert not is_held(place_of(lockable))
+    with holder_of(lockable) as holder:
+        assert is_held(place_of(lockable)) and is_held(place_of(lockable))
+        holder.kill()
+        holder.wait()
+        take_when_free(lockable)
+    assert not is_held(place_of(lockable))
+
+
+def test_who_only_looks_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "run.lock").open("a") as looked:
+        fcntl.flock(looked, fcntl.LOCK_SH)
+        monkeypatch.setattr("stores.locks.time.sleep", lambda seconds: fcntl.flock(looked, fcntl.LOCK_UN))
+        with run_lock(place_of(str(tmp_path))):
+            assert is_held(place_of(str(tmp_path)))
 
 
 def test_a_second_run_is_refused_until_the_first_ends(lockable: str) -> None:

@@ -1,5 +1,6 @@
 """Each view on a lake small enough to count by hand, and the rules that all SQL files keep."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,35 @@ def test_run_cost_adds_up_calls_by_stage_template_and_model(lake: Lake) -> None:
     ) == [
         ("judge", "judge", "mock", 3, 1, 1, 15, 1, 22, 50, 2.0),
         ("sample", "prompt", "mock", 1, 0, 0, 1, 0, None, 7, None),
+    ]
+
+
+def test_run_cost_prices_what_was_paid_by_the_model_that_was_asked(lake: Lake) -> None:
+    prices = {
+        "actor": {"prompt_price": 1.0, "completion_price": 10.0},
+        "refiner": {"prompt_price": 0.0, "completion_price": 2e6},
+    }
+    unpriced = {"own": {"prompt_price": None, "completion_price": 1.0}}
+    stages = {"sample": {"model": "actor"}, "judge": {"model": "refiner"}, "search": {"model": "own"}}
+    recipe = json.dumps({"models": prices | unpriced, "stages": stages})
+    spent = {"run_id": "run", "model_id": "m", "prompt_tokens": 1_000_000, "completion_tokens": 3}
+    fill(
+        lake,
+        row(Model, "m", name="mock"),
+        row(Run, "event", run_id="run", status="running", recipe=recipe),
+        row(Call, "c1", stage="sample", **spent),
+        row(Call, "c2", stage="sample", **spent),
+        row(Call, "c3", stage="judge", template="judge", from_journal=True, **spent),
+        row(Call, "c4", stage="search", template="judge", **spent),
+        row(Call, "c5", stage="search", template="refine", **spent),
+        row(Call, "c6", stage="evolve", template="evolve", **spent),
+    )
+    assert rows_of(lake, "run_cost", "stage, template, cost") == [
+        ("evolve", "evolve", None),
+        ("judge", "judge", 0.0),
+        ("sample", "prompt", 2 * (1.0 + 30 / 1e6)),
+        ("search", "judge", 6.0),
+        ("search", "refine", None),
     ]
 
 
