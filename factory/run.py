@@ -47,11 +47,28 @@ WORK_BATCH = 1024
 """Prompts whose rows are read at once."""
 
 
-def run_order(order: Order, where: str, progress: Progress, *, journal_at: Path | None = None) -> str:
+Answering = Callable[[Lake, Run, Order, pa.Table, Progress, Path], None]
+"""Takes prompts through the stages, as `answer_prompts` does, wherever it does so."""
+
+
+def answer_here(lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path) -> None:
+    """Answers all prompts in this process."""
+    asyncio.run(answer_prompts(lake, run, order, left, progress, journal_at))
+
+
+def run_order(
+    order: Order,
+    where: str,
+    progress: Progress,
+    *,
+    journal_at: Path | None = None,
+    answering: Answering = answer_here,
+) -> str:
     """Runs a recipe on the lake at `where`, or goes on with it if it was begun before; returns the run's id.
 
     Args:
         journal_at: the journal's file, if it is not that of the lake.
+        answering: who takes the prompts through the stages: this process, or a cluster (`ray_executor`).
     Raises:
         BudgetReached: the run has spent what it may; it can go on with more.
         FactoryError: anything else that a person has to mend; what was answered until then is kept.
@@ -66,7 +83,9 @@ def run_order(order: Order, where: str, progress: Progress, *, journal_at: Path 
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
             with _disk_faults(lake):
-                asyncio.run(_run(lake, run, order, progress, journal_at or journal_file(lake.place)))
+                left = _what_is_left(lake, run, order, progress)
+                if left.num_rows:
+                    answering(lake, run, order, left, progress, journal_at or journal_file(lake.place))
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
             raise
@@ -149,15 +168,26 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
 
 
-async def _run(lake: Lake, run: Run, order: Order, progress: Progress, journal_at: Path) -> None:
+def _what_is_left(lake: Lake, run: Run, order: Order, progress: Progress) -> pa.Table:
     left = work_left(lake, run.run_id, order.recipe)
     progress.done = progress.prompts - left.num_rows
     searched = lake.query(
         "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id", {"id": run.run_id}
     )
     progress.trees, progress.accepted = (column[0].as_py() for column in searched.columns)
-    if left.num_rows == 0:
-        return
+    return left
+
+
+async def answer_prompts(
+    lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path
+) -> None:
+    """Takes some prompts of a run through its stages; what they still lack is there at the end.
+
+    Args:
+        left: prompt_id and position, as of `work_left`.
+    Raises:
+        BudgetReached, FactoryError: as `run_order`.
+    """
     writer = Writer(lake, run.run_id)
     journal = Journal(journal_at)
     try:
