@@ -30,6 +30,12 @@ OverrideOption = Annotated[
     list[str] | None,
     typer.Option("--override", "-o", metavar="KEY=VALUE", help="Any key of the recipe: -o stages.search.depth=2"),
 ]
+ExecutorOption = Annotated[str, typer.Option(help="local: this process; ray: workers on a Ray cluster.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Workers on the Ray cluster.")]
+RayAddressOption = Annotated[
+    str | None, typer.Option(help="Address of the Ray cluster; without it one is started on this machine.")
+]
+GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of each worker on the Ray cluster.")]
 
 
 @app.callback()
@@ -54,6 +60,10 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask 20 of the prompts only, and estimate what all of them would take.")
     ] = False,
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 2,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusOption = 0,
     override: OverrideOption = None,
 ) -> None:
     """Run a recipe: answers, judgements, trees and pairs go into the lake. The same order again goes on where it stopped."""
@@ -82,13 +92,17 @@ def run(
         from factory.orders import anew
 
         order = anew(order, lake)
-    _run(order, lake)
+    _run(order, lake, _answering(executor, workers, ray_address, gpus_per_worker))
 
 
 @app.command()
 def resume(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")],
     lake: LakeOption = "lake",
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 2,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusOption = 0,
     override: OverrideOption = None,
 ) -> None:
     """Go on with a run that was stopped; nothing that was answered is asked again.
@@ -100,10 +114,23 @@ def resume(
 
     with Lake.open(lake) as opened:
         order = order_of(opened, run_id, _assignments(override))
-    _run(order, lake)
+    _run(order, lake, _answering(executor, workers, ray_address, gpus_per_worker))
 
 
-def _run(order: Any, lake: str) -> None:
+def _answering(executor: str, workers: int, ray_address: str | None, gpus_per_worker: float) -> Any:
+    """Who takes the prompts of a run through its stages."""
+    if executor == "local":
+        from factory.run import answer_here
+
+        return answer_here
+    if executor != "ray":
+        raise FactoryError(f"there is no executor {executor!r}: give local or ray")
+    from factory.ray_executor import Cluster, answer_on
+
+    return answer_on(Cluster(workers, ray_address, gpus_per_worker))
+
+
+def _run(order: Any, lake: str, answering: Any) -> None:
     from factory.display import watch
     from factory.progress import Progress
     from factory.report import print_summary
@@ -113,7 +140,7 @@ def _run(order: Any, lake: str) -> None:
     progress = Progress()
     try:
         with watch(progress):
-            run_id = run_order(order, lake, progress)
+            run_id = run_order(order, lake, progress, answering=answering)
     except KeyboardInterrupt:
         raise FactoryError(
             f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{_at(lake)}`"

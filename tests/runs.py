@@ -33,10 +33,13 @@ def spar_overrides(url: str, prompts: int, **changes: Any) -> dict[str, Any]:
     return fixed | {key.replace("__", "."): value for key, value in changes.items()}
 
 
+def spar_order(url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> Order:
+    return Order(load_recipe("spar", spar_overrides(url, prompts, **changes)), seed)
+
+
 def run_spar(lake: Path, url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> tuple[str, Progress]:
     progress = Progress()
-    recipe = load_recipe("spar", spar_overrides(url, prompts, **changes))
-    return run_order(Order(recipe, seed), str(lake), progress), progress
+    return run_order(spar_order(url, prompts, seed, **changes), str(lake), progress), progress
 
 
 def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subprocess.Popen[str]:
@@ -52,7 +55,7 @@ def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subproc
     )
 
 
-def tables(lake: Path) -> dict[str, list[dict[str, Any]]]:
+def tables(lake: Path | str) -> dict[str, list[dict[str, Any]]]:
     """Every table but `runs`, without what may differ, in the order of its ids."""
     found = {}
     with Lake.open(lake) as opened:
@@ -71,7 +74,7 @@ def assert_same_tables(one: dict[str, list[dict[str, Any]]], other: dict[str, li
         assert len(ids) == len(rows)
 
 
-def assert_ids_unique(lake: Path) -> None:
+def assert_ids_unique(lake: Path | str) -> None:
     with Lake.open(lake) as opened:
         for name, table in TABLES.items():
             key = next(iter(table.__dataclass_fields__))
