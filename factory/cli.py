@@ -36,6 +36,12 @@ LogFormatOption = Annotated[
         help="plain (a line every 30 s) or json (events for machines), on stderr; else live in a terminal, plain elsewhere."
     ),
 ]
+ExecutorOption = Annotated[str, typer.Option(help="local: this process; ray: workers on a Ray cluster.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Workers on the Ray cluster.")]
+RayAddressOption = Annotated[
+    str | None, typer.Option(help="Address of the Ray cluster; without it one is started on this machine.")
+]
+GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of each worker on the Ray cluster.")]
 
 
 @app.callback()
@@ -61,6 +67,10 @@ def run(
         bool, typer.Option("--dry-run", help="Ask 20 of the prompts only, and estimate what all of them would take.")
     ] = False,
     log_format: LogFormatOption = None,
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 2,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusOption = 0,
     override: OverrideOption = None,
 ) -> None:
     """Run a recipe: answers, judgements, trees and pairs go into the lake. The same order again goes on where it stopped."""
@@ -89,7 +99,7 @@ def run(
         from factory.orders import anew
 
         order = anew(order, lake)
-    _run(order, lake, log_format)
+    _run(order, lake, log_format, _answering(executor, workers, ray_address, gpus_per_worker))
 
 
 @app.command()
@@ -97,6 +107,10 @@ def resume(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")],
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 2,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusOption = 0,
     override: OverrideOption = None,
 ) -> None:
     """Go on with a run that was stopped; nothing that was answered is asked again.
@@ -108,10 +122,23 @@ def resume(
 
     with Lake.open(lake) as opened:
         order = order_of(opened, run_id, _assignments(override))
-    _run(order, lake, log_format)
+    _run(order, lake, log_format, _answering(executor, workers, ray_address, gpus_per_worker))
 
 
-def _run(order: Any, lake: str, log_format: str | None) -> None:
+def _answering(executor: str, workers: int, ray_address: str | None, gpus_per_worker: float) -> Any:
+    """Who takes the prompts of a run through its stages."""
+    if executor == "local":
+        from factory.run import answer_here
+
+        return answer_here
+    if executor != "ray":
+        raise FactoryError(f"there is no executor {executor!r}: give local or ray")
+    from factory.ray_executor import Cluster, answer_on
+
+    return answer_on(Cluster(workers, ray_address, gpus_per_worker))
+
+
+def _run(order: Any, lake: str, log_format: str | None, answering: Any) -> None:
     from factory.display import watch
     from factory.progress import Progress
     from factory.report import print_summary
@@ -121,7 +148,7 @@ def _run(order: Any, lake: str, log_format: str | None) -> None:
     progress = Progress()
     try:
         with watch(progress, log_format):
-            run_id = run_order(order, lake, progress)
+            run_id = run_order(order, lake, progress, answering=answering)
     except KeyboardInterrupt:
         raise FactoryError(
             f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{_at(lake)}`"

@@ -7,8 +7,8 @@ under way. What is left to do is a query, so a run that was stopped goes on from
 import asyncio
 import heapq
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +33,7 @@ from factory.replies import Failure
 from factory.stages import STAGES
 from factory.telemetry import Through, exporting
 from factory.work import load_work, work_left
-from factory.writer import Writer
+from factory.writer import FLUSH_EVERY_S, Writer
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Call, Run, RunPrompt, Tree
@@ -202,33 +202,55 @@ async def answer_prompts(
     Raises:
         BudgetReached, FactoryError: as `run_order`.
     """
-    writer = Writer(lake, run.run_id)
-    journal = Journal(journal_at)
-    try:
-        progress.phase = "starting models"
+    with closing(Journal(journal_at)) as journal:
         spending = Spending(order.recipe)
         spending.add_earlier(journal.spent(run.run_id))
-        with exporting(progress) as tracing:
-            async with _connected(order.recipe, progress, spending) as endpoints:
-                lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
-                emit = _watched(writer, progress)
-                context = Context(
-                    run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
-                )
-                through: Through = _through_stages
-                if tracing is not None:
-                    context, through = tracing.of_calls(context), tracing.of_prompts(_through_stages)
-                progress.phase = "running"
-                writing = asyncio.create_task(writer.run())
+        async with at_work(lake, run, order, progress, journal, spending) as answer:
+            await answer(left)
+
+
+@asynccontextmanager
+async def at_work(
+    lake: Lake,
+    run: Run,
+    order: Order,
+    progress: Progress,
+    journal: Journal,
+    spending: Spending,
+    flush_every_s: float = FLUSH_EVERY_S,
+) -> AsyncIterator[Callable[[pa.Table], Awaitable[None]]]:
+    """Connects a run's models and gives what takes prompts through its stages, as `answer_prompts` does.
+
+    It may be called again and again, and again while it is at it; when it returns, the rows are in the lake.
+    """
+    progress.phase = "starting models"
+    writer = Writer(lake, run.run_id, flush_every_s)
+    with exporting(progress) as tracing:
+        async with _connected(order.recipe, progress, spending) as endpoints:
+            lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
+            emit = _watched(writer, progress)
+            context = Context(
+                run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
+            )
+            through: Through = _through_stages
+            if tracing is not None:
+                context, through = tracing.of_calls(context), tracing.of_prompts(_through_stages)
+            writing = asyncio.create_task(writer.run())
+
+            async def answer(left: pa.Table) -> None:
                 try:
                     await _flow(lake, context, left, progress, writing, through)
                 finally:
-                    progress.phase = "writing the last rows"
-                    writing.cancel()
-                    await asyncio.gather(writing, return_exceptions=True)
                     await writer.flush()
-    finally:
-        journal.close()
+
+            progress.phase = "running"
+            try:
+                yield answer
+            finally:
+                progress.phase = "writing the last rows"
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+                await writer.flush()
 
 
 def journal_file(at: Place) -> Path:

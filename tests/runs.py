@@ -33,10 +33,13 @@ def spar_overrides(url: str, prompts: int, **changes: Any) -> dict[str, Any]:
     return fixed | {key.replace("__", "."): value for key, value in changes.items()}
 
 
+def spar_order(url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> Order:
+    return Order(load_recipe("spar", spar_overrides(url, prompts, **changes)), seed)
+
+
 def run_spar(lake: Path, url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> tuple[str, Progress]:
     progress = Progress()
-    recipe = load_recipe("spar", spar_overrides(url, prompts, **changes))
-    return run_order(Order(recipe, seed), str(lake), progress), progress
+    return run_order(spar_order(url, prompts, seed, **changes), str(lake), progress), progress
 
 
 def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subprocess.Popen[str]:

@@ -1,0 +1,148 @@
+"""Runs on a Ray cluster of two workers on this machine, with PostgreSQL and an object store: the rows of a local run."""
+
+import importlib.util
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.progress import Progress
+from factory.run import run_order
+from schemas.errors import FactoryError
+from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_order, tables
+from tests.scripted_endpoint import Reply, Request, running_endpoint
+
+PROMPTS = 12
+CONCURRENCY = 8
+SLOW = {"models__actor__concurrency": CONCURRENCY, "models__refiner__concurrency": CONCURRENCY}
+_schemas = itertools.count()
+
+if importlib.util.find_spec("ray") is None and os.environ.get("CI") != "true":
+    pytest.skip("these need Ray: pip install 'preference-factory[ray]'", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A cluster whose workers know the object store, and keep their journals in a folder of the tests."""
+    from factory.ray_executor import Cluster, answer_on
+
+    import ray  # isort: skip  # after the factory has told it to send no statistics
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("journals")))
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        yield answer_on(Cluster(workers=2))
+        ray.shutdown()
+
+
+@pytest.fixture
+def shared_lake(postgres: str, bucket: str) -> str:
+    schema = f"ray_{next(_schemas)}"
+    return f"postgresql://{postgres}?data_path={bucket}/{schema}&metadata_schema={schema}"
+
+
+def worker_processes() -> list[int]:
+    """The processes of this machine that Ray calls workers of a map, and that descend from this one."""
+    parents, named = {}, []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if (entry / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
+                named.append(int(entry.name))
+        except OSError:  # it has just ended
+            continue
+
+    def descends(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and descends(parents[pid]))
+
+    return sorted(pid for pid in named if descends(pid))
+
+
+def test_two_workers_make_the_rows_of_a_local_run(tmp_path: Path, cluster: Any, shared_lake: str) -> None:
+    with running_endpoint(answer) as endpoint:
+        local_id, local = run_spar(tmp_path / "local", endpoint.url, PROMPTS)
+        asked = endpoint.stats().received
+        progress = Progress()
+        assert run_order(spar_order(endpoint.url, PROMPTS), shared_lake, progress, answering=cluster) == local_id
+        assert endpoint.stats().received == 2 * asked
+        run_order(spar_order(endpoint.url, PROMPTS), shared_lake, Progress(), answering=cluster)
+        assert endpoint.stats().received == 2 * asked
+    assert_same_tables(tables(tmp_path / "local"), tables(shared_lake))
+    assert_ids_unique(shared_lake)
+    counted = ("done", "trees", "accepted", "requests", "tokens")
+    assert [getattr(progress, name) for name in counted] == [getattr(local, name) for name in counted]
+
+
+def test_a_worker_killed_half_way_changes_no_row(tmp_path: Path, cluster: Any, shared_lake: str) -> None:
+    with running_endpoint(answer) as calm:
+        run_spar(tmp_path / "undisturbed", calm.url, PROMPTS)
+        needed = calm.stats().received
+    with running_endpoint(answer, slots=2 * CONCURRENCY, latency_ms=100) as endpoint:
+        order = spar_order(endpoint.url, PROMPTS, **SLOW)
+        run = threading.Thread(target=run_order, args=(order, shared_lake, Progress()), kwargs={"answering": cluster})
+        run.start()
+        while endpoint.stats().received < needed // 2:
+            time.sleep(0.01)
+        pids = worker_processes()
+        assert len(pids) == 2
+        os.kill(pids[0], signal.SIGKILL)
+        run.join()
+        # What was in flight at the worker that died; the two models have their requests apart.
+        assert endpoint.stats().repeated_answers <= 2 * CONCURRENCY
+    assert_same_tables(tables(tmp_path / "undisturbed"), tables(shared_lake))
+    assert_ids_unique(shared_lake)
+
+
+def test_a_budget_is_that_of_all_workers(cluster: Any, shared_lake: str) -> None:
+    with running_endpoint(answer, slots=CONCURRENCY, latency_ms=100) as endpoint:
+        order = spar_order(endpoint.url, PROMPTS, budget__max_requests=60, **SLOW)
+        with pytest.raises(FactoryError, match=r"max_requests of 60 is reached .*-o budget.max_requests="):
+            run_order(order, shared_lake, Progress(), answering=cluster)
+        first = endpoint.stats().received
+        with pytest.raises(FactoryError, match="max_requests of 60 is reached"):
+            run_order(order, shared_lake, Progress(), answering=cluster)
+        assert endpoint.stats().received == first
+    # Each worker hears of the other's spending within a second.
+    assert 60 <= first < 120
+
+
+def test_what_ends_a_worker_ends_the_run_with_the_same_sentence(cluster: Any, shared_lake: str) -> None:
+    def refuse(request: Request) -> Any:
+        return Reply(401, {"error": {"message": "no", "type": "invalid"}})
+
+    with (
+        running_endpoint(refuse) as endpoint,
+        pytest.raises(FactoryError, match=rf"^{endpoint.url} refuses the key \(HTTP 401\): set the environment"),
+    ):
+        run_order(spar_order(endpoint.url, 4), shared_lake, Progress(), answering=cluster)
+
+
+def test_a_lake_in_a_folder_is_refused(tmp_path: Path, cluster: Any) -> None:
+    with running_endpoint(answer) as endpoint, pytest.raises(FactoryError, match="a lake that all workers reach"):
+        run_order(spar_order(endpoint.url, 2), str(tmp_path / "lake"), Progress(), answering=cluster)
+
+
+def test_the_command_starts_a_cluster_of_its_own(cluster: Any, shared_lake: str) -> None:
+    with running_endpoint(answer) as endpoint:
+        command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", shared_lake, "--limit", "4"]
+        command += ["--model", endpoint.url, "--executor", "ray", "--workers", "2"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(tables(shared_lake)["run_prompts"]) == 4
+
+
+def test_without_ray_it_is_said_what_to_install(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['ray'] = None; from factory.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", hidden, "run", "demo", "--executor", "ray", "--lake", str(tmp_path / "lake")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: --executor ray needs Ray: pip install 'preference-factory[ray]'\n"
