@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,19 @@ class Sampling:
     top_p: float
     max_tokens: int
     n: int
+
+
+def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
+    """What is sent when all choices of a request are asked for at once."""
+    return {
+        "model": model.name,
+        "messages": [{"role": m.role, "content": m.content} for m in messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "n": sampling.n,
+        "seed": seed,
+    }
 
 
 @dataclass(slots=True, eq=False)
@@ -161,13 +174,7 @@ class Endpoint:
             SetAside: the endpoint refuses this very request for good, or it failed ATTEMPTS times.
             FactoryError: the endpoint is gone, refuses the key, or does not have the model.
         """
-        body = {
-            "model": self.model.name,
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-        }
+        body = request_body(self.model, messages, sampling, seed)
         choices: list[Choice] = []
         prompt_tokens: int | None = None
         completion_tokens: int | None = 0
