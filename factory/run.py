@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from factory.budget import BudgetReached, Spending
 from factory.connect import connect
-from factory.context import Context, Work
+from factory.context import Context, Later, Postponed, Work
 from factory.endpoints import Endpoint, SetAside
 from factory.journal import Journal, Reply
 from factory.orders import Order, described
@@ -45,13 +45,18 @@ IMPORT_BATCH = 2_000
 FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
 """Prompts whose rows are read at once."""
+WINDOW = 64
+"""Prompts on their way at once where no server sets the pace."""
 
 
-def run_order(order: Order, where: str, progress: Progress, *, journal_at: Path | None = None) -> str:
+def run_order(
+    order: Order, where: str, progress: Progress, *, journal_at: Path | None = None, later: Later | None = None
+) -> str:
     """Runs a recipe on the lake at `where`, or goes on with it if it was begun before; returns the run's id.
 
     Args:
         journal_at: the journal's file, if it is not that of the lake.
+        later: where requests go that are not sent now; the run is then stopped, not finished, while something is left.
     Raises:
         BudgetReached: the run has spent what it may; it can go on with more.
         FactoryError: anything else that a person has to mend; what was answered until then is kept.
@@ -66,19 +71,23 @@ def run_order(order: Order, where: str, progress: Progress, *, journal_at: Path 
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
             with _disk_faults(lake):
-                asyncio.run(_run(lake, run, order, progress, journal_at or journal_file(lake.place)))
+                asyncio.run(_run(lake, run, order, progress, journal_at or journal_file(lake.place), later))
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
             raise
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
             raise BudgetReached(
-                f"{reached}: go on with `factory resume {run.run_id} -o {reached.limit}=…`, nothing answered is lost"
+                f"{reached}: go on with `factory resume {run.run_id} -o {reached.limit}=…`, nothing answered is lost",
+                reached.limit,
             ) from None
         except FactoryError as error:
             with suppress(FactoryError, duckdb.Error):  # where the lake itself is at fault, the first error counts
                 _note_end(lake, run, "failed", str(error))
             raise
+        if later is not None and (left := work_left(lake, run.run_id, order.recipe).num_rows):
+            _note_end(lake, run, "stopped", f"{left} prompts wait for a batch to be answered, or for the search")
+            return run.run_id
         _note_end(lake, run, "finished", None)
         progress.phase = "compacting"
         lake.compact()
@@ -149,8 +158,9 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
 
 
-async def _run(lake: Lake, run: Run, order: Order, progress: Progress, journal_at: Path) -> None:
-    left = work_left(lake, run.run_id, order.recipe)
+async def _run(lake: Lake, run: Run, order: Order, progress: Progress, journal_at: Path, later: Later | None) -> None:
+    recipe = later.recipe if later is not None else order.recipe
+    left = work_left(lake, run.run_id, recipe)
     progress.done = progress.prompts - left.num_rows
     searched = lake.query(
         "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id", {"id": run.run_id}
@@ -162,13 +172,14 @@ async def _run(lake: Lake, run: Run, order: Order, progress: Progress, journal_a
     journal = Journal(journal_at)
     try:
         progress.phase = "starting models"
-        spending = Spending(order.recipe)
+        spending = Spending(recipe)
         spending.add_earlier(journal.spent(run.run_id))
-        async with _connected(order.recipe, progress, spending) as endpoints:
+        connected = _connected(recipe, progress, spending) if later is None else nullcontext(later.endpoints)
+        async with connected as endpoints:
             lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
             emit = _watched(writer, progress)
             context = Context(
-                run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
+                run.run_id, recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh, later
             )
             progress.phase = "running"
             writing = asyncio.create_task(writer.run())
@@ -226,7 +237,7 @@ async def _flow(lake: Lake, context: Context, left: pa.Table, progress: Progress
             batch = await asyncio.to_thread(load_work, lake, context.run_id, left.slice(first, WORK_BATCH))
             for work in batch:
                 # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
-                while len(going) >= 2 * sum(endpoint.limit for endpoint in progress.endpoints):
+                while len(going) >= (2 * sum(endpoint.limit for endpoint in progress.endpoints) or WINDOW):
                     going = await _one_less(going, writing)
                 going.add(asyncio.create_task(_through_stages(context, work, progress)))
                 progress.open = len(going)
@@ -264,6 +275,8 @@ async def _through_stages(context: Context, work: Work, progress: Progress) -> N
                 break
     except SetAside as error:
         progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
+    except Postponed:
+        return
     progress.done += 1
 
 
