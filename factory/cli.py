@@ -22,6 +22,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+batch = typer.Typer(
+    help="Half the price: requests as files for a batch service (OpenAI's format), and its answers read back.",
+    no_args_is_help=True,
+)
+app.add_typer(batch, name="batch")
 
 LakeOption = Annotated[
     str, typer.Option("--lake", envvar="FACTORY_LAKE", help="A folder, or postgresql://host/db?data_path=… .")
@@ -42,6 +47,16 @@ RayAddressOption = Annotated[
     str | None, typer.Option(help="Address of the Ray cluster; without it one is started on this machine.")
 ]
 GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of each worker on the Ray cluster.")]
+RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
+PromptsOption = Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file, or datasets:ID.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take the first so many prompts.")]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Endpoint of every model: embedded:NAME, or a base URL (or several of one model)."),
+]
+ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at that endpoint.")]
+JudgeOption = Annotated[str | None, typer.Option(help="votes, verifier or both.")]
+SeedOption = Annotated[int, typer.Option(help="Every sampling seed is derived from it.")]
 
 
 @app.callback()
@@ -51,17 +66,14 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceb
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")] = "spar",
+    recipe: RecipeArgument = "spar",
     lake: LakeOption = "lake",
-    prompts: Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file, or datasets:ID.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Take the first so many prompts.")] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(help="Endpoint of every model: embedded:NAME, or a base URL (or several of one model)."),
-    ] = None,
-    model_name: Annotated[str | None, typer.Option(help="The model's name at that endpoint.")] = None,
-    judge: Annotated[str | None, typer.Option(help="votes, verifier or both.")] = None,
-    seed: Annotated[int, typer.Option(help="Every sampling seed is derived from it.")] = 0,
+    prompts: PromptsOption = None,
+    limit: LimitOption = None,
+    model: ModelOption = None,
+    model_name: ModelNameOption = None,
+    judge: JudgeOption = None,
+    seed: SeedOption = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ask anew what the journal has answers to.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask 20 of the prompts only, and estimate what all of them would take.")
@@ -74,17 +86,7 @@ def run(
     override: OverrideOption = None,
 ) -> None:
     """Run a recipe: answers, judgements, trees and pairs go into the lake. The same order again goes on where it stopped."""
-    from factory.orders import Order
-    from factory.recipe import load_recipe
-
-    changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
-    overrides = {path: value for path, value in changes.items() if value is not None} | _assignments(override)
-    for role in load_recipe(recipe).models:
-        if model:
-            overrides[f"models.{role}.endpoint"] = model
-        if model_name is not None:
-            overrides[f"models.{role}.name"] = model_name
-    order = Order(load_recipe(recipe, overrides), seed)
+    order = _order(recipe, prompts, limit, model, model_name, judge, seed, override)
     if dry_run:
         from factory.display import watch
         from factory.estimate import estimate, print_estimate
@@ -100,6 +102,63 @@ def run(
 
         order = anew(order, lake)
     _run(order, lake, log_format, _answering(executor, workers, ray_address, gpus_per_worker))
+
+
+def _order(
+    recipe: str,
+    prompts: str | None,
+    limit: int | None,
+    model: list[str] | None,
+    model_name: str | None,
+    judge: str | None,
+    seed: int,
+    override: list[str] | None,
+) -> Any:
+    from factory.orders import Order
+    from factory.recipe import load_recipe
+
+    changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
+    overrides = {path: value for path, value in changes.items() if value is not None} | _assignments(override)
+    for role in load_recipe(recipe).models:
+        if model:
+            overrides[f"models.{role}.endpoint"] = model
+        if model_name is not None:
+            overrides[f"models.{role}.name"] = model_name
+    return Order(load_recipe(recipe, overrides), seed)
+
+
+@batch.command("write")
+def batch_write(
+    out: Annotated[Path, typer.Option(help="File of the requests; numbered where one is not enough.")],
+    recipe: RecipeArgument = "spar",
+    lake: LakeOption = "lake",
+    prompts: PromptsOption = None,
+    limit: LimitOption = None,
+    model: ModelOption = None,
+    model_name: ModelNameOption = None,
+    judge: JudgeOption = None,
+    seed: SeedOption = 0,
+    override: OverrideOption = None,
+) -> None:
+    """Write what a run would ask next as files for a batch service. Nothing is sent; answers read before become rows.
+
+    Evolve, sample and judge are written; the search asks back and forth and goes on live with `factory resume`.
+    """
+    from factory.batch import write_and_report
+
+    order = _order(recipe, prompts, limit, model, model_name, judge, seed, override)
+    write_and_report(order, lake, out, _at(lake), Console())
+
+
+@batch.command("read")
+def batch_read(
+    answers: Annotated[list[Path], typer.Argument(help="Files of answers and of errors, as the service gives them.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Take a batch service's answers into the lake's journal. The same file again changes nothing."""
+    from factory.batch import read_and_report
+
+    read_and_report(lake, answers, Console())
 
 
 @app.command()

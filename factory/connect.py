@@ -78,14 +78,36 @@ async def connect(
         if len(silent) == len(servers):
             raise silent[0]
         assert name is not None
-        model = Model(
-            model_id=model_id(name, settings.revision),
-            name=name,
-            origin=servers[0].address,
-            revision=settings.revision,
-            training_run_id=None,
+        yield Endpoint(role, _model(name, settings), servers, context_tokens, on_reply, on_failure)
+
+
+def named(role: str, settings: ModelSettings) -> Endpoint:
+    """A model by its name alone, with no server behind it: nothing is asked of anyone.
+
+    Raises:
+        FactoryError: the model is embedded, or its name is not given.
+    """
+    if settings.embedded is not None:
+        raise FactoryError(
+            f"models.{role} is the embedded model, which no batch service has: give the base URL of one that has its "
+            f"model (models.{role}.endpoint, or --model) and the model's name there (models.{role}.name, or --model-name)"
         )
-        yield Endpoint(role, model, servers, context_tokens, on_reply, on_failure)
+    if settings.name is None:
+        raise FactoryError(
+            f"models.{role}.name is missing, and nobody is asked for it when a batch is written: "
+            f"give the model's name as the batch service knows it (-o models.{role}.name=…, or --model-name)"
+        )
+    return Endpoint(role, _model(settings.name, settings), [], None, lambda reply: None)
+
+
+def _model(name: str, settings: ModelSettings) -> Model:
+    return Model(
+        model_id=model_id(name, settings.revision),
+        name=name,
+        origin=public_address(settings.endpoint[0]),
+        revision=settings.revision,
+        training_run_id=None,
+    )
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factory.budget import Spending
-from factory.endpoints import Endpoint, Sampling, SetAside
+from factory.endpoints import Endpoint, Sampling, SetAside, request_body
 from factory.journal import Journal, Reply
 from factory.recipe import Recipe
 from schemas.ids import canonical_json, content_id, messages_hash, seed_of
@@ -34,6 +34,21 @@ class Asked:
     call: Call
 
 
+class Postponed(Exception):
+    """A request that was written down and not sent: its prompt goes no further in this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """For a run that sends nothing: what the journal cannot answer is answered later, by others."""
+
+    recipe: Recipe
+    """the order's, with those of its stages that are taken this way"""
+    endpoints: dict[str, Endpoint]
+    postpone: Callable[[str, str, dict[str, Any]], None]
+    """takes a request: its model's role, its hash and its body"""
+
+
 @dataclass(slots=True)
 class Context:
     """A run, as its stages see it."""
@@ -49,6 +64,8 @@ class Context:
     spending: Spending
     fresh: int = 0
     """0: an answer in the journal is used; else answers are asked for anew, for the so-manieth time"""
+    later: Later | None = None
+    """None: requests are sent"""
     _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)
 
     async def ask(
@@ -69,6 +86,7 @@ class Context:
             draw: which independent draw of the very same question, from 0.
         Raises:
             SetAside: the request cannot be answered; its call is recorded with the reason.
+            Postponed: it is answered later.
         """
         endpoint = self.endpoints[role]
         hashed = messages_hash(messages)
@@ -114,6 +132,9 @@ class Context:
         if under_way := self._asking.get(request_hash):
             return Asked(await asyncio.shield(under_way), call(await under_way, False))
         self.spending.begin()
+        if self.later is not None:
+            self.later.postpone(role, request_hash, request_body(endpoint.model, messages, sampling, seed))
+            raise Postponed
         answer = self._asking[request_hash] = asyncio.ensure_future(
             self._answer(role, list(messages), sampling, seed, request_hash)
         )

@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,20 @@ class Sampling:
     max_tokens: int
     n: int
     response_format: dict[str, Any] | None = None  # OpenAI's; None: free text
+
+
+def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
+    """What is sent when all choices of a request are asked for at once."""
+    body = {
+        "model": model.name,
+        "messages": [{"role": m.role, "content": m.content} for m in messages],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "n": sampling.n,
+        "seed": seed,
+    }
+    return body if sampling.response_format is None else body | {"response_format": sampling.response_format}
 
 
 @dataclass(slots=True, eq=False)
@@ -164,15 +178,7 @@ class Endpoint:
             SetAside: the endpoint refuses this very request for good, or it failed ATTEMPTS times.
             FactoryError: the endpoint is gone, refuses the key, or does not have the model.
         """
-        body = {
-            "model": self.model.name,
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-        }
-        if sampling.response_format is not None:
-            body["response_format"] = sampling.response_format
+        body = request_body(self.model, messages, sampling, seed)
         choices: list[Choice] = []
         prompt_tokens: int | None = None
         completion_tokens: int | None = 0

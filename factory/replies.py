@@ -96,7 +96,8 @@ def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None
             Choice(_encodable(choice["message"].get("content") or ""), choice.get("finish_reason"), None)
             for choice in document["choices"]
         ]
-        usage = document.get("usage") or {}
+        usage = document.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
     except (TypeError, KeyError, AttributeError) as error:
         raise Failure("answered in JSON, but with no chat completion") from error
     if not choices:

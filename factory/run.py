@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from factory.budget import BudgetReached, Spending
 from factory.connect import connect, load_client
-from factory.context import Context, Work
+from factory.context import Context, Later, Postponed, Work
 from factory.endpoints import Endpoint, SetAside
 from factory.journal import Journal, Reply
 from factory.orders import Order, described
@@ -47,15 +47,19 @@ IMPORT_BATCH = 2_000
 FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
 """Prompts whose rows are read at once."""
+WINDOW = 64
+"""Prompts on their way at once where no server sets the pace."""
 
 
 Answering = Callable[[Lake, Run, Order, pa.Table, Progress, Path], None]
 """Takes prompts through the stages, as `answer_prompts` does, wherever it does so."""
 
 
-def answer_here(lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path) -> None:
+def answer_here(
+    lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path, later: Later | None = None
+) -> None:
     """Answers all prompts in this process."""
-    asyncio.run(answer_prompts(lake, run, order, left, progress, journal_at))
+    asyncio.run(answer_prompts(lake, run, order, left, progress, journal_at, later))
 
 
 def run_order(
@@ -65,12 +69,14 @@ def run_order(
     *,
     journal_at: Path | None = None,
     answering: Answering = answer_here,
+    later: Later | None = None,
 ) -> str:
     """Runs a recipe on the lake at `where`, or goes on with it if it was begun before; returns the run's id.
 
     Args:
         journal_at: the journal's file, if it is not that of the lake.
         answering: who takes the prompts through the stages: this process, or a cluster (`ray_executor`).
+        later: where requests go that are not sent now; the run is then stopped, not finished, while something is left.
     Raises:
         BudgetReached: the run has spent what it may; it can go on with more.
         FactoryError: anything else that a person has to mend; what was answered until then is kept.
@@ -78,11 +84,17 @@ def run_order(
     """
     load_client()
     with Lake.open(where, create=True) as lake:
-        return run_on(lake, order, progress, journal_at=journal_at, answering=answering)
+        return run_on(lake, order, progress, journal_at=journal_at, answering=answering, later=later)
 
 
 def run_on(
-    lake: Lake, order: Order, progress: Progress, *, journal_at: Path | None = None, answering: Answering = answer_here
+    lake: Lake,
+    order: Order,
+    progress: Progress,
+    *,
+    journal_at: Path | None = None,
+    answering: Answering = answer_here,
+    later: Later | None = None,
 ) -> str:
     """`run_order` on a lake that is open."""
     with run_lock(lake.place), _disk_faults(lake):
@@ -94,8 +106,10 @@ def run_on(
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
             with _disk_faults(lake):
-                left = _what_is_left(lake, run, order, progress)
+                recipe = order.recipe if later is None else later.recipe
+                left = _what_is_left(lake, run, recipe, progress)
                 if left.num_rows:
+                    answering = answering if later is None else partial(answer_here, later=later)
                     answering(lake, run, order, left, progress, journal_at or journal_file(lake.place))
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
@@ -103,12 +117,16 @@ def run_on(
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
             raise BudgetReached(
-                f"{reached}: go on with `factory resume {run.run_id} -o {reached.limit}=…`, nothing answered is lost"
+                f"{reached}: go on with `factory resume {run.run_id} -o {reached.limit}=…`, nothing answered is lost",
+                reached.limit,
             ) from None
         except FactoryError as error:
             with suppress(FactoryError, duckdb.Error):  # where the lake itself is at fault, the first error counts
                 _note_end(lake, run, "failed", str(error))
             raise
+        if later is not None and (left := work_left(lake, run.run_id, order.recipe).num_rows):
+            _note_end(lake, run, "stopped", f"{left} prompts wait for a batch to be answered, or for the search")
+            return run.run_id
         _note_end(lake, run, "finished", None)
         progress.phase = "compacting"
         lake.compact()
@@ -181,8 +199,8 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
 
 
-def _what_is_left(lake: Lake, run: Run, order: Order, progress: Progress) -> pa.Table:
-    left = work_left(lake, run.run_id, order.recipe)
+def _what_is_left(lake: Lake, run: Run, recipe: Recipe, progress: Progress) -> pa.Table:
+    left = work_left(lake, run.run_id, recipe)
     progress.done = progress.prompts - left.num_rows
     searched = lake.query(
         "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id", {"id": run.run_id}
@@ -193,19 +211,20 @@ def _what_is_left(lake: Lake, run: Run, order: Order, progress: Progress) -> pa.
 
 
 async def answer_prompts(
-    lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path
+    lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path, later: Later | None = None
 ) -> None:
     """Takes some prompts of a run through its stages; what they still lack is there at the end.
 
     Args:
         left: prompt_id and position, as of `work_left`.
+        later: where requests go that are not sent now.
     Raises:
         BudgetReached, FactoryError: as `run_order`.
     """
     with closing(Journal(journal_at)) as journal:
         spending = Spending(order.recipe)
         spending.add_earlier(journal.spent(run.run_id))
-        async with at_work(lake, run, order, progress, journal, spending) as answer:
+        async with at_work(lake, run, order, progress, journal, spending, later=later) as answer:
             await answer(left)
 
 
@@ -218,6 +237,7 @@ async def at_work(
     journal: Journal,
     spending: Spending,
     flush_every_s: float = FLUSH_EVERY_S,
+    later: Later | None = None,
 ) -> AsyncIterator[Callable[[pa.Table], Awaitable[None]]]:
     """Connects a run's models and gives what takes prompts through its stages, as `answer_prompts` does.
 
@@ -225,12 +245,14 @@ async def at_work(
     """
     progress.phase = "starting models"
     writer = Writer(lake, run.run_id, flush_every_s)
+    recipe = order.recipe if later is None else later.recipe
+    connected = _connected(recipe, progress, spending) if later is None else nullcontext(later.endpoints)
     with exporting(progress) as tracing:
-        async with _connected(order.recipe, progress, spending) as endpoints:
+        async with connected as endpoints:
             lake.append([e.model for e in endpoints.values()], message=f"run {run.run_id}: models")
             emit = _watched(writer, progress)
             context = Context(
-                run.run_id, order.recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh
+                run.run_id, recipe, run.templates, run.seed, endpoints, journal, emit, spending, order.fresh, later
             )
             through: Through = _through_stages
             if tracing is not None:
@@ -300,7 +322,7 @@ async def _flow(
             batch = await asyncio.to_thread(load_work, lake, context.run_id, left.slice(first, WORK_BATCH))
             for work in batch:
                 # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
-                while len(going) >= 2 * sum(endpoint.limit for endpoint in progress.endpoints):
+                while len(going) >= (2 * sum(endpoint.limit for endpoint in progress.endpoints) or WINDOW):
                     going = await _one_less(going, writing)
                 going.add(asyncio.create_task(through(context, work, progress)))
                 progress.open = len(going)
@@ -341,6 +363,8 @@ async def _through_stages(context: Context, work: Work, progress: Progress) -> s
     except SetAside as error:
         progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
         outcome = "set aside"
+    except Postponed:
+        return "postponed"
     progress.done += 1
     return outcome
 
