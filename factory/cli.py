@@ -198,21 +198,23 @@ def _answering(executor: str, workers: int, ray_address: str | None, gpus_per_wo
 
 
 def _run(order: Any, lake: str, log_format: str | None, answering: Any) -> None:
+    from factory.connect import load_client
     from factory.display import watch
     from factory.progress import Progress
     from factory.report import print_summary
-    from factory.run import run_order
+    from factory.run import run_on
     from stores.lake import Lake
 
     progress = Progress()
-    try:
-        with watch(progress, log_format):
-            run_id = run_order(order, lake, progress, answering=answering)
-    except KeyboardInterrupt:
-        raise FactoryError(
-            f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{_at(lake)}`"
-        ) from None
-    with Lake.open(lake) as opened:
+    load_client()
+    with Lake.open(lake, create=True) as opened:
+        try:
+            with watch(progress, log_format):
+                run_id = run_on(opened, order, progress, answering=answering)
+        except KeyboardInterrupt:
+            raise FactoryError(
+                f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{_at(lake)}`"
+            ) from None
         print_summary(opened, run_id, Console())
     if progress.set_aside:
         raise FactoryError(

@@ -21,7 +21,7 @@ import platformdirs
 import pyarrow as pa
 
 from factory.budget import BudgetReached, Spending
-from factory.connect import connect, load_client
+from factory.connect import connect
 from factory.context import Context, Later, Postponed, Work
 from factory.endpoints import Endpoint, SetAside
 from factory.journal import Journal, Reply
@@ -82,7 +82,6 @@ def run_order(
         FactoryError: anything else that a person has to mend; what was answered until then is kept.
         KeyboardInterrupt: stopped by Ctrl-C; kept likewise.
     """
-    load_client()
     with Lake.open(where, create=True) as lake:
         return run_on(lake, order, progress, journal_at=journal_at, answering=answering, later=later)
 
