@@ -36,4 +36,4 @@ def few(rate: float) -> str:
 
 def money(amount: float) -> str:
     """To the hundredth, or to two figures below one."""
-    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.2g}"
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:#.2g}"

@@ -287,10 +287,13 @@ async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> 
     """Every model that a stage asks, each endpoint once."""
     priced = any(model.prompt_price is not None for model in recipe.models.values())
 
+    def add_up() -> None:
+        progress.cost = spending.cost if priced else None
+
     def count(reply: Reply) -> None:
         progress.requests += 1
         progress.tokens += reply.completion_tokens or 0
-        progress.cost = spending.cost if priced else None
+        add_up()
 
     def fail(failure: Failure) -> None:
         progress.errors[failure.kind] += 1
@@ -308,7 +311,11 @@ async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> 
                 )
             endpoints[stage.model] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
-        yield endpoints
+        add_up()  # what earlier starts paid
+        try:
+            yield endpoints
+        finally:
+            add_up()  # a reply is counted a moment before it is paid
 
 
 async def _flow(

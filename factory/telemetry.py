@@ -8,6 +8,8 @@ OTLP over HTTP; the SDK reads the other variables (headers, sampler, batch sizes
 import asyncio
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -19,6 +21,9 @@ from factory.progress import Progress
 from factory.replies import one_line
 from schemas.errors import FactoryError
 from schemas.tables import Prompt
+
+DELIVERY_S = 5.0
+"""How long the end of a run waits for a collector to take what is left."""
 
 Through = Callable[[Context, Work, Progress], Coroutine[Any, Any, str]]
 """Takes a prompt through the stages; returns what became of it."""
@@ -53,21 +58,31 @@ def exporting(progress: Progress) -> Iterator["Tracing | None"]:
     propagated, logger.propagate = logger.propagate, False
     named = {"service.name": "preference-factory", **OTELResourceDetector().detect().attributes}
     resource = Resource.create(named)
-    tracer_provider, meter_provider = TracerProvider(resource=resource), None
+    tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    ends = [tracer_provider.shutdown]
     try:
         if traces:
             tracer_provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         if metrics:
             reader = PeriodicExportingMetricReader(OTLPMetricExporter())
-            meter_provider = MeterProvider([reader], resource=resource)
+            meter_provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+            ends.append(meter_provider.shutdown)
             measure(meter_provider.get_meter("preference-factory"), progress)
         yield Tracing(tracer_provider.get_tracer("preference-factory")) if traces else None
     finally:
-        tracer_provider.shutdown()
-        if meter_provider is not None:
-            meter_provider.shutdown()
+        _all_within(ends, DELIVERY_S)
         logger.removeHandler(noting)
         logger.propagate = propagated
+
+
+def _all_within(ends: list[Callable[[], None]], timeout_s: float) -> None:
+    """Ends exporters at once; one whose collector is away would take a minute, and is left to itself."""
+    threads = [threading.Thread(target=end, daemon=True) for end in ends]
+    for thread in threads:
+        thread.start()
+    deadline_s = time.monotonic() + timeout_s
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
 
 
 def _is_asked_for(signal: str) -> bool:

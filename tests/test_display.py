@@ -317,4 +317,4 @@ def test_clock_counts_in_hours_only_when_there_are_some() -> None:
 
 
 def test_money_keeps_two_figures_where_it_is_little() -> None:
-    assert [money(amount) for amount in (0, 0.0123, 1, 1234.567)] == ["0.00", "0.012", "1.00", "1,234.57"]
+    assert [money(amount) for amount in (0, 0.0123, 0.1, 1, 1234.567)] == ["0.00", "0.012", "0.10", "1.00", "1,234.57"]

@@ -27,7 +27,7 @@ WITH state AS (
     count(*) FILTER (from_journal) AS from_journal, count(*) FILTER (error IS NOT NULL) AS failed,
     coalesce(sum(retries), 0)::BIGINT AS retries,
     coalesce(sum(completion_tokens) FILTER (NOT from_journal), 0)::BIGINT AS tokens,
-    sum(completion_tokens) FILTER (NOT from_journal AND epoch(started_at) + latency_s > counted_from_s)
+    sum(completion_tokens) FILTER (NOT from_journal AND epoch(started_at) + latency_s >= counted_from_s)
       / nullif(any_value(until_s - counted_from_s), 0) AS tokens_per_s
   FROM calls
   JOIN timed USING (run_id)
