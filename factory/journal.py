@@ -12,6 +12,9 @@ from typing import Self
 
 from schemas.errors import FactoryError
 
+BUSY_S = 60.0
+"""How long a write waits for those of other workers on this machine, each of which takes microseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -64,7 +67,7 @@ class Journal:
         file.parent.mkdir(parents=True, exist_ok=True)
         self.file = file
         try:
-            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
             # With a write-ahead log, a commit survives the death of the process at once, and that of the
             # machine from the next checkpoint on, for tens of microseconds an answer.
             self._db.execute("PRAGMA journal_mode = WAL")
