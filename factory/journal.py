@@ -13,6 +13,9 @@ from typing import Any, Self
 
 from schemas.errors import FactoryError
 
+BUSY_S = 60.0
+"""How long a write waits for those of other workers on this machine, each of which takes microseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -67,7 +70,7 @@ class Journal:
         self._arrived: list[tuple[Any, ...]] = []
         self._written: asyncio.Future[None] | None = None
         try:
-            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
             # With a write-ahead log, a commit survives the death of the process at once, and that of the
             # machine from the next checkpoint on, for tens of microseconds an answer.
             self._db.execute("PRAGMA journal_mode = WAL")

@@ -3,6 +3,7 @@
 The driver holds the lake's run lock, takes the prompts and knows what is left, as on one machine.
 """
 
+import math
 import os
 import threading
 from collections import Counter
@@ -37,12 +38,10 @@ except ModuleNotFoundError as error:
 
 BLOCK_PROMPTS = 256
 """at most: a worker that dies has its blocks looked at again, and work is shared out by the block"""
-BLOCKS_A_WORKER = 8
+BLOCKS_A_WORKER = 4
 """at least, where there are so many prompts: a fast worker takes what a slow one has not begun"""
 BLOCKS_AT_ONCE = 2
 """of one worker: while the last trees of one are grown, the next one keeps the endpoint full"""
-RESTARTS = 20
-"""of one worker, in one run: what kills it each time, such as too little memory, has to be told"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +109,12 @@ def _connected_to(cluster: Cluster) -> Iterator[None]:
 
 def _answer_all(task: Task, tally: Any, cluster: Cluster, left: pa.Table, progress: Progress) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
-    size = max(1, min(BLOCK_PROMPTS, left.num_rows // (cluster.workers * BLOCKS_A_WORKER)))
+    size = min(BLOCK_PROMPTS, math.ceil(left.num_rows / (cluster.workers * BLOCKS_A_WORKER)))
     blocks = [left.slice(first, size) for first in range(0, left.num_rows, size)]
     told = ray.data.from_arrow(blocks).map_batches(
         Worker,
         fn_constructor_args=(task, tally),
-        batch_size=None,
+        batch_size=size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(
             size=cluster.workers,
@@ -123,7 +122,6 @@ def _answer_all(task: Task, tally: Any, cluster: Cluster, left: pa.Table, progre
             max_tasks_in_flight_per_actor=BLOCKS_AT_ONCE,
         ),
         num_gpus=cluster.gpus,
-        max_restarts=RESTARTS,
     )
     progress.phase = "running"
     reached: BudgetReached | None = None

@@ -29,6 +29,8 @@ from schemas.tables import Run
 from stores.lake import Lake
 
 REPORT_EVERY_S = 1.0
+DEATHS = 20
+"""of workers in one run, after which it ends: Ray would start them again for ever"""
 SEEN = ("done", "trees", "accepted", "requests", "tokens", "from_journal")
 """of `Progress`, for who watches"""
 SPENT = ("requests", "tokens", "cost")
@@ -50,12 +52,17 @@ class Tally:
     """What the workers have done and spent: an actor, so that the budget is one for all of them."""
 
     def __init__(self) -> None:
+        self._earlier: dict[str, Counter[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
+        self._begun = 0
         self._started_s = time.monotonic()
 
-    def add_earlier(self, machine: str, counts: Counter[str]) -> None:
-        """What a machine's journal knows of earlier starts; what its other workers find there later is of this one."""
-        self._counts.setdefault(machine, counts)
+    def begin(self, machine: str, earlier: Counter[str]) -> int:
+        """Takes what a machine's journal knows of earlier starts; gives how many workers have begun in this one."""
+        # The first that begins on a machine: the others find there what it has written since.
+        self._earlier.setdefault(machine, earlier)
+        self._begun += 1
+        return self._begun
 
     def report(self, worker: str, counts: Counter[str]) -> tuple[Counter[str], float]:
         """Takes a worker's counts, all since it began; gives those of all, and the seconds since the start."""
@@ -64,7 +71,7 @@ class Tally:
 
     def total(self) -> tuple[Counter[str], float]:
         total: Counter[str] = Counter()
-        for counts in self._counts.values():
+        for counts in (*self._earlier.values(), *self._counts.values()):
             total.update(counts)
         return total, time.monotonic() - self._started_s
 
@@ -124,7 +131,12 @@ class Worker:
         earlier = Spending(task.order.recipe)
         earlier.add_earlier(journal.spent(task.run.run_id))
         paid = Counter({f"spent {name}": getattr(earlier, name) for name in SPENT})
-        await self._tally.add_earlier.remote(f"{platform.node()} {journal.file}", paid)
+        begun = await self._tally.begin.remote(f"{platform.node()} {journal.file}", paid)
+        if begun > task.workers + DEATHS:
+            raise FactoryError(
+                f"{DEATHS} workers have died, and the last was to begin again on {platform.node()}: see what ends them "
+                "(too little memory, mostly; Ray's log tells), then go on with `factory resume`"
+            )
         await self._report()
         # The more workers, the rarer their commits: the catalog takes one at a time.
         flush_every_s = FLUSH_EVERY_S * task.workers

@@ -36,7 +36,7 @@ FILES = {
     "target_file_size": "128MB",
 }
 
-RETRIES = 12
+RETRIES = 20
 FIRST_WAIT_S = 0.05
 _MAKING_ADVICE = "see that there is room and that you may write there, or give another place with --lake"
 _PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")

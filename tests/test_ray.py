@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from schemas.errors import FactoryError
 from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_order, tables
 from tests.scripted_endpoint import Reply, Request, running_endpoint
 
-PROMPTS = 12
+PROMPTS = 8
 CONCURRENCY = 8
 SLOW = {"models__actor__concurrency": CONCURRENCY, "models__refiner__concurrency": CONCURRENCY}
 _schemas = itertools.count()
@@ -41,6 +42,15 @@ def cluster(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         yield answer_on(Cluster(workers=2))
         ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The same on one machine, without a cluster and undisturbed."""
+    lake = tmp_path_factory.mktemp("local") / "lake"
+    with running_endpoint(answer) as endpoint:
+        run_id, progress = run_spar(lake, endpoint.url, PROMPTS)
+        return SimpleNamespace(run_id=run_id, progress=progress, tables=tables(lake), asked=endpoint.stats().received)
 
 
 @pytest.fixture
@@ -66,30 +76,23 @@ def worker_processes() -> list[int]:
     return sorted(pid for pid in named if descends(pid))
 
 
-def test_two_workers_make_the_rows_of_a_local_run(tmp_path: Path, cluster: Any, shared_lake: str) -> None:
+def test_two_workers_make_the_rows_of_a_local_run(cluster: Any, shared_lake: str, local: SimpleNamespace) -> None:
     with running_endpoint(answer) as endpoint:
-        local_id, local = run_spar(tmp_path / "local", endpoint.url, PROMPTS)
-        asked = endpoint.stats().received
         progress = Progress()
-        assert run_order(spar_order(endpoint.url, PROMPTS), shared_lake, progress, answering=cluster) == local_id
-        assert endpoint.stats().received == 2 * asked
-        run_order(spar_order(endpoint.url, PROMPTS), shared_lake, Progress(), answering=cluster)
-        assert endpoint.stats().received == 2 * asked
-    assert_same_tables(tables(tmp_path / "local"), tables(shared_lake))
+        assert run_order(spar_order(endpoint.url, PROMPTS), shared_lake, progress, answering=cluster) == local.run_id
+        assert endpoint.stats().received == local.asked
+    assert_same_tables(local.tables, tables(shared_lake))
     assert_ids_unique(shared_lake)
     counted = ("done", "trees", "accepted", "requests", "tokens")
-    assert [getattr(progress, name) for name in counted] == [getattr(local, name) for name in counted]
+    assert [getattr(progress, name) for name in counted] == [getattr(local.progress, name) for name in counted]
 
 
-def test_a_worker_killed_half_way_changes_no_row(tmp_path: Path, cluster: Any, shared_lake: str) -> None:
-    with running_endpoint(answer) as calm:
-        run_spar(tmp_path / "undisturbed", calm.url, PROMPTS)
-        needed = calm.stats().received
+def test_a_worker_killed_half_way_changes_no_row(cluster: Any, shared_lake: str, local: SimpleNamespace) -> None:
     with running_endpoint(answer, slots=2 * CONCURRENCY, latency_ms=100) as endpoint:
         order = spar_order(endpoint.url, PROMPTS, **SLOW)
         run = threading.Thread(target=run_order, args=(order, shared_lake, Progress()), kwargs={"answering": cluster})
         run.start()
-        while endpoint.stats().received < needed // 2:
+        while endpoint.stats().received < local.asked // 2:
             time.sleep(0.01)
         pids = worker_processes()
         assert len(pids) == 2
@@ -97,7 +100,7 @@ def test_a_worker_killed_half_way_changes_no_row(tmp_path: Path, cluster: Any, s
         run.join()
         # What was in flight at the worker that died; the two models have their requests apart.
         assert endpoint.stats().repeated_answers <= 2 * CONCURRENCY
-    assert_same_tables(tables(tmp_path / "undisturbed"), tables(shared_lake))
+    assert_same_tables(local.tables, tables(shared_lake))
     assert_ids_unique(shared_lake)
 
 
@@ -132,12 +135,12 @@ def test_a_lake_in_a_folder_is_refused(tmp_path: Path, cluster: Any) -> None:
 
 def test_the_command_starts_a_cluster_of_its_own(cluster: Any, shared_lake: str) -> None:
     with running_endpoint(answer) as endpoint:
-        command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", shared_lake, "--limit", "4"]
+        command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", shared_lake, "--limit", "2"]
         command += ["--model", endpoint.url, "--executor", "ray", "--workers", "2"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert len(tables(shared_lake)["run_prompts"]) == 4
+    assert len(tables(shared_lake)["run_prompts"]) == 2
 
 
 def test_without_ray_it_is_said_what_to_install(tmp_path: Path) -> None:
