@@ -1,4 +1,4 @@
-"""python -m benchmarks.works a b faults savings
+"""python -m benchmarks.works a b faults savings memory
 
 How full the endpoint is kept, and what a request costs the client. The endpoint is the project's mock in a process of
 its own, with S = 64 slots and L = 400 ms a request whatever `n` is; the client is `factory run`, timed from its start.
@@ -10,6 +10,7 @@ its own, with S = 64 slots and L = 400 ms a request whatever `n` is; the client 
     faults   work a with 5% 429 (no Retry-After), 5% 500 and 1% garbage, beside work a without, in one run
     savings  work b, and the same with eager expansion, and with votes in two rounds too: requests and generated tokens
              an accepted pair. A third of the texts are good, and nine in ten votes say of a text what it is
+    memory   one answer each to 10,000 and to 100,000 prompts, from an endpoint that takes no time: peak memory of both
 
 `full`: busy slots over all slots, from the first arrival to the last finish. CPU is the client's, children included;
 what its start and end take (imports, the lake made and compacted) is in it, and told beside it by a run over one prompt.
@@ -113,6 +114,15 @@ def work_a(*options: str) -> Measured:
         return run(url, Path(folder), HERE / "work_a.yaml", 300)
 
 
+def answers_alone(prompts: int) -> Measured:
+    with tempfile.TemporaryDirectory() as name, mock_endpoint("--latency-ms", "0") as url:
+        folder = Path(name)
+        document = (HERE / "work_a.yaml").read_text().splitlines()
+        recipe = folder / "answers.yaml"
+        recipe.write_text("\n".join(line for line in document if not line.startswith("  judge:")))
+        return run(url, folder, recipe, prompts, "stages.sample.n=1")
+
+
 def start_and_end() -> Measured:
     """What is not the requests': imports, a lake made, compacted and read."""
     with tempfile.TemporaryDirectory() as folder, mock_endpoint("--latency-ms", "0") as url:
@@ -151,7 +161,7 @@ def work_b(*overrides: str) -> tuple[Measured, dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("works", nargs="+", choices=("a", "b", "faults", "savings"))
+    parser.add_argument("works", nargs="+", choices=("a", "b", "faults", "savings", "memory"))
     works = parser.parse_args().works
     bare = start_and_end()
     print(f"start and end: {bare.wall_s:.2f} s, CPU {bare.cpu_s:.2f} s, peak {bare.peak_mb:.0f} MB", flush=True)
@@ -165,6 +175,13 @@ def main() -> None:
         faulty = work_a("--fault-429", "0.05", "--fault-500", "0.05", "--fault-garbage", "0.01")
         print(faulty.row("a, 11% faults", bare), flush=True)
         print(f"    {faulty.wall_s / without.wall_s:.2f} times the wall time without faults ({without.wall_s:.2f} s)")
+    if "memory" in works:
+        few, many = (answers_alone(prompts) for prompts in (10_000, 100_000))
+        print(few.row("10,000 prompts", bare), flush=True)
+        print(many.row("100,000 prompts", bare), flush=True)
+        print(
+            f"    {many.peak_mb / few.peak_mb:.2f} times the memory, {many.requests / many.wall_s:.0f} requests a second"
+        )
     if "savings" in works:
         (_, full), (_, eager), (_, both) = (
             work_b(),
