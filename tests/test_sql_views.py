@@ -160,7 +160,9 @@ def test_failed_responses_are_sampled_ones_that_the_deciding_judge_failed(lake: 
         sampled("advised"), *votes("advised", "n", decides=False),
         sampled("refined", kind="refined"), *votes("refined", "n"),
     )  # fmt: skip
-    assert rows_of(lake, "failed_responses") == [("run", "p1", "failed", pytest.approx(1 / 3), "failed/0")]
+    assert rows_of(lake, "failed_responses", "run_id, prompt_id, response_id, value, critique_judgement_id") == [
+        ("run", "p1", "failed", pytest.approx(1 / 3), "failed/0")
+    ]
 
 
 def test_judge_agreement_compares_majority_and_verifier(lake: Lake) -> None:
