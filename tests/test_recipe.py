@@ -77,7 +77,7 @@ recipes = st.builds(
         columns=st.dictionaries(st.sampled_from(["prompt", "system"]), st.text()),
     ),
     stages=_stages,
-    templates=st.sampled_from([{}, {"refine": "refine_only"}]),
+    templates=st.sampled_from([{}, {"refine": "refine_brief"}]),
     training_sets=st.lists(st.sampled_from(["spar_dpo", "spar_rft"])),
 )
 
@@ -124,8 +124,7 @@ def test_the_hash_does_not_depend_on_who_serves_a_model_nor_on_the_prompts() -> 
         {"models__actor__endpoint": "http://a/v1"},
         {"models__actor__name": "another"},
         {"models__actor__revision": "abc"},
-        {"templates__refine": "refine_only"},
-        {"stages__judge__verdict": "json"},
+        {"templates__refine": "refine_brief"},
         {"stages__evolve": {}},
     ],
     ids=str,

@@ -251,7 +251,7 @@ def test_two_kills_at_once_end_both() -> None:
     [
         ("judge", r"The response says [a-z ]+\.\nFinal Judgement: (Yes|No)"),
         ("refine", r"Reflection: [a-z .]+\nRefined response:\n[a-z ]+"),
-        ("refine_only", r"[a-z ]+"),
+        ("refine_brief", r"[a-z ]+"),
         ("evolve", r"[a-z ]+"),
     ],
 )
