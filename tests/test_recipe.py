@@ -125,6 +125,7 @@ def test_the_hash_does_not_depend_on_who_serves_a_model_nor_on_the_prompts() -> 
         {"models__actor__name": "another"},
         {"models__actor__revision": "abc"},
         {"templates__refine": "refine_brief"},
+        {"stages__judge__verdict": "json"},
         {"stages__evolve": {}},
     ],
     ids=str,
@@ -177,11 +178,11 @@ def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Pa
         ({"promts__limit": 2}, "unknown key 'promts': did you mean 'prompts'?"),
         ({"models__actor__timeout": 2}, "models.actor: unknown key 'timeout': did you mean 'timeout_s'?"),
         ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, language, split, columns"),
-        ({"templates__refiner": "refine_only"}, "templates: unknown key 'refiner': did you mean 'refine'?"),
+        ({"templates__refiner": "refine_brief"}, "templates: unknown key 'refiner': did you mean 'refine'?"),
         ({"stages__judge__verdict": "jsn"}, "verdict: unknown value 'jsn': did you mean 'json'?"),
         ({"stages__search__strategy": "bsf"}, "strategy: unknown value 'bsf': did you mean 'bfs'?"),
         ({"training_sets": ["spar_dpoo"]}, "no training set 'spar_dpoo': did you mean 'spar_dpo'?"),
-        ({"templates__refine": "refine_onl"}, "no prompt template 'refine_onl': did you mean 'refine_only'?"),
+        ({"templates__refine": "refine_brie"}, "no prompt template 'refine_brie': did you mean 'refine_brief'?"),
     ],
 )
 def test_what_is_misspelt_is_named_with_the_nearest_right_one(change: dict[str, Any], sentence: str) -> None:

@@ -43,7 +43,7 @@ SPAR = {
         "judge": {"by": "both", "votes": 2, "retries": 0, "max_tokens": 48},
         "search": {"branch": 2, "keep": 1, "depth": 1, "max_tokens": 48},
     },
-    "templates": {"judge": "judge_brief", "refine": "refine_only"},
+    "templates": {"refine": "refine_brief"},
 }
 
 
