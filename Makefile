@@ -39,7 +39,7 @@ demo: $(VENV)/installed
 
 # 128 prompts, a training set of them, and the embedded model trained on it.
 train-demo: $(VENV)/installed-train
-	$(VENV)/bin/factory run demo --limit 128 --lake lake-train-demo
+	$(VENV)/bin/factory run demo --limit 128 -o stages.search.depth=1 --lake lake-train-demo
 	$(VENV)/bin/factory build spar_dpo -p held_out=0.25 --lake lake-train-demo
 	$(VENV)/bin/factory train dpo --set spar_dpo --model embedded:smollm2-135m --config small-cpu --lake lake-train-demo
 
