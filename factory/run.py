@@ -74,7 +74,7 @@ def run_order(
         FactoryError: anything else that a person has to mend; what was answered until then is kept.
         KeyboardInterrupt: stopped by Ctrl-C; kept likewise.
     """
-    with Lake.open(where, create=True) as lake, run_lock(lake.place), _disk_faults(lake):
+    with Lake.open(where, create=True) as lake, run_lock(lake.place), disk_faults(lake):
         run = described(order)
         progress.run_id = run.run_id
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})
@@ -82,7 +82,7 @@ def run_order(
         _take_prompts(lake, run, order, progress)
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
-            with _disk_faults(lake):
+            with disk_faults(lake):
                 left = _what_is_left(lake, run, order, progress)
                 if left.num_rows:
                     answering(lake, run, order, left, progress, journal_at or journal_file(lake.place))
@@ -105,7 +105,7 @@ def run_order(
 
 
 @contextmanager
-def _disk_faults(lake: Lake) -> Iterator[None]:
+def disk_faults(lake: Lake) -> Iterator[None]:
     """A full or failing disk as one sentence: SQLite calls it an input/output error as often as it says 'full'."""
     try:
         yield
