@@ -5,13 +5,15 @@ The driver holds the lake's run lock, takes the prompts and knows what is left, 
 
 import math
 import os
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -24,8 +26,10 @@ from schemas.errors import FactoryError
 from schemas.tables import Run
 from stores.lake import Lake
 
-# Read when Ray is imported; its usage statistics are on unless told otherwise.
+# Read when Ray is imported. Its usage statistics are on unless told otherwise.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray Data tells the terminal what is nobody's concern; whoever wants to see it sets this.
+os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
 try:
     import ray
     import ray.data
@@ -36,6 +40,7 @@ except ModuleNotFoundError as error:
         raise
     raise FactoryError("--executor ray needs Ray: pip install 'preference-factory[ray]'") from error
 
+CONNECT_S = 10.0
 BLOCK_PROMPTS = 256
 """at most: a worker that dies has its blocks looked at again, and work is shared out by the block"""
 BLOCKS_A_WORKER = 4
@@ -76,6 +81,8 @@ def answer_on(cluster: Cluster) -> Answering:
                         before, left = left, work_left(lake, run.run_id, order.recipe)
                         if left.equals(before):
                             break
+        except ray.exceptions.RayTaskError:
+            raise  # a fault of this program's: workers tell all others themselves
         except ray.exceptions.RayError as error:
             raise FactoryError(
                 f"the Ray cluster failed ({' '.join(str(error).split())[:300]}): nothing answered is lost, mend it, "
@@ -95,11 +102,15 @@ def _connected_to(cluster: Cluster) -> Iterator[None]:
         # Workers wait for models, not for processors: as many as asked for have room on any machine.
         settings = {"address": "local", "num_cpus": cluster.workers, "include_dashboard": False}
     try:
+        if cluster.address is not None and cluster.address != "auto":
+            # Ray itself would try for some ten minutes.
+            url = urlsplit(f"//{cluster.address.rpartition('//')[2]}")
+            socket.create_connection((url.hostname or "", url.port or 0), CONNECT_S).close()
         ray.init(log_to_driver=False, logging_level="ERROR", **settings)
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise FactoryError(
-            f"no Ray cluster answers at {cluster.address}: start one with `ray start --head`, or leave out "
-            "--ray-address for one on this machine"
+            f"no Ray cluster answers at {cluster.address}: start one with `ray start --head`, give its address as "
+            "HOST:PORT, or leave out --ray-address for one on this machine"
         ) from error
     try:
         yield
@@ -144,7 +155,10 @@ def _shown(tally: Any, order: Order, progress: Progress) -> Iterator[None]:
     start = replace(progress)
 
     def show() -> None:
-        total, _ = ray.get(tally.total.remote())
+        try:
+            total, _ = ray.get(tally.total.remote())
+        except ray.exceptions.RayError:
+            return  # where the cluster has failed, whoever waits for it is told
         for name in SEEN:
             setattr(progress, name, getattr(start, name) + total[name])
         progress.done = min(progress.done, progress.prompts)
@@ -163,5 +177,4 @@ def _shown(tally: Any, order: Order, progress: Progress) -> Iterator[None]:
     finally:
         ended.set()
         follower.join()
-        with suppress(ray.exceptions.RayError):  # where the cluster has failed, that is what counts
-            show()
+        show()

@@ -21,7 +21,7 @@ from factory.budget import BudgetReached, Spending
 from factory.journal import Journal
 from factory.orders import Order
 from factory.progress import Progress
-from factory.run import at_work, journal_file
+from factory.run import at_work, disk_faults, journal_file
 from factory.work import work_left
 from factory.writer import FLUSH_EVERY_S
 from schemas.errors import FactoryError
@@ -116,7 +116,8 @@ class Worker:
             lacking = await asyncio.to_thread(work_left, self._lake, self._task.run.run_id, self._task.order.recipe)
             left = lacking.join(block.select(["prompt_id"]), "prompt_id", join_type="inner").sort_by("position")
             self._progress.done += block.num_rows - left.num_rows
-        await self._answer(left)
+        with disk_faults(self._lake):
+            await self._answer(left)
 
     async def _opened(self) -> Any:
         """Opens all that stays open until the process ends, and the servers that it starts end with it."""

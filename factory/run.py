@@ -96,7 +96,7 @@ def run_on(
     later: Later | None = None,
 ) -> str:
     """`run_order` on a lake that is open."""
-    with run_lock(lake.place), _disk_faults(lake):
+    with run_lock(lake.place), disk_faults(lake):
         run = described(order)
         progress.run_id = run.run_id
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})
@@ -104,7 +104,7 @@ def run_on(
         _take_prompts(lake, run, order, progress)
         lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         try:
-            with _disk_faults(lake):
+            with disk_faults(lake):
                 recipe = order.recipe if later is None else later.recipe
                 left = _what_is_left(lake, run, recipe, progress)
                 if left.num_rows:
@@ -133,7 +133,7 @@ def run_on(
 
 
 @contextmanager
-def _disk_faults(lake: Lake) -> Iterator[None]:
+def disk_faults(lake: Lake) -> Iterator[None]:
     """A full or failing disk as one sentence: SQLite calls it an input/output error as often as it says 'full'."""
     try:
         yield

@@ -139,8 +139,17 @@ def test_the_command_starts_a_cluster_of_its_own(cluster: Any, shared_lake: str)
         command += ["--model", endpoint.url, "--executor", "ray", "--workers", "2"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "INFO" not in done.stderr
     assert len(tables(shared_lake)["run_prompts"]) == 2
+
+
+def test_an_address_without_a_cluster_is_one_sentence(shared_lake: str) -> None:
+    with running_endpoint(answer) as endpoint:
+        command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", shared_lake, "--limit", "2"]
+        command += ["--model", endpoint.url, "--executor", "ray", "--ray-address", "127.0.0.1:1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: no Ray cluster answers at 127.0.0.1:1" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_without_ray_it_is_said_what_to_install(tmp_path: Path) -> None:
