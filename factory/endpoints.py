@@ -30,7 +30,7 @@ DEAD_AFTER_S = 90.0
 """Is a model silent for so long, while requests fail, it is asked for a word: without an answer the run ends."""
 PROBE_S = 30.0
 PATIENCE = 10.0
-SHORTEST_PATIENCE_S = 60.0
+SHORTEST_PATIENCE_S = 300.0
 
 
 class SetAside(Exception):
