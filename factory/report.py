@@ -40,6 +40,9 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     grid.add_column()
     for label, text in _outcome_lines(outcome):
         grid.add_row(label, text)
+    (savings,) = lake.query(sql("report/savings"), of_run).to_pylist()
+    if savings["pairs"]:
+        grid.add_row("a pair", _savings(savings))
     rows = lake.query(sql("report/rows_by_table"), of_run).to_pylist()
     grid.add_row("rows", ", ".join(f"{row['name']} {row['rows']:,}" for row in rows))
     console.print(grid)
@@ -82,6 +85,17 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
             f"{counts['call_errors']:,} failed), {counts['completion_tokens']:,} tokens generated{speed}"
         ),
     )
+
+
+def _savings(savings: dict[str, Any]) -> str:
+    """What the search took for a pair, and what was spared."""
+    each = f"{savings['requests'] / savings['pairs']:.1f} requests and {savings['tokens'] / savings['pairs']:,.0f} tokens of search"
+    spared = [
+        f"{savings[f'spared_{what}']:,} of {savings[f'spared_{what}'] + savings[what]:,} {what}"
+        for what in ("refinements", "votes")
+        if savings[f"spared_{what}"]
+    ]
+    return f"{each}; not asked for, since nothing could change: {' and '.join(spared)}" if spared else each
 
 
 def _share(part: int, whole: int, of: str = "") -> str:

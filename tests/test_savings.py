@@ -1,0 +1,39 @@
+"""What is not asked for because it could change nothing, and what the summary says of it."""
+
+from pathlib import Path
+from typing import Any
+
+from stores.lake import Lake
+from stores.sql import sql
+from tests.runs import answer, run_spar
+from tests.scripted_endpoint import running_endpoint
+
+
+def searched(folder: Path, url: str, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    run_id, _ = run_spar(folder, url, prompts=6, **changes)
+    with Lake.open(folder) as lake:
+        (savings,) = lake.query(sql("report/savings"), {"run_id": run_id}).to_pylist()
+        return savings, lake.query("SELECT prompt_id, outcome FROM trees ORDER BY prompt_id").to_pylist()
+
+
+def test_eager_expansion_accepts_the_same_trees_and_tells_what_it_spared(tmp_path: Path) -> None:
+    with running_endpoint(answer) as endpoint:
+        full, trees = searched(tmp_path / "full", endpoint.url, stages__search__one_request=False)
+        eager, same_trees = searched(tmp_path / "eager", endpoint.url, stages__search__expansion="eager")
+    assert same_trees == trees
+    assert full["spared_refinements"] == 0 < eager["spared_refinements"]
+    assert eager["refinements"] + eager["spared_refinements"] == full["refinements"]
+    assert eager["requests"] < full["requests"] and eager["tokens"] < full["tokens"]
+
+
+def test_votes_in_rounds_leave_out_those_that_cannot_change_a_verdict(tmp_path: Path) -> None:
+    with running_endpoint(answer) as endpoint:
+        savings, _ = searched(tmp_path / "lake", endpoint.url, stages__judge__first_votes=3)
+    with Lake.open(tmp_path / "lake") as lake:
+        votes = lake.query(
+            "SELECT count(*) AS votes, count(DISTINCT verdict) AS verdicts, count(*) FILTER (verdict = 'unparsed') AS unparsed "
+            "FROM judgements GROUP BY response_id"
+        ).to_pylist()
+    few = [row for row in votes if row["votes"] == 3]
+    assert few and all(row["verdicts"] == 1 and row["unparsed"] == 0 for row in few)  # three that agree settle it
+    assert savings["spared_votes"] == 2 * len(few)
