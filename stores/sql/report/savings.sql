@@ -2,7 +2,7 @@
 -- In: $run_id. Out: one row; spared_refinements: siblings after the first accepted one (expansion eager); spared_votes:
 -- those left when a verdict was settled (first_votes), of the answers and refinements that were judged.
 WITH run AS (
-  SELECT recipe ->> '$.stages.search.strategy' AS strategy, (recipe -> '$.stages.search.branch')::BIGINT AS branch,
+  SELECT run_id, recipe ->> '$.stages.search.strategy' AS strategy, (recipe -> '$.stages.search.branch')::BIGINT AS branch,
     (recipe -> '$.stages.judge.votes')::BIGINT AS votes
   FROM current_runs
   WHERE run_id = $run_id
@@ -34,4 +34,5 @@ SELECT (SELECT count(*) FROM pairs WHERE run_id = $run_id AND source = 'tree') A
   (SELECT count(*) FROM mine WHERE depth > 0) AS refinements,
   (SELECT coalesce(sum(greatest(run.votes - c.votes, 0)), 0)::BIGINT FROM cast_votes AS c, run) AS spared_votes,
   (SELECT coalesce(sum(votes), 0)::BIGINT FROM cast_votes) AS votes
-FROM searching;
+FROM searching, run
+WHERE run.run_id = $run_id;
