@@ -12,6 +12,8 @@ import pytest
 from stores.attach import load_extensions
 from stores.lake import Lake
 
+pytestmark = pytest.mark.real_model
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 

@@ -30,6 +30,8 @@ from schemas.ids import weights_sha256
 from stores.lake import Lake
 from tests.servers import group_members, has_ended
 
+pytestmark = pytest.mark.real_model
+
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = Path(os.environ.get("VLLM_COMMAND", ROOT / ".venv-vllm" / "bin" / "vllm"))
 CONTEXT_TOKENS = 1024
