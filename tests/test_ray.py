@@ -123,7 +123,7 @@ def test_what_ends_a_worker_ends_the_run_with_the_same_sentence(cluster: Any, sh
 
     with (
         running_endpoint(refuse) as endpoint,
-        pytest.raises(FactoryError, match=rf"^{endpoint.url} refuses the key \(HTTP 401\): set the environment"),
+        pytest.raises(FactoryError, match=rf"^{endpoint.url} refuses the key \(HTTP 401\): put the right one where"),
     ):
         run_order(spar_order(endpoint.url, 4), shared_lake, Progress(), answering=cluster)
 
