@@ -63,7 +63,7 @@ class Context:
     """takes rows that are committed together"""
     spending: Spending
     fresh: int = 0
-    """0: an answer in the journal is used; else answers are asked for anew, for the so-manieth time"""
+    """0: an answer in the journal is used; n: everything is asked anew, for the n-th time"""
     later: Later | None = None
     """None: requests are sent"""
     _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)

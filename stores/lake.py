@@ -149,11 +149,18 @@ class Lake:
                 raise
             return added
 
-        return self._retry(write)
+        return self._written(write)
 
     def _rollback(self) -> None:
         with suppress(duckdb.TransactionException):  # a failed COMMIT has ended the transaction already
             self.connection.execute("ROLLBACK")
+
+    def _written(self, action: Callable[[], Done]) -> Done:
+        """Runs what writes to a lake that is there; a disk that is full is one sentence."""
+        try:
+            return self._retry(action)
+        except duckdb.Error as error:
+            raise _as_factory_error(error, self.place.where) from error
 
     def _retry(self, action: Callable[[], Done]) -> Done:
         """Runs `action`, again with growing waits while another process holds the catalog."""
@@ -163,7 +170,7 @@ class Lake:
                     return action()
             except duckdb.Error as error:
                 if not any(word in str(error).lower() for word in _PASSING_CONFLICTS):
-                    raise _as_factory_error(error, self.place.where) from error
+                    raise
                 if attempt == RETRIES - 1:
                     raise FactoryError(
                         f"lake {self.place.where} stayed locked by another process: try again when it is done"
@@ -219,7 +226,7 @@ class Lake:
         """Merges small files; no row changes."""
         # One file a table at a time: it is sorted in memory, and all of a table's at once may be more than there is.
         merge = "SELECT sum(files_processed - files_created) FROM ducklake_merge_adjacent_files('lake', max_compacted_files => 1)"
-        while self._retry(lambda: self.connection.execute(merge).fetchall())[0][0]:
+        while self._written(lambda: self.connection.execute(merge).fetchall())[0][0]:
             pass
 
     def expire(self, older_than: datetime) -> list[int]:
@@ -230,10 +237,10 @@ class Lake:
         doomed: list[int] = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
         if doomed:
             versions = ", ".join(map(str, doomed))
-            self._retry(
+            self._written(
                 lambda: self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
             )
-            self._retry(lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"))
+            self._written(lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"))
         return doomed
 
     # Making
