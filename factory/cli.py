@@ -8,10 +8,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.text import Text
 
+from factory.cli_batch import batch
+from factory.cli_options import (
+    ExecutorOption,
+    GpusOption,
+    JudgeOption,
+    LakeOption,
+    LimitOption,
+    LogFormatOption,
+    ModelNameOption,
+    ModelOption,
+    OverrideOption,
+    PromptsOption,
+    RayAddressOption,
+    RecipeArgument,
+    SeedOption,
+    WorkersOption,
+    assignments,
+    at_lake,
+    order_of_options,
+)
 from schemas.errors import FactoryError
 
 app = typer.Typer(
@@ -22,41 +41,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-batch = typer.Typer(
-    help="Half the price: requests as files for a batch service (OpenAI's format), and its answers read back.",
-    no_args_is_help=True,
-)
 app.add_typer(batch, name="batch")
-
-LakeOption = Annotated[
-    str, typer.Option("--lake", envvar="FACTORY_LAKE", help="A folder, or postgresql://host/db?data_path=… .")
-]
-OverrideOption = Annotated[
-    list[str] | None,
-    typer.Option("--override", "-o", metavar="KEY=VALUE", help="Any key of the recipe: -o stages.search.depth=2"),
-]
-LogFormatOption = Annotated[
-    str | None,
-    typer.Option(
-        help="plain (a line every 30 s) or json (events for machines), on stderr; else live in a terminal, plain elsewhere."
-    ),
-]
-ExecutorOption = Annotated[str, typer.Option(help="local: this process; ray: workers on a Ray cluster.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Workers on the Ray cluster.")]
-RayAddressOption = Annotated[
-    str | None, typer.Option(help="Address of the Ray cluster; without it one is started on this machine.")
-]
-GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of each worker on the Ray cluster.")]
-RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
-PromptsOption = Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file, or datasets:ID.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take the first so many prompts.")]
-ModelOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Endpoint of every model: embedded:NAME, or a base URL (or several of one model)."),
-]
-ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at that endpoint.")]
-JudgeOption = Annotated[str | None, typer.Option(help="votes, verifier or both.")]
-SeedOption = Annotated[int, typer.Option(help="Every sampling seed is derived from it.")]
 
 
 @app.callback()
@@ -86,7 +71,7 @@ def run(
     override: OverrideOption = None,
 ) -> None:
     """Run a recipe: answers, judgements, trees and pairs go into the lake. The same order again goes on where it stopped."""
-    order = _order(recipe, prompts, limit, model, model_name, judge, seed, override)
+    order = order_of_options(recipe, prompts, limit, model, model_name, judge, seed, override)
     if dry_run:
         from factory.display import watch
         from factory.estimate import estimate, print_estimate
@@ -102,63 +87,6 @@ def run(
 
         order = anew(order, lake)
     _run(order, lake, log_format, _answering(executor, workers, ray_address, gpus_per_worker))
-
-
-def _order(
-    recipe: str,
-    prompts: str | None,
-    limit: int | None,
-    model: list[str] | None,
-    model_name: str | None,
-    judge: str | None,
-    seed: int,
-    override: list[str] | None,
-) -> Any:
-    from factory.orders import Order
-    from factory.recipe import load_recipe
-
-    changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
-    overrides = {path: value for path, value in changes.items() if value is not None} | _assignments(override)
-    for role in load_recipe(recipe).models:
-        if model:
-            overrides[f"models.{role}.endpoint"] = model
-        if model_name is not None:
-            overrides[f"models.{role}.name"] = model_name
-    return Order(load_recipe(recipe, overrides), seed)
-
-
-@batch.command("write")
-def batch_write(
-    out: Annotated[Path, typer.Option(help="File of the requests; numbered where one is not enough.")],
-    recipe: RecipeArgument = "spar",
-    lake: LakeOption = "lake",
-    prompts: PromptsOption = None,
-    limit: LimitOption = None,
-    model: ModelOption = None,
-    model_name: ModelNameOption = None,
-    judge: JudgeOption = None,
-    seed: SeedOption = 0,
-    override: OverrideOption = None,
-) -> None:
-    """Write what a run would ask next as files for a batch service. Nothing is sent; answers read before become rows.
-
-    Evolve, sample and judge are written; the search asks back and forth and goes on live with `factory resume`.
-    """
-    from factory.batch import write_and_report
-
-    order = _order(recipe, prompts, limit, model, model_name, judge, seed, override)
-    write_and_report(order, lake, out, _at(lake), Console())
-
-
-@batch.command("read")
-def batch_read(
-    answers: Annotated[list[Path], typer.Argument(help="Files of answers and of errors, as the service gives them.")],
-    lake: LakeOption = "lake",
-) -> None:
-    """Take a batch service's answers into the lake's journal. The same file again changes nothing."""
-    from factory.batch import read_and_report
-
-    read_and_report(lake, answers, Console())
 
 
 @app.command()
@@ -180,7 +108,7 @@ def resume(
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
-        order = order_of(opened, run_id, _assignments(override))
+        order = order_of(opened, run_id, assignments(override))
     _run(order, lake, log_format, _answering(executor, workers, ray_address, gpus_per_worker))
 
 
@@ -213,7 +141,7 @@ def _run(order: Any, lake: str, log_format: str | None, answering: Any) -> None:
                 run_id = run_on(opened, order, progress, answering=answering)
         except KeyboardInterrupt:
             raise FactoryError(
-                f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{_at(lake)}`"
+                f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{at_lake(lake)}`"
             ) from None
         print_summary(opened, run_id, Console())
     if progress.set_aside:
@@ -254,7 +182,7 @@ def build(
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
-        build_and_report(opened, name, _assignments(parameter), run_id, out, Console())
+        build_and_report(opened, name, assignments(parameter), run_id, out, Console())
 
 
 @app.command()
@@ -375,20 +303,6 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _assignments(given: list[str] | None) -> dict[str, Any]:
-    """`key=value` words; a value is read as YAML, so that 2 is a number and [a, b] a list."""
-    values: dict[str, Any] = {}
-    for word in given or []:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise FactoryError(f"{word!r} must be KEY=VALUE, as in stages.search.depth=2")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise FactoryError(f"{word!r}: the value is not YAML: put a text with signs in quotes") from error
-    return values
-
-
 def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, lake: str) -> None:
     """Shows the one tree or pair whose id begins so."""
     from stores.lake import Lake
@@ -402,10 +316,6 @@ def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, 
             fault = "there is no row of" if not found.num_rows else "more than one row fits in"
             raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
         show(opened, found.column(0)[0].as_py(), Console())
-
-
-def _at(lake: str) -> str:
-    return "" if lake == "lake" else f" --lake {lake}"
 
 
 def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) -> None:

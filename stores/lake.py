@@ -240,7 +240,9 @@ class Lake:
             self._written(
                 lambda: self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
             )
-            self._written(lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"))
+            self._written(
+                lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
+            )
         return doomed
 
     # Making
