@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from schemas.columns import columns
-from schemas.tables import Judgement, Message, Run
+from schemas.tables import Judgement, Message, Response, Run
+from stores.lake import Lake
 
 Row = TypeVar("Row")
 
@@ -75,3 +76,11 @@ def _any(kind: Any) -> st.SearchStrategy[Any]:
     if origin is dict:
         return st.dictionaries(*map(_any, arguments), max_size=3)
     return st.one_of(*map(_any, arguments)) if arguments else any_row(kind)
+
+
+def fill(lake: Lake, *rows: Any) -> None:
+    lake.append(rows, message="by hand")
+
+
+def sampled(id: str, **given: Any) -> Response:
+    return row(Response, id, **{"run_id": "run", "prompt_id": "p1", "kind": "sampled", **given})

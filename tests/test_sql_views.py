@@ -13,10 +13,10 @@ import stores
 from factory.templates import conversation, refine_turns, render
 from factory.verdicts import Vote, majority
 from schemas.ids import messages_hash
-from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Response, Run, RunPrompt, Tree
+from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Run, RunPrompt, Tree
 from stores.lake import Lake
 from stores.sql import sql
-from tests.rows import asked, minutes, row, votes
+from tests.rows import asked, fill, minutes, row, sampled, votes
 
 SQL_FILES = sorted(Path(stores.__file__).parent.rglob("*.sql"))
 BRACES = st.lists(
@@ -27,14 +27,6 @@ ANY_TEXT = BRACES | st.text(st.characters(exclude_categories=["Cs"], exclude_cha
 
 def rows_of(lake: Lake, view: str, columns: str = "*") -> list[tuple[Any, ...]]:
     return lake.connection.execute(f"SELECT {columns} FROM {view} ORDER BY ALL").fetchall()
-
-
-def fill(lake: Lake, *rows: Any) -> None:
-    lake.append(rows, message="by hand")
-
-
-def sampled(id: str, **given: Any) -> Response:
-    return row(Response, id, **{"run_id": "run", "prompt_id": "p1", "kind": "sampled", **given})
 
 
 # What all files keep
@@ -343,63 +335,3 @@ def test_call_messages_are_those_that_were_sent(lake: Lake, refine: str) -> None
         stage: messages for stage, (_, messages) in sent.items()
     }
     assert len(found) == len(sent) and all(r["derived"] == r["messages_hash"] for r in found)
-
-
-# What is left to do
-
-
-def left(lake: Lake, stage: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    asked_for = {"run_id": "run", **parameters}
-    return [tuple(r.values()) for r in lake.query(sql(f"work_left/{stage}"), asked_for).to_pylist()]
-
-
-@pytest.fixture
-def begun(lake: Lake) -> Lake:
-    """Prompts p3, p2, p1 of a run in this order, and one that another run takes."""
-    fill(
-        lake,
-        *(row(RunPrompt, f"rp{i}", run_id="run", prompt_id=f"p{i}", position=3 - i) for i in (1, 2, 3)),
-        row(RunPrompt, "theirs", run_id="other", prompt_id="p9"),
-    )
-    return lake
-
-
-def test_prompts_without_answers_are_left_to_sample(begun: Lake) -> None:
-    fill(begun, sampled("a2", prompt_id="p2"), sampled("theirs", run_id="other", prompt_id="p1"))
-    assert left(begun, "sample", evolved=False) == [("p3", 0), ("p1", 2)]
-    assert left(begun, "sample", evolved=True) == []
-    fill(begun, row(Call, "c", run_id="run", prompt_id="p3", error="refused: no"))
-    assert left(begun, "sample", evolved=False) == [("p1", 2)]
-
-
-def test_prompts_with_an_unjudged_answer_are_left_to_judge(begun: Lake) -> None:
-    fill(
-        begun,
-        sampled("a1"), sampled("a1b"), *votes("a1", "y"),
-        sampled("a2", prompt_id="p2"), *votes("a2", "n", prompt_id="p2"),
-        sampled("a3", prompt_id="p3", kind="refined"),
-    )  # fmt: skip
-    assert left(begun, "judge") == [("p1", 2)]
-
-
-def test_prompts_not_tried_are_left_to_evolve(begun: Lake) -> None:
-    fill(
-        begun,
-        row(Call, "c", run_id="run", prompt_id="p2", stage="evolve"),
-        row(RunPrompt, "harder", run_id="run", prompt_id="p2+", position=1, evolved=True),
-    )
-    assert left(begun, "evolve") == [("p3", 0), ("p1", 2)]
-    assert left(begun, "sample", evolved=True) == [("p2+", 1)]
-
-
-def test_failed_answers_without_a_tree_are_left_to_search(begun: Lake) -> None:
-    fill(
-        begun,
-        sampled("a1"), *votes("a1", "n"), sampled("b1"), *votes("b1", "n"),
-        sampled("a3", prompt_id="p3"), *votes("a3", "n", prompt_id="p3"),
-        sampled("a2", prompt_id="p2"), *votes("a2", "y", prompt_id="p2"),
-    )  # fmt: skip
-    assert left(begun, "search", every=False) == [("p3", 0), ("p1", 2)]
-    fill(begun, row(Tree, "t", run_id="run", prompt_id="p1", root_response_id="a1"))
-    assert left(begun, "search", every=False) == [("p3", 0)]
-    assert left(begun, "search", every=True) == [("p3", 0), ("p1", 2)]
