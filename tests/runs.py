@@ -18,6 +18,8 @@ from tests.scripted_endpoint import Request
 # What differs between two runs that asked the same: when, how long, how often, from where.
 VOLATILE = {"latency_s", "started_at", "retries", "from_journal", "endpoint", "origin"}
 
+PRICES = {f"models__{role}__{kind}_price": 2.0 for role in ("actor", "refiner") for kind in ("prompt", "completion")}
+
 
 def answer(request: Request) -> Any:
     """The default script with a harsh judge, so that most prompts get a tree."""

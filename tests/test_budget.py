@@ -14,10 +14,8 @@ from factory.recipe import load_recipe
 from factory.run import run_order
 from schemas.errors import FactoryError
 from stores.lake import Lake
-from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_overrides, tables
+from tests.runs import PRICES, answer, assert_ids_unique, assert_same_tables, run_spar, spar_overrides, tables
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
-
-PRICES = {f"models__{role}__{kind}_price": 2.0 for role in ("actor", "refiner") for kind in ("prompt", "completion")}
 
 
 def paid(endpoint: ScriptedEndpoint) -> int:

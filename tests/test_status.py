@@ -15,16 +15,11 @@ from factory.status import RunStatus, picture_of, print_status, read_status, wat
 from schemas.errors import FactoryError
 from schemas.tables import Call, Model, Response, Run, RunPrompt, Tree
 from stores.lake import Lake
-from tests.rows import NOON, minutes, row, votes
-from tests.runs import answer, run_spar, start_command
+from tests.rows import NOON, fill, minutes, row, votes
+from tests.runs import PRICES, answer, run_spar, start_command
 from tests.scripted_endpoint import running_endpoint
 
 NOON_S = NOON.timestamp()
-PRICES = {f"models__{role}__{kind}_price": 2.0 for role in ("actor", "refiner") for kind in ("prompt", "completion")}
-
-
-def fill(lake: Lake, *rows: Any) -> None:
-    lake.append(rows, message="test")
 
 
 def begun(run_id: str = "run", status: str = "running", **given: Any) -> Run:
