@@ -34,6 +34,17 @@ class Round:
     latency_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a limit was worth."""
+
+    limit: int = 0
+    per_s: float = 0.0
+    """answers a second"""
+    latency_s: float = 0.0
+    """on the mean"""
+
+
 @dataclass(slots=True)
 class Concurrency:
     """One server's limit, between `least` and `most`, and how many requests it has."""
@@ -45,8 +56,8 @@ class Concurrency:
     in_flight: int = 0
     _round: Round = field(init=False)
     _doubling: bool = True
-    _best: tuple[int, float, float] = (0, 0.0, 0.0)
-    """the last limit that helped, what was answered a second at it, and the mean latency in seconds"""
+    _best: Pace = Pace()
+    """the last limit that helped"""
     _trying_from: int | None = None
     """the limit to go back to if the step being tried does not help"""
     _rounds: int = 0
@@ -74,7 +85,7 @@ class Concurrency:
 
     def restart(self, now_s: float) -> None:
         """Begins again from the least, for a server that was gone."""
-        self.limit, self._doubling, self._best, self._trying_from = self.least, True, (0, 0.0, 0.0), None
+        self.limit, self._doubling, self._best, self._trying_from = self.least, True, Pace(), None
         self._round = Round(now_s)
 
     def _end_round(self, now_s: float) -> None:
@@ -87,33 +98,32 @@ class Concurrency:
             self._set(self.limit * 3 // 4)
             self._doubling, self._trying_from, self._rounds = False, None, 0
         elif ended.at_limit >= 0.75 * ended.answered:  # else it was asked for less than it may have: nothing is learnt
-            self._learn(ended.answered / max(now_s - ended.since_s, 1e-9), ended.latency_s / ended.answered)
+            per_s = ended.answered / max(now_s - ended.since_s, 1e-9)
+            self._learn(Pace(self.limit, per_s, ended.latency_s / ended.answered))
 
-    def _learn(self, per_s: float, latency_s: float) -> None:
-        best_limit, best_per_s, best_latency_s = self._best
+    def _learn(self, now: Pace) -> None:
+        best = self._best
         if self._doubling:
-            if per_s >= GROWS * best_per_s:
-                self._best = self.limit, per_s, latency_s
+            if now.per_s >= GROWS * best.per_s:
+                self._best = now
                 self._set(2 * self.limit)
             else:
                 self._doubling = False
-                self._set(SLACK * best_limit)
+                self._set(SLACK * best.limit)
             return
         if self._trying_from is not None:
-            worse = (
-                per_s < best_per_s * (1 + GROWS) / 2 if self.limit > self._trying_from else per_s < best_per_s / GROWS
-            )
-            if worse:
+            # A step up has to help a little; a step down may cost no more than chance.
+            least_per_s = best.per_s * (1 + GROWS) / 2 if self.limit > self._trying_from else best.per_s / GROWS
+            if now.per_s < least_per_s:
                 self.limit = self._trying_from
             else:
-                self._best = self.limit, per_s, latency_s
+                self._best = now
             self._trying_from = None
             return
         self._rounds += 1
-        climbed = latency_s > CLIMBED * best_latency_s and per_s < GROWS * best_per_s
+        climbed = now.latency_s > CLIMBED * best.latency_s and now.per_s < GROWS * best.per_s
         if climbed or self._rounds >= ROUNDS_BETWEEN_TRIALS:
-            self._rounds, self._trying_from = 0, self.limit
-            self._best = self.limit, per_s, latency_s
+            self._rounds, self._trying_from, self._best = 0, self.limit, now
             self._set(self.limit / SLACK if climbed else self.limit * SLACK + 1)
 
     def _set(self, limit: float) -> None:

@@ -14,7 +14,7 @@ NO_KEY = "none"
 """What is sent as the key where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)  # not frozen: Python writes an exception's traceback into it
 class Failure(Exception):
     """A request that was not answered. `status` is HTTP's, None where no whole reply came."""
 
