@@ -126,7 +126,6 @@ def _answering(executor: str, workers: int, ray_address: str | None, gpus_per_wo
 
 
 def _run(order: Any, lake: str, log_format: str | None, answering: Any) -> None:
-    from factory.connect import load_client
     from factory.display import watch
     from factory.progress import Progress
     from factory.report import print_summary
@@ -134,7 +133,6 @@ def _run(order: Any, lake: str, log_format: str | None, answering: Any) -> None:
     from stores.lake import Lake
 
     progress = Progress()
-    load_client()
     with Lake.open(lake, create=True) as opened:
         try:
             with watch(progress, log_format):

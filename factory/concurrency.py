@@ -29,8 +29,8 @@ class Round:
     since_s: float
     answered: int = 0
     refused: int = 0
-    at_limit: int = 0
-    """answers that came while the server had as many requests as it may have"""
+    wanted: int = 0
+    """answers that came while a request waited for a place"""
     latency_s: float = 0.0
 
 
@@ -62,6 +62,8 @@ class Concurrency:
     """the limit to go back to if the step being tried does not help"""
     _rounds: int = 0
     """since the last step was tried"""
+    _lowered_s: float = float("-inf")
+    """when the limit was last lowered"""
 
     def __post_init__(self) -> None:
         self.limit = max(self.least, min(FIRST, self.most))
@@ -71,11 +73,14 @@ class Concurrency:
     def free(self) -> int:
         return max(0, self.limit - self.in_flight)
 
-    def answered(self, now_s: float, latency_s: float) -> None:
-        """An answer came; call it before the request leaves `in_flight`."""
+    def answered(self, now_s: float, latency_s: float, *, wanted: bool) -> None:
+        """An answer came, `wanted`: while a request waited for its place."""
+        if now_s - latency_s < self._lowered_s:  # it stood in the line that the limit was lowered for
+            self._round = Round(now_s)
+            return
         self._round.answered += 1
         self._round.latency_s += latency_s
-        self._round.at_limit += self.in_flight >= self.limit
+        self._round.wanted += wanted
         self._end_round(now_s)
 
     def refused(self, now_s: float) -> None:
@@ -95,27 +100,27 @@ class Concurrency:
             return
         self._round = Round(now_s)
         if ended.refused > OVERLOADED * outcomes:
-            self._set(self.limit * 3 // 4)
+            self._set(self.limit * 3 // 4, now_s)
             self._doubling, self._trying_from, self._rounds = False, None, 0
-        elif ended.at_limit >= 0.75 * ended.answered:  # else it was asked for less than it may have: nothing is learnt
+        elif ended.wanted >= 0.75 * ended.answered:  # else it was asked for less than it may have: nothing is learnt
             per_s = ended.answered / max(now_s - ended.since_s, 1e-9)
-            self._learn(Pace(self.limit, per_s, ended.latency_s / ended.answered))
+            self._learn(Pace(self.limit, per_s, ended.latency_s / ended.answered), now_s)
 
-    def _learn(self, now: Pace) -> None:
+    def _learn(self, now: Pace, now_s: float) -> None:
         best = self._best
         if self._doubling:
             if now.per_s >= GROWS * best.per_s:
                 self._best = now
-                self._set(2 * self.limit)
+                self._set(2 * self.limit, now_s)
             else:
                 self._doubling = False
-                self._set(SLACK * best.limit)
+                self._set(SLACK * best.limit, now_s)
             return
         if self._trying_from is not None:
             # A step up has to help a little; a step down may cost no more than chance.
             least_per_s = best.per_s * (1 + GROWS) / 2 if self.limit > self._trying_from else best.per_s / GROWS
             if now.per_s < least_per_s:
-                self.limit = self._trying_from
+                self._set(self._trying_from, now_s)
             else:
                 self._best = now
             self._trying_from = None
@@ -124,7 +129,9 @@ class Concurrency:
         climbed = now.latency_s > CLIMBED * best.latency_s and now.per_s < GROWS * best.per_s
         if climbed or self._rounds >= ROUNDS_BETWEEN_TRIALS:
             self._rounds, self._trying_from, self._best = 0, self.limit, now
-            self._set(self.limit / SLACK if climbed else self.limit * SLACK + 1)
+            self._set(self.limit / SLACK if climbed else self.limit * SLACK + 1, now_s)
 
-    def _set(self, limit: float) -> None:
-        self.limit = min(max(round(limit), self.least), self.most)
+    def _set(self, limit: float, now_s: float) -> None:
+        before, self.limit = self.limit, min(max(round(limit), self.least), self.most)
+        if self.limit < before:
+            self._lowered_s = now_s

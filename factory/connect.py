@@ -2,33 +2,26 @@
 
 import asyncio
 import difflib
-import importlib
-import json
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx2
+import aiohttp
 
 from factory.concurrency import Concurrency
 from factory.embedded import serve
-from factory.endpoints import Endpoint, Server
+from factory.endpoints import Endpoint, Server, exchange
 from factory.journal import Reply
 from factory.keys import key_place, read_key
 from factory.recipe import ModelSettings
-from factory.replies import Failure, of_transport
+from factory.replies import Failure
 from factory.vllm_server import VllmSettings
 from factory.vllm_server import serve as serve_vllm
 from factory.weights import fetch
 from schemas.errors import FactoryError
 from schemas.ids import model_id
 from schemas.tables import Model
-
-if TYPE_CHECKING:
-    import openai
 
 EMBEDDED_SLOTS = 16
 EMBEDDED_CONTEXT_TOKENS = 4096
@@ -62,12 +55,12 @@ async def connect(
         name, context_tokens = settings.name, None
         servers, silent = [], []
         for url in settings.endpoint:
-            client, http = await stack.enter_async_context(client_of(url, read_key(settings), settings.timeout_s))
+            http = await stack.enter_async_context(client_of(read_key(settings)))
             pace = Concurrency(settings.concurrency, time.monotonic())
             server = Server(public_address(url), _chat(url), http, pace, settings.timeout_s)
             servers.append(server)
             try:
-                served = await _list_models(role, url, settings, client)
+                served = await _list_models(role, url, settings, http)
             except Silent as error:
                 # Another may do its work until it is there: it is tried again later, as one that has failed.
                 server.paused_until_s = time.monotonic() + LIST_TIMEOUT_S
@@ -128,7 +121,7 @@ async def _embedded(
     )
     async with (
         serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
-        client_of(embedded.base_url, embedded.api_key, settings.timeout_s) as (_, http),
+        client_of(embedded.api_key) as http,
     ):
         # A request holds a slot for each of its choices: few at a time keep all slots busy, and the first prompts
         # are answered, written down and searched while later ones wait.
@@ -152,9 +145,9 @@ async def _vllm(
     revision = await asyncio.to_thread(vllm.weights_sha256) or settings.revision
     async with (
         serve_vllm(vllm, name, settings.revision, tell) as started,
-        client_of(started.base_url, started.api_key, settings.timeout_s) as (client, http),
+        client_of(started.api_key) as http,
     ):
-        served = await _list_models(role, started.base_url, settings, client)
+        served = await _list_models(role, started.base_url, settings, http)
         _, context_tokens = _served_model(role, started.base_url, name, served)
         model = Model(
             model_id=model_id(name, revision),
@@ -172,20 +165,10 @@ def _chat(base_url: str) -> str:
     return base_url.rstrip("/") + "/chat/completions"
 
 
-@asynccontextmanager
-async def client_of(
-    base_url: str, key: str, timeout_s: float
-) -> AsyncIterator[tuple["openai.AsyncOpenAI", httpx2.AsyncClient]]:
-    """OpenAI's client on its aiohttp transport, and its connections (see `Server.http`)."""
-    import openai  # here: it takes as long to load as all the rest, and a lake is made meanwhile (`load_client`)
-
+def client_of(key: str) -> aiohttp.ClientSession:
+    """Connections that show a key. How many there are at once is the endpoint's to say (`concurrency.py`)."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    # Retries are the endpoint's: they are counted into the rows and never end in a lost request.
-    http = openai.DefaultAioHttpClient(timeout=timeout_s, headers=headers)
-    async with openai.AsyncOpenAI(
-        base_url=base_url, api_key=key, timeout=timeout_s, max_retries=0, http_client=http
-    ) as client:
-        yield client, http
+    return aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0), trust_env=True)
 
 
 def public_address(url: str) -> str:
@@ -193,11 +176,6 @@ def public_address(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
     return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
-
-
-def load_client() -> None:
-    """Begins to load OpenAI's client in a thread, so that it is there when a model is connected to."""
-    threading.Thread(target=importlib.import_module, args=("openai",), name="load openai", daemon=True).start()
 
 
 class Silent(FactoryError):
@@ -211,39 +189,37 @@ async def served_models(role: str, settings: ModelSettings) -> dict[str, int | N
         FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
     """
     url = settings.endpoint[0]
-    async with client_of(url, read_key(settings), settings.timeout_s) as (client, _):
-        return await _list_models(role, url, settings, client)
+    async with client_of(read_key(settings)) as http:
+        return await _list_models(role, url, settings, http)
 
 
 async def _list_models(
-    role: str, url: str, settings: ModelSettings, client: "openai.AsyncOpenAI"
+    role: str, url: str, settings: ModelSettings, http: aiohttp.ClientSession
 ) -> dict[str, int | None]:
-    import openai
-
     address = public_address(url)
     try:
-        raw = await client.models.with_raw_response.list(timeout=min(LIST_TIMEOUT_S, settings.timeout_s))
-        return {m["id"]: m.get("max_model_len") for m in json.loads(raw.http_response.content)["data"]}
-    except openai.NotFoundError:
-        return {}  # an endpoint without a list of models is asked by name
-    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        raise FactoryError(
-            f"models.{role}: {address} refuses the key (HTTP {error.status_code}): put the right one into "
-            f"{key_place(settings)}"
-        ) from error
-    except openai.APIStatusError as error:
-        raise Silent(
-            f"models.{role}: {address} does not answer (HTTP {error.status_code}): mend it, or give another endpoint"
-        ) from error
-    except openai.APIConnectionError as error:
-        raise Silent(
-            f"models.{role}: {address} does not answer ({of_transport(error)}): start it, or give another endpoint"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise FactoryError(
-            f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
-            "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
-        ) from error
+        listed = await exchange(http, url.rstrip("/") + "/models", min(LIST_TIMEOUT_S, settings.timeout_s))
+        return {model["id"]: model.get("max_model_len") for model in listed["data"]}
+    except Failure as failure:
+        if failure.status == 404:
+            return {}  # an endpoint without a list of models is asked by name
+        if failure.status in (401, 403):
+            raise FactoryError(
+                f"models.{role}: {address} refuses the key (HTTP {failure.status}): put the right one into "
+                f"{key_place(settings)}"
+            ) from failure
+        if failure.kind != "garbage":
+            mend = "start it" if failure.status is None else "mend it"
+            raise Silent(
+                f"models.{role}: {address} does not answer ({failure}): {mend}, or give another endpoint"
+            ) from failure
+        fault: Exception = failure
+    except (KeyError, TypeError, AttributeError) as error:
+        fault = error
+    raise FactoryError(
+        f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
+        "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
+    ) from fault
 
 
 def _served_model(role: str, url: str, name: str | None, served: dict[str, int | None]) -> tuple[str, int | None]:

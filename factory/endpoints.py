@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx2
+import aiohttp
 
 from factory.concurrency import Concurrency
 from factory.journal import Choice, Reply
@@ -62,6 +62,28 @@ def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, 
     return body if sampling.response_format is None else body | {"response_format": sampling.response_format}
 
 
+async def exchange(
+    http: aiohttp.ClientSession, url: str, timeout_s: float, body: dict[str, Any] | None = None
+) -> Any:
+    """The JSON that a server answers to a body, or to a question without one.
+
+    Raises:
+        Failure: anything else came back, or nothing.
+    """
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    try:
+        if body is None:
+            request = http.get(url, timeout=timeout)
+        else:
+            request = http.post(url, data=json.dumps(body), timeout=timeout)
+        async with request as answer:
+            status, headers, content = answer.status, answer.headers, await answer.read()
+    except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
+        raise of_transport(error) from error
+    # An endpoint may repeat the key in what it says.
+    return read_document(status, headers, content, secret=http.headers["Authorization"].removeprefix("Bearer "))
+
+
 @dataclass(slots=True, eq=False)
 class Server:
     """One base URL, and how it is doing. Times are seconds of the monotonic clock."""
@@ -69,9 +91,8 @@ class Server:
     address: str
     """as it stands in rows: embedded:NAME, or the base URL without credentials"""
     chat_url: str
-    http: httpx2.AsyncClient
-    """the connections of an `openai.AsyncOpenAI`, with its key: without its typing of every request, which takes two
-    thirds of the processor's time that a request costs"""
+    http: aiohttp.ClientSession
+    """its connections, which show it the key"""
     pace: Concurrency
     timeout_s: float
     last_answer_s: float = field(default_factory=time.monotonic)
@@ -98,25 +119,15 @@ class Server:
         """
         started_s = time.monotonic()
         try:
-            document = await self.post(self.chat_url, body, self.patience_s)
+            document = await exchange(self.http, self.chat_url, self.patience_s, body)
             read_completion(document)
         except Failure as failure:
             self._failed(failure)
             raise
         now_s = time.monotonic()
-        self.pace.answered(now_s, now_s - started_s)
         self.longest_s = max(self.longest_s, now_s - started_s)
         self.answers, self.failures, self.pauses, self.last_answer_s = self.answers + 1, 0, 0, now_s
         return document
-
-    async def post(self, url: str, body: dict[str, Any], timeout_s: float) -> Any:
-        try:
-            raw = await self.http.post(url, content=json.dumps(body), timeout=timeout_s)
-        except (httpx2.HTTPError, OSError) as error:
-            raise of_transport(error) from error
-        # An endpoint may repeat the key in what it says.
-        key = self.http.headers["Authorization"].removeprefix("Bearer ")
-        return read_document(raw.status_code, raw.headers, raw.content, secret=key)
 
     def _failed(self, failure: Failure) -> None:
         now_s = time.monotonic()
@@ -137,7 +148,7 @@ class Server:
         """Whether it answers within PROBE_S to a question that is nobody's prompt."""
         question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
-            read_completion(await self.post(self.chat_url, question, PROBE_S))
+            read_completion(await exchange(self.http, self.chat_url, PROBE_S, question))
         except Failure:
             return False
         self.failures, self.pauses, self.last_answer_s = 0, 0, time.monotonic()
@@ -168,6 +179,11 @@ class Endpoint:
         return sum(server.pace.limit for server in self.servers)
 
     @property
+    def most(self) -> int:
+        """requests at once that the recipe allows"""
+        return sum(server.pace.most for server in self.servers)
+
+    @property
     def last_answer_s(self) -> float:
         return max(server.last_answer_s for server in self.servers)
 
@@ -191,6 +207,8 @@ class Endpoint:
             started_s = time.monotonic()
             try:
                 document = await server.send({**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF})
+                answered_s = time.monotonic()
+                server.pace.answered(answered_s, answered_s - started_s, wanted=bool(self._waiting))
                 got, prompt_tokens, tokens = read_completion(document)
                 if len(got) > 1 and self.tokenize_url:
                     got = list(await asyncio.gather(*(self._counted(server, choice) for choice in got)))
@@ -219,7 +237,7 @@ class Endpoint:
 
     async def _counted(self, server: Server, choice: Choice) -> Choice:
         """The choice with its number of tokens: those of its text, and the one that ended it."""
-        document = await server.post(self.tokenize_url or "", {"content": choice.text}, server.timeout_s)
+        document = await exchange(server.http, self.tokenize_url or "", server.timeout_s, {"content": choice.text})
         return Choice(choice.text, choice.finish_reason, len(document["tokens"]) + (choice.finish_reason == "stop"))
 
     async def _room(self) -> Server:

@@ -323,12 +323,13 @@ async def _flow(
 ) -> None:
     """Keeps a window of prompts on their way until none is left; the first fault that is not a prompt's ends it."""
     going: set[asyncio.Task[Any]] = set()
+    # Enough that no slot ever waits for a prompt, few enough that memory does not grow with their number.
+    window = 2 * sum(endpoint.most for endpoint in progress.endpoints) or WINDOW
     try:
         for first in range(0, left.num_rows, WORK_BATCH):
             batch = await asyncio.to_thread(load_work, lake, context.run_id, left.slice(first, WORK_BATCH))
             for work in batch:
-                # Enough that no slot waits for a prompt, few enough that memory does not grow with their number.
-                while len(going) >= (2 * sum(endpoint.limit for endpoint in progress.endpoints) or WINDOW):
+                while len(going) >= window:
                     going = await _one_less(going, writing)
                 going.add(asyncio.create_task(through(context, work, progress)))
                 progress.open = len(going)

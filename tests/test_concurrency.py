@@ -7,7 +7,8 @@ from factory.concurrency import Concurrency
 
 
 class SimulatedServer:
-    """Serves `slots` requests at once, the others wait in line; every free place is asked for at once."""
+    """Serves `slots` requests at once, the others wait in line; every free place is asked for at once, and a place is
+    filled again when all that was answered at the same moment has been read."""
 
     def __init__(self, slots: int, latency_s: float = 0.4, jitter: float = 0.9, refused: float = 0.0) -> None:
         self.slots, self.latency_s, self.jitter, self.refused = slots, latency_s, jitter, refused
@@ -26,10 +27,12 @@ class SimulatedServer:
             if not self.busy:
                 now_s += 0.01
                 continue
-            now_s, came_s = heapq.heappop(self.busy)
-            self.answers += 1
-            pace.answered(now_s, now_s - came_s)
-            pace.in_flight -= 1
+            now_s = self.busy[0][0]
+            while self.busy and self.busy[0][0] == now_s:
+                _, came_s = heapq.heappop(self.busy)
+                self.answers += 1
+                pace.answered(now_s, now_s - came_s, wanted=True)
+                pace.in_flight -= 1
             while self.line and len(self.busy) < self.slots:
                 self._serve(now_s, self.line.pop(0))
         pace.now_s = now_s
@@ -60,6 +63,10 @@ def limit_after(server: SimulatedServer, seconds: float, most: int = 1000) -> in
 def test_it_grows_to_what_the_server_answers_at_once_and_little_beyond() -> None:
     for slots in (64, 200, 500):
         assert slots * 0.9 <= limit_after(SimulatedServer(slots), 60) <= slots * 2.1
+
+
+def test_it_grows_at_a_server_that_answers_all_at_once() -> None:
+    assert limit_after(SimulatedServer(64, jitter=0.0), 3) >= 64
 
 
 def test_it_never_exceeds_its_upper_bound() -> None:
