@@ -22,14 +22,14 @@ from factory.connect import named, public_address
 from factory.context import Later
 from factory.display import watch
 from factory.endpoints import Endpoint
-from factory.journal import Journal, Reply
+from factory.journal import Journal, Reply, journal_file
 from factory.orders import Order
 from factory.plain_text import counted, visible
 from factory.progress import Progress
 from factory.recipe import JudgeSettings, Recipe
 from factory.replies import Failure, one_line, read_completion
 from factory.request_files import URL, RequestFile, RequestFiles
-from factory.run import journal_file, run_order
+from factory.run import run_order
 from schemas.errors import FactoryError
 from stores.attach import place
 from stores.lake import Lake

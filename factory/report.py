@@ -40,8 +40,8 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     grid.add_column()
     for label, text in _outcome_lines(outcome):
         grid.add_row(label, text)
-    (savings,) = lake.query(sql("report/savings"), of_run).to_pylist()
-    if savings["pairs"]:
+    if outcome["refined_pairs"]:
+        (savings,) = lake.query(sql("report/savings"), of_run).to_pylist()
         grid.add_row("a pair", _savings(savings))
     rows = lake.query(sql("report/rows_by_table"), of_run).to_pylist()
     grid.add_row("rows", ", ".join(f"{row['name']} {row['rows']:,}" for row in rows))

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
-import platformdirs
 import pyarrow as pa
 
 from factory.budget import BudgetReached, Spending
 from factory.connect import connect
 from factory.context import Context, Later, Postponed, Work
 from factory.endpoints import Endpoint, SetAside
-from factory.journal import Journal, Reply
+from factory.journal import Journal, Reply, journal_file
 from factory.orders import Order, described
 from factory.progress import Progress
 from factory.prompts import read_prompts
@@ -37,7 +36,6 @@ from factory.writer import FLUSH_EVERY_S, Writer
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Call, Run, RunPrompt, Tree
-from stores.attach import Place
 from stores.lake import Lake
 from stores.locks import run_lock
 
@@ -49,6 +47,8 @@ WORK_BATCH = 1024
 """Prompts whose rows are read at once."""
 WINDOW = 64
 """Prompts on their way at once where no server sets the pace."""
+FILES_WORTH_MERGING = 16
+"""of one table; fewer are read as fast as one"""
 
 
 Answering = Callable[[Lake, Run, Order, pa.Table, Progress, Path], None]
@@ -127,8 +127,9 @@ def run_on(
             _note_end(lake, run, "stopped", f"{left} prompts wait for a batch to be answered, or for the search")
             return run.run_id
         _note_end(lake, run, "finished", None)
-        progress.phase = "compacting"
-        lake.compact()
+        if lake.most_files() >= FILES_WORTH_MERGING:
+            progress.phase = "compacting"
+            lake.compact()
     return run.run_id
 
 
@@ -223,7 +224,8 @@ async def answer_prompts(
     with closing(Journal(journal_at)) as journal:
         spending = Spending(order.recipe)
         spending.add_earlier(journal.spent(run.run_id))
-        async with at_work(lake, run, order, progress, journal, spending, later=later) as answer:
+        begun = run.attempt > 0
+        async with at_work(lake, run, order, progress, journal, spending, later=later, begun=begun) as answer:
             await answer(left)
 
 
@@ -237,10 +239,14 @@ async def at_work(
     spending: Spending,
     flush_every_s: float = FLUSH_EVERY_S,
     later: Later | None = None,
+    begun: bool = True,
 ) -> AsyncIterator[Callable[[pa.Table], Awaitable[None]]]:
     """Connects a run's models and gives what takes prompts through its stages, as `answer_prompts` does.
 
     It may be called again and again, and again while it is at it; when it returns, the rows are in the lake.
+
+    Args:
+        begun: as of `load_work`.
     """
     progress.phase = "starting models"
     writer = Writer(lake, run.run_id, flush_every_s)
@@ -260,7 +266,9 @@ async def at_work(
 
             async def answer(left: pa.Table) -> None:
                 try:
-                    await _flow(lake, context, left, progress, writing, through)
+                    await _flow(
+                        partial(load_work, lake, run.run_id, begun=begun), context, left, progress, writing, through
+                    )
                 finally:
                     await writer.flush()
 
@@ -272,14 +280,6 @@ async def at_work(
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
                 await writer.flush()
-
-
-def journal_file(at: Place) -> Path:
-    """Beside the lake; for one behind PostgreSQL, in the user's data directory."""
-    if at.folder is not None:
-        return at.folder / "journal.sqlite"
-    name = content_id("journal", at.catalog, at.metadata_schema)
-    return platformdirs.user_data_path("preference-factory") / "journals" / f"{name}.sqlite"
 
 
 @asynccontextmanager
@@ -319,7 +319,12 @@ async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> 
 
 
 async def _flow(
-    lake: Lake, context: Context, left: pa.Table, progress: Progress, writing: asyncio.Task[None], through: Through
+    load: Callable[[pa.Table], list[Work]],
+    context: Context,
+    left: pa.Table,
+    progress: Progress,
+    writing: asyncio.Task[None],
+    through: Through,
 ) -> None:
     """Keeps a window of prompts on their way until none is left; the first fault that is not a prompt's ends it."""
     going: set[asyncio.Task[Any]] = set()
@@ -327,7 +332,7 @@ async def _flow(
     window = 2 * sum(endpoint.most for endpoint in progress.endpoints) or WINDOW
     try:
         for first in range(0, left.num_rows, WORK_BATCH):
-            batch = await asyncio.to_thread(load_work, lake, context.run_id, left.slice(first, WORK_BATCH))
+            batch = await asyncio.to_thread(load, left.slice(first, WORK_BATCH))
             for work in batch:
                 while len(going) >= window:
                     going = await _one_less(going, writing)

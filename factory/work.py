@@ -26,14 +26,24 @@ def work_left(lake: Lake, run_id: str, recipe: Recipe) -> pa.Table:
     )
 
 
-def load_work(lake: Lake, run_id: str, left: pa.Table) -> list[Work]:
-    """What the lake has of some prompts of a run, in the run's order."""
+def load_work(lake: Lake, run_id: str, left: pa.Table, begun: bool = True) -> list[Work]:
+    """What the lake has of some prompts of a run, in the run's order.
+
+    Args:
+        begun: whether any attempt of the run may have answered some of them; else no answers are looked for.
+    """
     parameters = {"run_id": run_id, "ids": left.column("prompt_id").to_pylist()}
     mine = "run_id = $run_id AND prompt_id IN (SELECT unnest($ids))"
     taken = lake.read(RunPrompt, mine, parameters)
     prompts = lake.read(Prompt, "prompt_id IN (SELECT unnest($ids))", {"ids": parameters["ids"]})
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     work = {t.prompt_id: Work(by_id[t.prompt_id], t.position, t.evolved) for t in taken}
+    if begun:
+        _add_answers(lake, work, mine, parameters)
+    return sorted(work.values(), key=lambda one: (one.position, one.prompt.prompt_id))
+
+
+def _add_answers(lake: Lake, work: dict[str, Work], mine: str, parameters: dict[str, Any]) -> None:
     for response in lake.read(Response, f"{mine} AND kind = 'sampled'", parameters):
         work[response.prompt_id].responses.append(response)
     for one in work.values():
@@ -45,4 +55,3 @@ def load_work(lake: Lake, run_id: str, left: pa.Table) -> list[Work]:
             votes.sort(key=lambda judgement: (judgement.judge, judgement.vote))
     for tree in lake.read(Tree, mine, parameters):
         work[tree.prompt_id].rooted.add(tree.root_response_id)
-    return sorted(work.values(), key=lambda one: (one.position, one.prompt.prompt_id))

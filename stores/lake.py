@@ -222,6 +222,10 @@ class Lake:
             finally:
                 self._rollback()
 
+    def most_files(self) -> int:
+        """Data files of the table that has most of them."""
+        return int(self.query("SELECT max(file_count) FROM ducklake_table_info('lake')").column(0)[0].as_py())
+
     def compact(self) -> None:
         """Merges small files; no row changes."""
         # One file a table at a time: it is sorted in memory, and all of a table's at once may be more than there is.

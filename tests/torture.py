@@ -159,7 +159,7 @@ def disturb(seed: int, disturbance: Callable[[Scene], None], folder: Path, datab
     assert_same_tables(tables(folder / "undisturbed"), tables(lake))
     assert_ids_unique(lake)
     if place(lake).folder is None:
-        from factory.run import journal_file
+        from factory.journal import journal_file
 
         journal_file(place(lake)).unlink()
     return f"{twice} paid twice of {scene.lost} in flight, {needed} needed; went on in {resumed_s:.1f} s"

@@ -86,6 +86,7 @@ async def grow_tree(
                 # Equal text is judged once a tree.
                 child_id = response_id_of(context, tree_id, child, root)
                 judging[child.text] = asyncio.ensure_future(judged(child_id, child.text))
+                judging[child.text].add_done_callback(_note_error)
         for child in children:
             if child.text is not None:
                 child.made.opinion = await judging[child.text]
@@ -98,6 +99,12 @@ async def grow_tree(
         start, expand, settings, random.Random(seed_of(context.seed, "selection", prompt.prompt_id, root.text))
     )
     return tree_rows(context, prompt, root, tree, tree_id, settings, canonical_json(parameters), errors)
+
+
+def _note_error(judging: asyncio.Task[Any]) -> None:
+    """Where another request has ended the search, nobody waits for this one's error, and asyncio would print it."""
+    if not judging.cancelled():
+        judging.exception()
 
 
 async def _known(opinion: Opinion) -> Opinion:
