@@ -1,7 +1,7 @@
 """An embedded model: llama.cpp's server in a process of its own, on loopback, for as long as one block runs.
 
     async with serve(fetch("smollm2-135m")) as server:
-        client = openai.AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        ...  # any OpenAI client may ask server.base_url with server.api_key
 
 The server lives in a child process (`python -m factory.embedded`, told what to do on its standard input) because
 llama.cpp writes its log to the standard streams and ends the process on some errors. The child dies with its parent,

@@ -1,7 +1,7 @@
 """A model that the run serves itself: `vllm serve` on loopback, for as long as one block runs.
 
     async with serve(VllmSettings(model="./base"), name="./base", revision=None) as server:
-        client = openai.AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
+        ...  # any OpenAI client may ask server.base_url with server.api_key
 
 vLLM lives in an environment of its own and is known by its command alone, so any build will do. It runs in a process
 group of its own, under `process_group.py`, and is gone with the run, however the run ends.
