@@ -74,7 +74,7 @@ def test_it_never_exceeds_its_upper_bound() -> None:
 
 
 def test_it_starts_low() -> None:
-    assert Concurrency(1000, 0.0).limit == 32
+    assert Concurrency(1000, 0.0).limit == 64
     assert Concurrency(8, 0.0).limit == 8
 
 
