@@ -133,7 +133,7 @@ def _run(order: Any, lake: str, log_format: str | None, answering: Any) -> None:
     from stores.lake import Lake
 
     progress = Progress()
-    with Lake.open(lake, create=True) as opened:
+    with Lake.open(lake, create=True) as opened, opened.one_thread():
         try:
             with watch(progress, log_format):
                 run_id = run_on(opened, order, progress, answering=answering)

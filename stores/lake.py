@@ -230,12 +230,19 @@ class Lake:
         """Merges small files; no row changes."""
         # One file a table at a time: it is sorted in memory, and all of a table's at once may be more than there is.
         merge = "SELECT sum(files_processed - files_created) FROM ducklake_merge_adjacent_files('lake', max_compacted_files => 1)"
-        self.connection.execute("SET threads = 1")  # each would hold rows of its own, and the disk is no faster for it
-        try:
+        with self.one_thread():
             while self._written(lambda: self.connection.execute(merge).fetchall())[0][0]:
                 pass
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """What is asked inside takes one thread: for much that is small, or where each would hold rows of its own."""
+        ((before,),) = self.connection.execute("SELECT current_setting('threads')").fetchall()
+        self.connection.execute("SET threads = 1")
+        try:
+            yield
         finally:
-            self.connection.execute("RESET threads")
+            self.connection.execute(f"SET threads = {before}")
 
     def expire(self, older_than: datetime) -> list[int]:
         """Forgets snapshots older than `older_than`, but never the newest or one a training set pins.
