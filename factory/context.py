@@ -150,13 +150,17 @@ class Context:
     async def _answer(
         self, role: str, messages: list[Message], sampling: Sampling, seed: int, request_hash: str
     ) -> Reply:
-        reply = None
-        try:
-            reply = await self.endpoints[role].ask(messages, sampling, seed)
+        paid = None
+
+        async def write_down(reply: Reply) -> None:
+            nonlocal paid
+            paid = reply
             await self.journal.record(request_hash, reply, self.run_id, role)
+
+        try:
+            return await self.endpoints[role].ask(messages, sampling, seed, write_down)
         finally:
-            self.spending.end(role, reply)
-        return reply
+            self.spending.end(role, paid)
 
     async def settle(self) -> None:
         """Waits for what is under way: it is paid, so it is written down."""

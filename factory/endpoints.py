@@ -9,7 +9,8 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,23 +110,22 @@ class Server:
             return self.timeout_s
         return min(self.timeout_s, max(SHORTEST_PATIENCE_S, PATIENCE * self.longest_s))
 
-    async def send(self, body: dict[str, Any]) -> Any:
-        """The document that comes back for a chat request.
+    async def send(self, body: dict[str, Any]) -> tuple[list[Choice], int | None, int | None]:
+        """What comes back for a chat request, as of `read_completion`.
 
         Raises:
             Failure: anything else came back, or nothing.
         """
         started_s = time.monotonic()
         try:
-            document = await exchange(self.http, self.chat_url, self.patience_s, body)
-            read_completion(document)
+            completion = read_completion(await exchange(self.http, self.chat_url, self.patience_s, body))
         except Failure as failure:
             self._failed(failure)
             raise
         now_s = time.monotonic()
         self.longest_s = max(self.longest_s, now_s - started_s)
         self.answers, self.failures, self.pauses, self.last_answer_s = self.answers + 1, 0, 0, now_s
-        return document
+        return completion
 
     def _failed(self, failure: Failure) -> None:
         now_s = time.monotonic()
@@ -185,58 +185,77 @@ class Endpoint:
     def last_answer_s(self) -> float:
         return max(server.last_answer_s for server in self.servers)
 
-    async def ask(self, messages: list[Message], sampling: Sampling, seed: int) -> Reply:
+    async def ask(
+        self, messages: list[Message], sampling: Sampling, seed: int, write_down: Callable[[Reply], Awaitable[None]]
+    ) -> Reply:
         """Asks until all `sampling.n` choices are there.
 
+        Args:
+            write_down: takes the reply while the request still has its place.
         Raises:
             SetAside: the endpoint refuses this very request for good, or it failed ATTEMPTS times.
-            FactoryError: the endpoint is gone, refuses the key, or does not have the model.
+            FactoryError: the endpoint is gone, refuses the key, or does not have the model; or that of `write_down`.
         """
         body = request_body(self.model, messages, sampling, seed)
         choices: list[Choice] = []
-        prompt_tokens: int | None = None
         completion_tokens: int | None = 0
         latency_s, retries, failures = 0.0, 0, 0
         first_failure_s: float | None = None
-        while len(choices) < sampling.n:
+        while True:
             # A server that gives fewer choices than asked for is asked for the rest, with another seed.
             left = sampling.n - len(choices)
-            server = await self._room()
-            started_s = time.monotonic()
             try:
-                document = await server.send({**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF})
-                answered_s = time.monotonic()
-                server.pace.answered(answered_s, answered_s - started_s, wanted=bool(self._waiting))
-                got, prompt_tokens, tokens = read_completion(document)
-                if len(got) > 1 and self.tokenize_url:
-                    got = list(await asyncio.gather(*(self._counted(server, choice) for choice in got)))
-                    tokens = sum(choice.tokens or 0 for choice in got)
-            except Failure as failure:
-                failed: Failure | None = failure
-            else:
-                failed = None
-            finally:
-                server.pace.in_flight -= 1
-                self._wake()
-            if failed is not None:
+                async with self._place() as server:
+                    started_s = time.monotonic()
+                    got, prompt_tokens, tokens = await server.send(
+                        {**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF}
+                    )
+                    answered_s = time.monotonic()
+                    server.pace.answered(answered_s, answered_s - started_s, wanted=bool(self._waiting))
+                    if len(got) > 1 and self.tokenize_url:
+                        got = list(await asyncio.gather(*(self._counted(server, choice) for choice in got)))
+                        tokens = sum(choice.tokens or 0 for choice in got)
+                    latency_s += time.monotonic() - started_s
+                    choices += got[:left]
+                    completion_tokens = (
+                        None if tokens is None or completion_tokens is None else completion_tokens + tokens
+                    )
+                    if len(choices) == sampling.n:
+                        reply = Reply(choices, prompt_tokens, completion_tokens, latency_s, retries, server.address)
+                        await write_down(reply)
+                        self.on_reply(reply)
+                        return reply
+            except Failure as failed:
                 self.on_failure(failed)
                 retries += 1
                 failures += failed.status != 429  # being asked to wait says nothing against the request
                 first_failure_s = first_failure_s or time.monotonic()
                 await self._give_up_if_hopeless(failed, server, failures, first_failure_s)
                 await asyncio.sleep(wait_s(retries, failed))
-                continue
-            latency_s += time.monotonic() - started_s
-            choices += got[:left]
-            completion_tokens = None if tokens is None or completion_tokens is None else completion_tokens + tokens
-        reply = Reply(choices, prompt_tokens, completion_tokens, latency_s, retries, server.address)
-        self.on_reply(reply)
-        return reply
 
     async def _counted(self, server: Server, choice: Choice) -> Choice:
         """The choice with its number of tokens: those of its text, and the one that ended it."""
         document = await exchange(server.http, self.tokenize_url or "", server.timeout_s, {"content": choice.text})
         return Choice(choice.text, choice.finish_reason, len(document["tokens"]) + (choice.finish_reason == "stop"))
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[Server]:
+        """A request's place at a server."""
+        server = await self._room()
+        try:
+            yield server
+        except FactoryError:
+            # The reply could not be written down, and that ends the run. Nobody takes the place: another request would
+            # be paid, and its reply lost too.
+            raise
+        except BaseException:
+            self._leave(server)
+            raise
+        self._leave(server)
+
+    def _leave(self, server: Server) -> None:
+        server.pace.in_flight -= 1
+        self._wake()
 
     async def _room(self) -> Server:
         """A place at the server that has most of them free; the requests that wait are served in their order."""

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,18 @@ from tests.scripted_endpoint import Reply as HttpReply
 ONE = Sampling(temperature=1.0, top_p=1.0, max_tokens=10, n=1)
 
 
-def ask_all(urls: list[str], count: int, watch: Callable[[Endpoint], None] | None = None, **settings: Any) -> list[Any]:
+async def written_down(reply: Reply) -> None:
+    """Where it is kept is no matter here."""
+
+
+def ask_all(
+    urls: list[str],
+    count: int,
+    watch: Callable[[Endpoint], None] | None = None,
+    write_down: Callable[[Reply], Awaitable[None]] = written_down,
+    most_s: float | None = None,
+    **settings: Any,
+) -> list[Any]:
     """Asks `count` questions at once; gives replies and errors."""
 
     async def work() -> list[Any]:
@@ -33,9 +44,8 @@ def ask_all(urls: list[str], count: int, watch: Callable[[Endpoint], None] | Non
             if watch:
                 watch(endpoint)
             questions = ([Message("user", f"Question {number}")] for number in range(count))
-            return await asyncio.gather(
-                *(endpoint.ask(question, ONE, seed=1) for question in questions), return_exceptions=True
-            )
+            asking = (endpoint.ask(question, ONE, 1, write_down) for question in questions)
+            return await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), most_s)
 
     return asyncio.run(work())
 
@@ -43,6 +53,15 @@ def ask_all(urls: list[str], count: int, watch: Callable[[Endpoint], None] | Non
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replies, "FIRST_WAIT_S", 0.01)
+
+
+def test_where_a_reply_cannot_be_written_down_no_other_is_paid_for_in_its_place() -> None:
+    async def full_disk(reply: Reply) -> None:
+        raise FactoryError("the disk is full")
+
+    with running_endpoint(answer, latency_ms=50) as endpoint, pytest.raises(TimeoutError):
+        ask_all([endpoint.url], 20, write_down=full_disk, most_s=1, concurrency=4)
+    assert endpoint.stats().received == 4
 
 
 def test_a_run_with_every_kind_of_fault_completes_every_prompt(tmp_path: Path, quick: None) -> None:
