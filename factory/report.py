@@ -50,7 +50,19 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     _print_cost(lake, run_id, console)
     _print_likeness(lake.query(sql("report/likeness"), of_run).to_pylist(), console)
     _print_set_aside(lake.query(sql("report/set_aside"), of_run).to_pylist(), console)
-    _print_next(lake, run_id, outcome, console)
+    where = "" if lake.place.where == "lake" else f" --lake {shlex.quote(lake.place.where)}"
+    if (example := pick_example(lake, run_id)) is not None:
+        for show, noun, id in zip((print_tree, print_pair), ("tree", "pair"), example, strict=True):
+            _print_command(f"factory {noun} {id[:12]}{where}", console)
+            show(lake, id, console)
+            console.print()
+    console.print(Text("next", "dim"))
+    for command in _next_commands(run_id, outcome):
+        _print_command(f"  {command}{where}", console)
+
+
+def _print_command(command: str, console: Console) -> None:
+    console.print(Text(command, "cyan"), soft_wrap=True)
 
 
 def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -159,24 +171,17 @@ def _print_set_aside(rows: Sequence[dict[str, Any]], console: Console) -> None:
     console.print()
 
 
-def _print_next(lake: Lake, run_id: str, outcome: dict[str, Any], console: Console) -> None:
-    commands = []
+def _next_commands(run_id: str, outcome: dict[str, Any]) -> Iterator[str]:
     if outcome["status"] != "finished":
-        commands.append(f"factory resume {run_id}")
-    example = pick_example(lake, run_id)
-    if example is not None:
-        commands += [f"factory tree {example[0][:12]}", f"factory pair {example[1][:12]}"]
+        yield f"factory resume {run_id}"
     if outcome["refined_pairs"]:
-        commands.append('factory sql "SELECT prompt, similarity FROM accepted_pairs ORDER BY similarity DESC"')
+        yield 'factory sql "SELECT prompt, similarity FROM accepted_pairs ORDER BY similarity DESC"'
         origin = outcome["actor_origin"] or ""
         model = origin if origin.startswith("embedded:") else "MODEL"
-        commands += ["factory build spar_dpo", f"factory train dpo --set spar_dpo --model {model}"]
+        yield "factory build spar_dpo"
+        yield f"factory train dpo --set spar_dpo --model {model}"
     else:
-        commands.append('factory sql "SELECT verdict, critique FROM judgements LIMIT 10"')
-    where = "" if lake.place.where == "lake" else f" --lake {shlex.quote(lake.place.where)}"
-    console.print(Text("next", "dim"))
-    for command in commands:
-        console.print(Text(f"  {command}{where}", "cyan"), soft_wrap=True)
+        yield 'factory sql "SELECT verdict, critique FROM judgements LIMIT 10"'
 
 
 def pick_example(lake: Lake, run_id: str) -> tuple[str, str] | None:

@@ -133,10 +133,20 @@ def test_summary_names_each_prompt_set_aside_with_its_reason(searched: Lake, run
 
 def test_summary_ends_with_commands_for_this_lake(searched: Lake, run_id: str) -> None:
     text = printed(lambda console: print_summary(searched, run_id, console), width=40)
-    found = pick_example(searched, run_id)
-    assert found is not None
-    assert f"factory tree {found[0][:12]} --lake {searched.place.where}\n" in text
-    assert f"factory build spar_dpo --lake {searched.place.where}\n" in text
+    *_, query, build, train, end = text.split("\n")
+    assert query.startswith("  factory sql ") and build == f"  factory build spar_dpo --lake {searched.place.where}"
+    assert train.startswith("  factory train dpo ") and end == ""
+
+
+def test_summary_draws_a_tree_and_shows_its_pair_each_under_the_command_that_does_so(
+    searched: Lake, run_id: str
+) -> None:
+    text = printed(lambda console: print_summary(searched, run_id, console))
+    example = pick_example(searched, run_id)
+    assert example is not None
+    for show, noun, id in zip((print_tree, print_pair), ("tree", "pair"), example, strict=True):
+        drawn = printed(lambda console, show=show, id=id: show(searched, id, console))  # type: ignore[misc]
+        assert f"factory {noun} {id[:12]} --lake {searched.place.where}\n{drawn}" in text
 
 
 def test_summary_of_a_run_that_failed_at_once_says_why_and_how_to_go_on(lake: Lake) -> None:
