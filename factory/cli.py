@@ -28,8 +28,8 @@ from factory.cli_options import (
     SeedOption,
     WorkersOption,
     assignments,
-    at_lake,
     order_of_options,
+    to_type,
 )
 from schemas.errors import FactoryError
 
@@ -138,9 +138,10 @@ def _run(order: Any, lake: str, log_format: str | None, answering: Any) -> None:
             with watch(progress, log_format):
                 run_id = run_on(opened, order, progress, answering=answering)
         except KeyboardInterrupt:
-            raise FactoryError(
-                f"stopped; nothing answered is lost: go on with `factory resume {progress.run_id}{at_lake(lake)}`"
-            ) from None
+            said = "stopped; nothing answered is lost: go on with `factory resume`"
+            raise FactoryError(to_type(said, progress.run_id, lake)) from None
+        except FactoryError as error:
+            raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
         print_summary(opened, run_id, Console())
     if progress.set_aside:
         raise FactoryError(

@@ -1,5 +1,7 @@
 """What several commands take: their options, and the order that is made of them."""
 
+import re
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -78,4 +80,13 @@ def assignments(given: list[str] | None) -> dict[str, Any]:
 
 def at_lake(lake: str) -> str:
     """What a command to type needs so that it is about this lake."""
-    return "" if lake == "lake" else f" --lake {lake}"
+    return "" if lake == "lake" else f" --lake {shlex.quote(lake)}"
+
+
+def to_type(said: str, run_id: str | None, lake: str) -> str:
+    """A sentence with `factory resume` as it is to be typed: whoever says it knows neither the run nor its lake."""
+    if run_id is None:
+        return said
+    return re.sub(
+        r"`factory resume( [^`]+)?`", lambda found: f"`factory resume{found[1] or f' {run_id}'}{at_lake(lake)}`", said
+    )

@@ -54,8 +54,8 @@ def test_the_example_makes_answers_trees_and_pairs(folder: Path):
         counts = lake.counts()
         (state,) = lake.query("FROM run_progress").to_pylist()
     assert state["status"] == "finished"
-    assert state["prompts"] == state["answered"] == state["judged"] == 24
-    assert counts["responses"] > 72 and counts["trees"] == state["failing"] and counts["training_sets"] == 1
+    assert state["prompts"] == state["answered"] == state["judged"] == 16
+    assert counts["responses"] > 48 and counts["trees"] == state["failing"] and counts["training_sets"] == 1
 
 
 def test_tokens_are_counted_for_every_choice(folder: Path):
@@ -105,5 +105,5 @@ def test_a_plain_duckdb_shell_attaches_the_same_lake(folder: Path):
     load_extensions(connection, ("sqlite_scanner",))  # what INSTALL and LOAD do where there is a network
     attach = "\n".join(line for line in block("sql").splitlines() if not line.startswith("INSTALL"))
     connection.execute(attach.replace("lake/", f"{folder}/lake/"))
-    assert connection.execute("SELECT count(*) FROM prompts").fetchall() == [(24,)]
+    assert connection.execute("SELECT count(*) FROM prompts").fetchall() == [(16,)]
     assert connection.execute("SELECT count(*) FROM verdicts").fetchall()[0][0] > 0

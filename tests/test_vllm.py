@@ -185,7 +185,9 @@ def test_a_run_starts_it_survives_its_death_by_resuming_and_leaves_nothing(model
     os.kill(engine, signal.SIGKILL)  # as the kernel does when memory is short
     errors = run.communicate()[1]
     assert run.returncode == 1
-    assert "vLLM ended with status" in errors and "while the run asked it" in errors and "`factory resume`" in errors
+    assert (
+        "vLLM ended with status" in errors and "while the run asked it" in errors and "`factory resume small-" in errors
+    )
     assert all(map(has_ended, processes))
 
     answered = answers_in(lake / "journal.sqlite")

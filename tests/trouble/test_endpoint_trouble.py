@@ -1,6 +1,8 @@
 """Trouble with endpoints: one sentence (what, where, how to mend it), exit code 1, no traceback, and nothing lost."""
 
 import http.server
+import re
+import shlex
 import socket
 import threading
 from pathlib import Path
@@ -42,11 +44,11 @@ def test_an_endpoint_that_dies_ends_the_run_which_then_goes_on(factory: Command,
     with running_endpoint(dying) as running:
         said = sentence(factory(*run_words(place, running.url, prompts)))
         assert f"{running.url} has answered nothing" in said and "(Connection refused)" in said
-        assert "go on with `factory resume`" in said
         assert list(state(place).values()) == [("failed", 3)]
         running.script = answer
         running.start()
-        assert factory("resume", "spar", "--lake", place)[0] == 0
+        typed = re.search("go on with `factory (resume spar-.+ --lake .+)`", said)
+        assert typed and factory(*shlex.split(typed[1]))[0] == 0
         sampled = [r for r in running.requests if "Final Judgement" not in str(r.messages) and len(r.messages) == 1]
         assert len(sampled) == 3  # none of them was asked again
     assert list(state(place).values()) == [("finished", 3)]
@@ -68,7 +70,7 @@ def test_an_endpoint_that_gives_no_answer_ends_the_run_and_loses_no_prompt(
     settings = ["-o", "models.actor.timeout_s=0.2", "-o", "models.refiner.timeout_s=5"]
     said = sentence(factory(*run_words(place, endpoint.url, prompts, *settings)))
     assert f"{endpoint.url} has answered nothing" in said and reason in said
-    assert "see that it runs, then go on with `factory resume`" in said
+    assert f"see that it runs, then go on with `factory resume {next(iter(state(place)))} --lake {place}`" in said
     endpoint.faults = Faults()
     # The timeout is not part of what is asked: it is the same run.
     assert factory(*run_words(place, endpoint.url, prompts))[0] == 0
