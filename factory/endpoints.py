@@ -167,6 +167,8 @@ class Endpoint:
     """where a server whose `usage` counts one choice only (llama.cpp) counts the tokens of a text"""
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     _timer: asyncio.TimerHandle | None = None
+    _stopped: str | None = None
+    """why no places are given any more"""
 
     @property
     def in_flight(self) -> int:
@@ -244,14 +246,21 @@ class Endpoint:
         server = await self._room()
         try:
             yield server
-        except FactoryError:
-            # The reply could not be written down, and that ends the run. Nobody takes the place: another request would
-            # be paid, and its reply lost too.
+        except FactoryError as error:
+            self.stop(str(error))  # the reply could not be written down, and what is sent now would be lost too
             raise
         except BaseException:
             self._leave(server)
             raise
         self._leave(server)
+
+    def stop(self, reason: str) -> None:
+        """Gives no place any more: the run ends, and what is sent now would be paid and lost."""
+        self._stopped = reason
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _leave(self, server: Server) -> None:
         server.pace.in_flight -= 1
@@ -261,6 +270,8 @@ class Endpoint:
         """A place at the server that has most of them free; the requests that wait are served in their order."""
         waited = False
         while True:
+            if self._stopped is not None:
+                raise FactoryError(self._stopped)
             now_s = time.monotonic()
             with_room = [s for s in self.servers if s.pace.free and s.paused_until_s <= now_s]
             if with_room and (waited or not self._waiting):

@@ -345,6 +345,11 @@ async def _flow(
         progress.phase = "taking in what is under way"
         await context.settle()
         raise
+    except BaseException:
+        # A task that nobody waits for any more would be given the place of one that is cancelled.
+        for endpoint in context.endpoints.values():
+            endpoint.stop("the run has ended")
+        raise
     finally:
         for task in going:
             task.cancel()
