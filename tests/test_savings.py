@@ -1,12 +1,14 @@
 """What is not asked for because it could change nothing, and what the summary says of it."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks.mock_endpoint import JUDGE_MARK, answer_factory
 from stores.lake import Lake
 from stores.sql import sql
 from tests.runs import answer, run_spar
-from tests.scripted_endpoint import running_endpoint
+from tests.scripted_endpoint import Request, running_endpoint
 
 
 def searched(folder: Path, url: str, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -37,3 +39,17 @@ def test_votes_in_rounds_leave_out_those_that_cannot_change_a_verdict(tmp_path: 
     few = [row for row in votes if row["votes"] == 3]
     assert few and all(row["verdicts"] == 1 and row["unparsed"] == 0 for row in few)  # three that agree settle it
     assert savings["spared_votes"] == 2 * len(few)
+
+
+def test_requests_with_a_common_prefix_follow_each_other(tmp_path: Path) -> None:
+    def passes_all(request: Request) -> Any:
+        return answer_factory(request, yes_rate=1.0)
+
+    with running_endpoint(passes_all, latency_ms=20) as endpoint:
+        run_spar(
+            tmp_path / "lake", endpoint.url, prompts=6, models__actor__concurrency=2, models__refiner__concurrency=2
+        )
+        asked = [str(request.messages[-1]["content"]) for request in endpoint.requests]
+    prefixes = [text.split("[Response]")[0] for text in asked if JUDGE_MARK in text]
+    assert len(prefixes) == 6 * 5
+    assert len(list(groupby(prefixes))) == 6  # a prompt's answers are judged one after another, not among others'
