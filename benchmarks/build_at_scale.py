@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 
-from factory.templates import load_template
+from factory.templates.rendering import load_template
 from schemas.columns import columns
 from schemas.tables import TABLES, Run
 from stores.lake import Lake

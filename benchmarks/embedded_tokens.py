@@ -14,8 +14,8 @@ from typing import Any
 
 import aiohttp
 
-from factory.embedded import EmbeddedServer, serve
-from factory.weights import fetch
+from factory.inference.embedded import EmbeddedServer, serve
+from factory.inference.weights import fetch
 
 TOPICS = ["a lighthouse", "the first snow", "how bread rises", "a job interview", "bees", "the printing press"]
 

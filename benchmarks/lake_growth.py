@@ -15,8 +15,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.recipe import load_recipe
-from factory.work import work_left
+from factory.recipes.recipe import load_recipe
+from factory.runs.pending import work_left
 from schemas.ids import content_id
 from schemas.tables import Call
 from stores.lake import Lake

@@ -16,10 +16,10 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.mock_endpoint import answer_factory
-from factory.orders import Order
-from factory.progress import Progress
-from factory.recipe import load_recipe
-from factory.run import run_order
+from factory.recipes.recipe import load_recipe
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
+from factory.runs.specification import Order
 from tests.scripted_endpoint import Request, ScriptedEndpoint, running_endpoint
 
 

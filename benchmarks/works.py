@@ -84,7 +84,17 @@ def prompts_file(folder: Path, count: int) -> Path:
 
 def run(url: str, folder: Path, recipe: Path, prompts: int, *overrides: str) -> Measured:
     """`factory run` from its start to its end; the lake is `folder`/lake, made anew or gone on with."""
-    words = [sys.executable, "-m", "factory.cli", "run", str(recipe), "--lake", str(folder / "lake"), "--model", url]
+    words = [
+        sys.executable,
+        "-m",
+        "factory.cli.main",
+        "run",
+        str(recipe),
+        "--lake",
+        str(folder / "lake"),
+        "--model",
+        url,
+    ]
     words += ["--prompts", str(prompts_file(folder, prompts))]
     for override in overrides:
         words += ["-o", override]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mock_endpoint import answer_factory
-from factory.orders import Order
-from factory.progress import Progress
-from factory.recipe import load_recipe
-from factory.run import run_order
+from factory.recipes.recipe import load_recipe
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
+from factory.runs.specification import Order
 from schemas.tables import TABLES
 from stores.lake import Lake
 from tests.scripted_endpoint import Request
@@ -49,7 +49,7 @@ def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subproc
     words = [f"{key}={value}" for key, value in spar_overrides(url, prompts, **changes).items()]
     overrides = [word for pair in words for word in ("-o", pair)]
     return subprocess.Popen(
-        [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", str(lake), *overrides],
+        [sys.executable, "-m", "factory.cli.main", "run", "spar", "--lake", str(lake), *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

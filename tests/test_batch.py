@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from factory.batch import Written, read_batch, write_and_report, write_batch
-from factory.cli import main
-from factory.orders import Order
-from factory.progress import Progress
-from factory.recipe import load_recipe
-from factory.request_files import RequestFiles
-from factory.run import run_order
+from factory.batch.batches import Written, read_batch, write_and_report, write_batch
+from factory.batch.request_files import RequestFiles
+from factory.cli.main import main
+from factory.recipes.recipe import load_recipe
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
+from factory.runs.specification import Order
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.runs import answer, assert_ids_unique, assert_same_tables, spar_overrides, tables

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from factory.budget import BudgetReached
-from factory.estimate import estimate, print_estimate
-from factory.orders import Order, anew, order_of
-from factory.progress import Progress
-from factory.recipe import load_recipe
-from factory.run import run_order
+from factory.inference.budget import BudgetReached
+from factory.monitor.estimate import estimate, print_estimate
+from factory.recipes.recipe import load_recipe
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
+from factory.runs.specification import Order, anew, order_of
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.runs import PRICES, answer, assert_ids_unique, assert_same_tables, run_spar, spar_overrides, tables

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.bundled import bundled_prompts, read_tasks
-from factory.constraint_conflicts import kinds_conflict, why_impossible
-from factory.constraint_drawing import TASK_KINDS, suitable_kinds
-from factory.constraints import describe, read_constraint_table, verify
-from factory.ifeval_checkers import known_kinds, kwargs_of
+from factory.prompts.bundled import bundled_prompts, read_tasks
+from factory.verifier.checkers import known_kinds, kwargs_of
+from factory.verifier.conflicts import kinds_conflict, why_impossible
+from factory.verifier.constraints import describe, read_constraint_table, verify
+from factory.verifier.drawing import TASK_KINDS, suitable_kinds
 from schemas.ids import canonical_json
 from schemas.tables import Prompt
 
@@ -90,7 +90,7 @@ def test_the_first_prompts_are_a_mixed_sample(seed: int) -> None:
 
 
 def test_a_seed_gives_the_same_prompts_in_another_process() -> None:
-    code = "from factory.bundled import bundled_prompts\nprint([p.prompt_id for p in bundled_prompts(7)])\n"
+    code = "from factory.prompts.bundled import bundled_prompts\nprint([p.prompt_id for p in bundled_prompts(7)])\n"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 import typer.main
 
-from factory.cli import app, main
+from factory.cli.main import app, main
 from schemas.errors import FactoryError
 from schemas.tables import TABLES
 from stores.lake import Lake
@@ -99,7 +99,7 @@ def test_help_fits_the_terminal_and_explains_every_option(
 
 
 def test_help_needs_neither_the_database_nor_the_client() -> None:
-    code = "import sys, factory.cli; factory.cli.main(['--help'])"
+    code = "import sys, factory.cli.main; factory.cli.main.main(['--help'])"
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=False)
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "typer" in imported and done.returncode == 0

@@ -3,7 +3,7 @@
 import heapq
 import random
 
-from factory.concurrency import Concurrency
+from factory.inference.concurrency import Concurrency
 
 
 class SimulatedServer:

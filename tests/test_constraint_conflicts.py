@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from factory.constraint_conflicts import why_impossible
+from factory.verifier.conflicts import why_impossible
 from schemas.ids import canonical_json
 from schemas.tables import Constraint
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.constraints import describe, join_prompt, read_constraint_table, verify
-from factory.ifeval_checkers import known_kinds, required_arguments, split_sentences, split_words
+from factory.verifier.checkers import known_kinds, required_arguments, split_sentences, split_words
+from factory.verifier.constraints import describe, join_prompt, read_constraint_table, verify
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json
 from schemas.tables import Constraint
@@ -216,9 +216,9 @@ def test_every_wording_is_a_full_sentence() -> None:
 def test_verifying_is_quiet_and_imports_no_data_set_library() -> None:
     code = (
         "import sys\n"
-        "import factory.bundled\n"
+        "import factory.prompts.bundled\n"
         "assert 'if_verifiable.ifeval' not in sys.modules\n"
-        "from factory.constraints import verify\n"
+        "from factory.verifier.constraints import verify\n"
         "from schemas.tables import Constraint\n"
         'kwargs = \'{"language":"es"}\'\n'
         "verify([Constraint(id='language:response_language', kwargs=kwargs)], '123')\n"

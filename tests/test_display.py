@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from factory.concurrency import Concurrency
-from factory.display import SILENT_S, line, picture, watch
-from factory.endpoints import Endpoint, Server
-from factory.meter import RECENT_S, Meter, Reading
-from factory.plain_text import clock, money, visible
-from factory.progress import Progress
+from factory.inference.concurrency import Concurrency
+from factory.inference.endpoints import Endpoint, Server
+from factory.monitor.display import SILENT_S, line, picture, watch
+from factory.monitor.meter import RECENT_S, Meter, Reading
+from factory.monitor.plain_text import clock, money, visible
+from factory.runs.progress import Progress
 from schemas.errors import FactoryError
 from schemas.tables import Model
 from tests.rows import row
@@ -193,8 +193,8 @@ def test_a_note_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_plain_lines_come_every_so_often(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factory.display.LINE_EVERY_S", 0.01)
-    monkeypatch.setattr("factory.display.TICK_S", 0.01)
+    monkeypatch.setattr("factory.monitor.display.LINE_EVERY_S", 0.01)
+    monkeypatch.setattr("factory.monitor.display.TICK_S", 0.01)
 
     async def until_three_lines() -> None:
         seen = ""

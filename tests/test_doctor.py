@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from factory.doctor import examine
-from factory.weights import MODELS
+from factory.inference.weights import MODELS
+from factory.monitor.doctor import examine
 from schemas.tables import Run
 from stores.lake import Lake
 from tests.rows import row
@@ -62,7 +62,7 @@ def test_a_package_of_another_version_is_named_with_the_one_that_is_needed(
 
 
 def test_a_package_that_cannot_be_imported_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "factory.constraints", None)
+    monkeypatch.setitem(sys.modules, "factory.verifier.constraints", None)
     healthy, found = lines_of(tmp_path)
     assert not healthy and found["checkers"][0] == "broken" and "pip install" in found["checkers"][1]
     assert found["DuckDB"][0] == "ok"

@@ -17,16 +17,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from factory.embedded import EmbeddedServer, serve
-from factory.weights import Weights, fetch
+from factory.inference.embedded import EmbeddedServer, serve
+from factory.inference.weights import Weights, fetch
 from schemas.errors import FactoryError
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTION = [{"role": "user", "content": "Name three animals."}]
 PARENT = """
 import asyncio
-from factory.embedded import serve
-from factory.weights import fetch
+from factory.inference.embedded import serve
+from factory.inference.weights import fetch
 
 async def main():
     async with serve(fetch("smollm2-135m"), slots=1, context_tokens=128) as server:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from factory.budget import BudgetReached
-from factory.concurrency import Concurrency
-from factory.display import watch
-from factory.endpoints import Endpoint, Server
-from factory.event_log import _Told
-from factory.meter import Meter
-from factory.progress import Progress
+from factory.inference.budget import BudgetReached
+from factory.inference.concurrency import Concurrency
+from factory.inference.endpoints import Endpoint, Server
+from factory.monitor.display import watch
+from factory.monitor.event_log import _Told
+from factory.monitor.meter import Meter
+from factory.runs.progress import Progress
 from schemas.errors import FactoryError
 from schemas.tables import Model
 from tests.rows import row
@@ -33,7 +33,7 @@ def run_command(lake: Path, url: str, prompts: int, **changes: Any) -> tuple[int
     """`factory run spar --log-format json` with a key: its exit code, its events, and all that it wrote."""
     words = [f"{key}={value}" for key, value in spar_overrides(url, prompts, **changes).items()]
     overrides = [word for pair in words for word in ("-o", pair)]
-    command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", str(lake), "--log-format", "json"]
+    command = [sys.executable, "-m", "factory.cli.main", "run", "spar", "--lake", str(lake), "--log-format", "json"]
     environment = {**os.environ, "OPENAI_API_KEY": KEY}
     done = subprocess.run([*command, *overrides], capture_output=True, text=True, env=environment, check=False)
     return done.returncode, read(done.stderr), done.stdout + done.stderr
@@ -94,7 +94,7 @@ def test_how_a_run_ended_is_told_and_the_error_passes_on(
 def test_progress_comes_every_so_often_with_all_counters(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("factory.event_log.PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr("factory.monitor.event_log.PROGRESS_EVERY_S", 0.0)
     progress = Progress(run_id="spar-1", phase="running", prompts=9, done=3, trees=2, accepted=1, cost=0.5)
     progress.at_stage["search"] = 4
     _Told(Meter(progress, 0.0)).tell()
@@ -107,7 +107,7 @@ def test_a_server_that_is_paused_and_back_is_told_once_each_even_between_two_loo
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock_s = [100.0]
-    monkeypatch.setattr("factory.event_log.time.monotonic", lambda: clock_s[0])
+    monkeypatch.setattr("factory.monitor.event_log.time.monotonic", lambda: clock_s[0])
     client: Any = None  # nothing is asked
     server = Server("http://one/v1", "", client, Concurrency(8, 0.0), 1.0, last_answer_s=0.0)
     endpoint = Endpoint("actor", row(Model, "m", name="tiny"), [server], None, lambda reply: None)

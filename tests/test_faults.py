@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from factory import endpoints, replies
-from factory.connect import connect
-from factory.endpoints import Endpoint, Sampling, SetAside
-from factory.journal import Reply
-from factory.recipe import ModelSettings
+from factory.inference import endpoints, replies
+from factory.inference.connect import connect
+from factory.inference.endpoints import Endpoint, Sampling, SetAside
+from factory.inference.journal import Reply
+from factory.recipes.recipe import ModelSettings
 from schemas.errors import FactoryError
 from schemas.tables import Message
 from stores.lake import Lake

@@ -42,7 +42,5 @@ def test_imports_point_one_way(module: Path) -> None:
 
 
 def test_an_import_inside_a_function_is_seen() -> None:
-    hidden = (
-        "def f():\n    from factory.run import x\n    import importlib\n    importlib.import_module('trainers.dpo')\n"
-    )
+    hidden = "def f():\n    from factory.runs.loop import x\n    import importlib\n    importlib.import_module('trainers.dpo')\n"
     assert {"factory", "trainers"} <= set(imported(hidden))

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory import prompts
-from factory.prompts import read_prompts
-from factory.recipe import PromptSettings
+from factory.prompts import sources as prompts
+from factory.prompts.sources import read_prompts
+from factory.recipes.recipe import PromptSettings
 from schemas.errors import FactoryError
 from schemas.tables import Constraint, Message, Prompt
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from factory.progress import Progress
-from factory.run import run_order
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
 from schemas.errors import FactoryError
 from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_order, tables
 from tests.scripted_endpoint import Reply, Request, running_endpoint
@@ -33,7 +33,7 @@ if importlib.util.find_spec("ray") is None and os.environ.get("CI") != "true":
 @pytest.fixture(scope="module")
 def cluster(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster whose workers know the object store, and keep their journals in a folder of the tests."""
-    from factory.ray_executor import Cluster, answer_on
+    from factory.runs.ray_executor import Cluster, answer_on
 
     import ray  # isort: skip  # after the factory has told it to send no statistics
 
@@ -135,7 +135,7 @@ def test_a_lake_in_a_folder_is_refused(tmp_path: Path, cluster: Any) -> None:
 
 def test_the_command_starts_a_cluster_of_its_own(cluster: Any, shared_lake: str) -> None:
     with running_endpoint(answer) as endpoint:
-        command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", shared_lake, "--limit", "2"]
+        command = [sys.executable, "-m", "factory.cli.main", "run", "spar", "--lake", shared_lake, "--limit", "2"]
         command += ["--model", endpoint.url, "--executor", "ray", "--workers", "2"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -145,7 +145,7 @@ def test_the_command_starts_a_cluster_of_its_own(cluster: Any, shared_lake: str)
 
 def test_an_address_without_a_cluster_is_one_sentence(shared_lake: str) -> None:
     with running_endpoint(answer) as endpoint:
-        command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", shared_lake, "--limit", "2"]
+        command = [sys.executable, "-m", "factory.cli.main", "run", "spar", "--lake", shared_lake, "--limit", "2"]
         command += ["--model", endpoint.url, "--executor", "ray", "--ray-address", "127.0.0.1:1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -153,7 +153,7 @@ def test_an_address_without_a_cluster_is_one_sentence(shared_lake: str) -> None:
 
 
 def test_without_ray_it_is_said_what_to_install(tmp_path: Path) -> None:
-    hidden = "import sys; sys.modules['ray'] = None; from factory.cli import main; main(sys.argv[1:])"
+    hidden = "import sys; sys.modules['ray'] = None; from factory.cli.main import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", hidden, "run", "demo", "--executor", "ray", "--lake", str(tmp_path / "lake")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

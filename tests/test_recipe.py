@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.recipe import (
+from factory.inference.vllm_server import VllmSettings
+from factory.recipes.recipe import (
     RECIPES,
     EvolveSettings,
     JudgeSettings,
@@ -22,7 +23,6 @@ from factory.recipe import (
     load_recipe,
     recipe_of,
 )
-from factory.vllm_server import VllmSettings
 from schemas.errors import FactoryError
 
 BUNDLED = sorted(file.stem for file in RECIPES.glob("*.yaml"))

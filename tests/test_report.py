@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 
-from factory.orders import Order
-from factory.progress import Progress
-from factory.recipe import load_recipe
-from factory.refinements import words
-from factory.report import (
+from factory.monitor.report import (
     histogram,
     pick_example,
     print_pair,
@@ -24,8 +20,12 @@ from factory.report import (
     print_tree,
     word_difference,
 )
-from factory.run import run_order
-from factory.table import table_of
+from factory.monitor.table import table_of
+from factory.recipes.recipe import load_recipe
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
+from factory.runs.specification import Order
+from factory.search.refinements import words
 from schemas.tables import Call, Model, Response, Run
 from stores.lake import Lake
 from tests.rows import minutes, row, votes

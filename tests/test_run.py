@@ -186,10 +186,10 @@ def test_an_evolved_prompt_takes_its_parents_place(tmp_path: Path):
         "models: {actor: {endpoint: http://localhost:1/v1}, refiner: {endpoint: http://localhost:1/v1}}\n"
         "stages: {evolve: {}, sample: {n: 2}, judge: {}, search: {depth: 1}}\n"
     )
-    from factory.orders import Order
-    from factory.progress import Progress
-    from factory.recipe import load_recipe
-    from factory.run import run_order
+    from factory.recipes.recipe import load_recipe
+    from factory.runs.loop import run_order
+    from factory.runs.progress import Progress
+    from factory.runs.specification import Order
 
     with running_endpoint(script) as running:
         order = Order(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stores
-from factory.templates import conversation, refine_turns, render
-from factory.verdicts import Vote, majority
+from factory.judges.verdicts import Vote, majority
+from factory.templates.rendering import conversation, refine_turns, render
 from schemas.ids import messages_hash
 from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Run, RunPrompt, Tree
 from stores.lake import Lake

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from factory.recipe import load_recipe
-from factory.status import RunStatus, picture_of, print_status, read_status, watch_status
+from factory.monitor.status import RunStatus, picture_of, print_status, read_status, watch_status
+from factory.recipes.recipe import load_recipe
 from schemas.errors import FactoryError
 from schemas.tables import Call, Model, Response, Run, RunPrompt, Tree
 from stores.lake import Lake
@@ -187,7 +187,7 @@ def test_a_finished_run_s_cost_is_that_which_it_counted_itself(tmp_path: Path) -
 def test_watching_shows_a_run_until_it_has_ended(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(lake, begun(), *taken("p1"))
     held = Held(lake)
-    monkeypatch.setattr("factory.status.time.sleep", lambda seconds: held.file.close())
+    monkeypatch.setattr("factory.monitor.status.time.sleep", lambda seconds: held.file.close())
     console = Console(width=100, force_terminal=True, record=True)
     watch_status(lake, "", console)
     shown = console.export_text()

@@ -1,6 +1,6 @@
 """What a refiner is asked."""
 
-from factory.templates import refine_turns
+from factory.templates.rendering import refine_turns
 from schemas.tables import Message
 
 JUDGE = "Is {response} good for {prompt}?"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.templates import load_template, render
+from factory.templates.rendering import load_template, render
 from schemas.errors import FactoryError
 from schemas.tables import Node, Pair, Prompt, Response, Run, TrainingSet, Tree
 from stores.lake import Lake

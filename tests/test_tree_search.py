@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.recipe import SearchSettings
-from factory.tree_search import SearchNode, SearchTree, search_tree
+from factory.recipes.recipe import SearchSettings
+from factory.search.tree_search import SearchNode, SearchTree, search_tree
 
 
 def search(values: dict[str, float | None], **changes: object) -> tuple[SearchTree, list[str]]:

@@ -22,10 +22,10 @@ import openai
 import pytest
 import yaml
 
-from factory.connect import connect
-from factory.recipe import ModelSettings
-from factory.vllm_server import VllmServer, VllmSettings, serve
-from factory.weights import cache_dir, fetch
+from factory.inference.connect import connect
+from factory.inference.vllm_server import VllmServer, VllmSettings, serve
+from factory.inference.weights import cache_dir, fetch
+from factory.recipes.recipe import ModelSettings
 from schemas.ids import weights_sha256
 from stores.lake import Lake
 from tests.servers import group_members, has_ended
@@ -97,7 +97,7 @@ def server(model: Path) -> Iterator[VllmServer]:
 
 
 def factory(*words: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "factory.cli", *map(str, words)]
+    command = [sys.executable, "-m", "factory.cli.main", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from factory.recipe import load_recipe
-from factory.run import Order, Progress, run_order
-from factory.vllm_server import LOGS_KEPT, VllmServer, VllmSettings, serve
+from factory.inference.vllm_server import LOGS_KEPT, VllmServer, VllmSettings, serve
+from factory.recipes.recipe import load_recipe
+from factory.runs.loop import Order, Progress, run_order
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.fake_vllm import ROOT, program
@@ -33,7 +33,7 @@ stages: {{sample: {{n: 3}}, judge: {{}}, search: {{depth: 2}}}}
 """
 PARENT = """
 import asyncio, sys
-from factory.vllm_server import VllmSettings, serve
+from factory.inference.vllm_server import VllmSettings, serve
 
 async def main():
     async with serve(VllmSettings(model="hub/model", command=sys.argv[1]), "model", None) as server:

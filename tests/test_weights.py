@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from factory import weights
-from factory.weights import KnownModel, fetch
+from factory.inference import weights
+from factory.inference.weights import KnownModel, fetch
 from schemas.errors import FactoryError
 
 CONTENT = b"GGUF" + bytes(range(256)) * 400

@@ -12,7 +12,7 @@ from tests.rows import fill, row, sampled, votes
 
 def left(lake: Lake, stage: str, **parameters: Any) -> list[tuple[Any, ...]]:
     asked_for = {"run_id": "run", **parameters}
-    return [tuple(r.values()) for r in lake.query(sql(f"work_left/{stage}"), asked_for).to_pylist()]
+    return [tuple(r.values()) for r in lake.query(sql(f"pending/{stage}"), asked_for).to_pylist()]
 
 
 @pytest.fixture

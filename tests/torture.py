@@ -47,7 +47,7 @@ class Scene:
             self.endpoint.url, PROMPTS, models__actor__concurrency=SLOTS, models__refiner__concurrency=SLOTS
         )
         words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-        command = [sys.executable, "-m", "factory.cli", "run", "spar", "--lake", self.lake, *words]
+        command = [sys.executable, "-m", "factory.cli.main", "run", "spar", "--lake", self.lake, *words]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **popen)  # type: ignore[call-overload, no-any-return]
 
     def wait_for_a_point(self, process: subprocess.Popen[str]) -> None:
@@ -159,7 +159,7 @@ def disturb(seed: int, disturbance: Callable[[Scene], None], folder: Path, datab
     assert_same_tables(tables(folder / "undisturbed"), tables(lake))
     assert_ids_unique(lake)
     if place(lake).folder is None:
-        from factory.journal import journal_file
+        from factory.inference.journal import journal_file
 
         journal_file(place(lake)).unlink()
     return f"{twice} paid twice of {scene.lost} in flight, {needed} needed; went on in {resumed_s:.1f} s"

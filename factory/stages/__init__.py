@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from factory.context import Context, Work
 from factory.stages.evolve import evolve
 from factory.stages.judge import judge
 from factory.stages.sample import sample
 from factory.stages.search import search
+from factory.work.context import Context, Work
 
 Stage = Callable[[Context, Work, Any], Awaitable[Work | None]]
 """Returns the work to go on with, or None when the prompt ends here. Does nothing for what is done already."""

@@ -2,10 +2,10 @@
 
 import re
 
-from factory.context import Context, Work
-from factory.endpoints import Sampling
-from factory.recipe import EvolveSettings
-from factory.templates import conversation, render
+from factory.inference.endpoints import Sampling
+from factory.recipes.recipe import EvolveSettings
+from factory.templates.rendering import conversation, render
+from factory.work.context import Context, Work
 from schemas.ids import content_id, prompt_id
 from schemas.tables import Message, Prompt, RunPrompt
 

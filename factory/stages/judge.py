@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from factory.constraints import verify
-from factory.context import Context, Work
-from factory.endpoints import Sampling, SetAside
-from factory.pairs import pair_of
-from factory.recipe import JudgeSettings
-from factory.templates import conversation, render
-from factory.verdicts import VERDICT_FORMAT, Verdict, Vote, is_settled, majority, read_json_vote, read_verdict
+from factory.inference.endpoints import Sampling, SetAside
+from factory.judges.verdicts import VERDICT_FORMAT, Verdict, Vote, is_settled, majority, read_json_vote, read_verdict
+from factory.recipes.recipe import JudgeSettings
+from factory.runs.pairs import pair_of
+from factory.templates.rendering import conversation, render
+from factory.verifier.constraints import verify
+from factory.work.context import Context, Work
 from schemas.ids import content_id, sha256_text
 from schemas.tables import Call, Judgement, Message, Pair, Prompt, Response
 

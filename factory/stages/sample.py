@@ -1,8 +1,8 @@
 """Sample: n answers a prompt, in one request."""
 
-from factory.context import Context, Work
-from factory.endpoints import Sampling
-from factory.recipe import SampleSettings
+from factory.inference.endpoints import Sampling
+from factory.recipes.recipe import SampleSettings
+from factory.work.context import Context, Work
 from schemas.ids import content_id
 from schemas.tables import Response
 

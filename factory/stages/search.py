@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from factory.context import Context, Work
-from factory.endpoints import Sampling, SetAside
-from factory.recipe import JudgeSettings, SearchSettings
-from factory.refinements import asks_for_reflection, read_refinement
+from factory.inference.endpoints import Sampling, SetAside
+from factory.recipes.recipe import JudgeSettings, SearchSettings
+from factory.search.refinements import asks_for_reflection, read_refinement
+from factory.search.tree_rows import Made, response_id_of, tree_rows
+from factory.search.tree_search import SearchNode, search_tree
 from factory.stages.judge import Opinion, judge_text
-from factory.templates import conversation, refine_turns
-from factory.tree_rows import Made, response_id_of, tree_rows
-from factory.tree_search import SearchNode, search_tree
+from factory.templates.rendering import conversation, refine_turns
+from factory.work.context import Context, Work
 from schemas.ids import canonical_json, content_id, seed_of, sha256_text
 from schemas.tables import Message, Prompt, Response
 

@@ -15,7 +15,7 @@ Command = Callable[..., tuple[int, str]]
 
 def start(*words: object, **options: Any) -> subprocess.Popen[str]:
     """The command line in a process of its own."""
-    command = [sys.executable, "-m", "factory.cli", *map(str, words)]
+    command = [sys.executable, "-m", "factory.cli.main", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from factory import endpoints, replies
-from factory.cli import main
+from factory.cli.main import main
+from factory.inference import endpoints, replies
 from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
 from tests.trouble.commands import Command, write_prompts

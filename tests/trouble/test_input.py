@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from factory.weights import MODELS
+from factory.inference.weights import MODELS
 from tests.runs import answer
 from tests.scripted_endpoint import Reply, Request, ScriptedEndpoint, running_endpoint
 from tests.trouble.commands import Command, in_process_of_its_own, run_words, sentence, state

@@ -104,11 +104,11 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(
         mount -t tmpfs -o size=$SIZE none "$SMALL"
         "$@"; echo "exit $?" >&2
         mount -o remount,size=300m "$SMALL"
-        "$PYTHON" -m factory.cli resume spar --lake "$SMALL/lake"; echo "exit $?" >&2
-        "$PYTHON" -m factory.cli sql "FROM run_progress" -f json --lake "$SMALL/lake"
+        "$PYTHON" -m factory.cli.main resume spar --lake "$SMALL/lake"; echo "exit $?" >&2
+        "$PYTHON" -m factory.cli.main sql "FROM run_progress" -f json --lake "$SMALL/lake"
     """
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, "-m", "factory.cli"]
+        ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, "-m", "factory.cli.main"]
         + [str(word) for word in run_words(lake, endpoint.url, prompts)],
         env={**os.environ, "SIZE": str(TOO_SMALL_BYTES), "SMALL": str(lake.parent), "PYTHON": sys.executable},
         capture_output=True,

@@ -1,4 +1,4 @@
--- render.sql: macros that fill a prompt template as `factory/templates.py` does, in one pass.
+-- render.sql: macros that fill a prompt template as `factory/templates/rendering.py` does, in one pass.
 CREATE MACRO conversation(messages) AS
   -- A prompt as the judge reads it: one user's turn as it stands, a longer conversation with its roles.
   CASE WHEN len(messages) = 1 THEN messages[1].content

@@ -1,0 +1,1 @@
+"""Requests as files for a batch service, and its answers read back."""

@@ -1,0 +1,236 @@
+"""Batches: the requests that a run would send as files for a batch service, and the service's answers read back.
+
+Half the price at hosted APIs. The journal does the work: an answer that was read stands in it under its request's
+hash, and the run finds it there. So the same order, written again, goes a stage further each time. The search asks back
+and forth, too often for a service that takes hours: it is left to a live run.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from factory.batch.deferred import Awaited, AwaitedRequests
+from factory.batch.request_files import URL, RequestFile, RequestFiles
+from factory.inference.budget import BudgetReached
+from factory.inference.connect import named, public_address
+from factory.inference.endpoints import Endpoint
+from factory.inference.journal import Journal, Reply, journal_file
+from factory.inference.replies import Failure, one_line, read_completion
+from factory.monitor.display import watch
+from factory.monitor.plain_text import counted, visible
+from factory.recipes.recipe import JudgeSettings, Recipe
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
+from factory.runs.specification import Order
+from factory.work.context import Later
+from schemas.errors import FactoryError
+from stores.attach import place
+from stores.lake import Lake
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written."""
+
+    run_id: str
+    files: list[RequestFile]
+    again: int
+    """requests that an earlier batch asked, too, without an answer so far"""
+    finished: bool
+    """the run has all that it needs"""
+    budget: str | None
+    """the limit that ended it, by its key in the recipe"""
+
+
+def write_batch(order: Order, where: str, out: Path, progress: Progress) -> Written:
+    """Takes an order as far as the journal's answers reach, and writes down what would be asked next.
+
+    Raises:
+        FactoryError: a model without a name, a file that is there already, or as `run_order`; no file is made then.
+    """
+    recipe = _without_search(order.recipe)
+    endpoints = _named(recipe)
+    again, budget = 0, None
+    with (
+        RequestFiles(out) as files,
+        closing(AwaitedRequests(journal_file(place(where)))) as awaited,
+    ):
+
+        def postpone(role: str, request_hash: str, body: dict[str, Any]) -> None:
+            nonlocal again
+            address = public_address(recipe.models[role].endpoint[0])
+            in_earlier = awaited.add(request_hash, Awaited(progress.run_id, role, body["n"], address))
+            if in_earlier is None:
+                return  # another prompt asks the very same
+            again += in_earlier
+            files.write(request_hash, body)
+
+        try:
+            run_order(order, where, progress, later=Later(recipe, endpoints, postpone))
+        except BudgetReached as reached:
+            budget = reached.limit
+    with Lake.open(where) as lake:
+        query = "SELECT status FROM current_runs WHERE run_id = $id"
+        status = lake.query(query, {"id": progress.run_id}).column(0)[0].as_py()
+    return Written(progress.run_id, files.files, again, status == "finished", budget)
+
+
+def _without_search(recipe: Recipe) -> Recipe:
+    return replace(recipe, stages={name: stage for name, stage in recipe.stages.items() if name != "search"})
+
+
+def _named(recipe: Recipe) -> dict[str, Endpoint]:
+    """The models that the stages ask."""
+    asking = [s for s in recipe.stages.values() if not (isinstance(s, JudgeSettings) and s.by == "verifier")]
+    return {stage.model: named(stage.model, recipe.models[stage.model]) for stage in asking}
+
+
+@dataclass(slots=True)
+class Answers:
+    """What was found in files of answers."""
+
+    taken: int = 0
+    known: int = 0
+    """replies to what was answered before"""
+    unknown: int = 0
+    """replies that nobody waits for"""
+    failed: Counter[str] = field(default_factory=Counter)
+    """requests without an answer, by kind; the next batch asks them again"""
+    broken: list[str] = field(default_factory=list)
+    """lines that cannot be read: FILE:LINE"""
+
+
+def read_batch(where: str, files: Sequence[Path]) -> Answers:
+    """Takes a batch service's answers into the journal of the lake at `where`.
+
+    Raises:
+        FactoryError: no batch was written there, or the journal cannot be written.
+        OSError: a file cannot be opened.
+    """
+    journal_at = journal_file(place(where))
+    if not journal_at.exists():
+        raise FactoryError(f"no batch was written for lake {where}: `factory batch write` does, or give another --lake")
+    answers = Answers()
+    with closing(Journal(journal_at)) as journal, closing(AwaitedRequests(journal_at)) as awaited:
+        for file in files:
+            with file.open("rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        _take(line, f"{file}:{number}", answers, journal, awaited)
+    return answers
+
+
+def _take(line: bytes, stands: str, answers: Answers, journal: Journal, awaited: AwaitedRequests) -> None:
+    try:
+        answer = json.loads(line)
+        request_hash = answer["custom_id"]
+    except (ValueError, TypeError, KeyError):
+        answers.broken.append(stands)
+        return
+    request = awaited.find(request_hash) if isinstance(request_hash, str) else None
+    if isinstance(request_hash, str) and journal.find(request_hash):
+        answers.known += 1
+    elif request is None:
+        answers.unknown += 1
+    else:
+        try:
+            reply = _reply(answer, request)
+        except Failure as failure:
+            answers.failed[failure.said] += 1
+            return
+        journal.write(request_hash, reply, request.run_id, request.role)
+        answers.taken += 1
+    if request is not None:
+        awaited.remove(request_hash)
+
+
+def _reply(answer: dict[str, Any], request: Awaited) -> Reply:
+    """The reply in a line of answers, in the shape that a live one has.
+
+    Raises:
+        Failure: there is none, or one with fewer choices than asked for.
+    """
+    response = answer.get("response")
+    status = response.get("status_code") if isinstance(response, dict) else None
+    body = response.get("body") if isinstance(response, dict) else None
+    if answer.get("error") or status != 200:
+        code = _code(answer) or _code(body)
+        words = [f"HTTP {status}"] if status not in (None, 200) else []
+        raise Failure(" ".join([*words, *([code] if code else [])]) or "no response")
+    choices, prompt_tokens, completion_tokens = read_completion(body)
+    if len(choices) < request.choices:
+        raise Failure("fewer choices than asked for")
+    return Reply(choices[: request.choices], prompt_tokens, completion_tokens, None, 0, request.endpoint)
+
+
+def _code(document: Any) -> str | None:
+    """The code of an error in OpenAI's shape, such as batch_expired."""
+    error = document.get("error") if isinstance(document, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return one_line(code) if isinstance(code, str) else None
+
+
+def write_and_report(order: Order, where: str, out: Path, at: str, console: Console) -> None:
+    """Writes a batch and prints what it holds and what to do next.
+
+    Args:
+        at: how a command names the lake, as in ` --lake mine`.
+    """
+    progress = Progress()
+    try:
+        with watch(progress):
+            written = write_batch(order, where, out, progress)
+    except KeyboardInterrupt:
+        raise FactoryError("stopped, and no file was written: give the same command again") from None
+    run = written.run_id
+    for file in written.files:
+        requests, size = counted(file.requests, "request"), f"{file.bytes / 1e6:.1f} MB"
+        _say(console, f"{file.path}: {requests} to {visible(file.model)}, {size}")
+    if written.again:
+        _say(console, f"{written.again:,} of them were in an earlier batch, too, and are not answered")
+    if written.budget:
+        most = f"with a larger one (-o {written.budget}=…)"
+        _say(console, f"run {run}: the order's {written.budget} is reached; write the rest {most}")
+    if written.files:
+        _say(console, f"run {run} waits: give each file to a batch service (endpoint {URL}), then")
+        _say(console, f"  factory batch read ANSWERS.jsonl{at}", "cyan")
+        _say(console, "and the same `factory batch write` again, which makes rows of them and asks what comes next")
+    elif written.finished:
+        _say(console, f"run {run} is finished: there is nothing left to ask")
+    elif not written.budget:
+        why = "the search asks back and forth, so it goes on live" if "search" in order.recipe.stages else "go on live"
+        _say(console, f"run {run}: nothing is left for a batch; {why}:")
+        _say(console, f"  factory resume {run}{at}", "cyan")
+
+
+def read_and_report(where: str, files: Sequence[Path], console: Console) -> None:
+    """Reads files of answers and prints what was in them.
+
+    Raises:
+        FactoryError: lines could not be read; all others were.
+    """
+    answers = read_batch(where, files)
+    _say(console, f"{counted(answers.taken, 'answer')} taken into the journal of lake {where}")
+    if answers.known:
+        _say(console, f"{answers.known:,} answered before: nothing changes")
+    if answers.failed:
+        kinds = ", ".join(f"{count:,} {visible(kind)}" for kind, count in answers.failed.most_common())
+        _say(console, f"{answers.failed.total():,} not answered ({kinds}): the next batch asks them again")
+    if answers.unknown:
+        _say(console, f"{answers.unknown:,} with an id that nobody waits for: are they of another lake (--lake)?")
+    if answers.broken:
+        raise FactoryError(
+            f"{counted(len(answers.broken), 'line')} cannot be read ({', '.join(answers.broken[:5])}): fetch the file "
+            "again and read it; all other lines were taken"
+        )
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(text, style), soft_wrap=True)

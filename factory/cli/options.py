@@ -1,0 +1,92 @@
+"""What several commands take: their options, and the order that is made of them."""
+
+import re
+import shlex
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from schemas.errors import FactoryError
+
+LakeOption = Annotated[
+    str, typer.Option("--lake", envvar="FACTORY_LAKE", help="A folder, or postgresql://host/db?data_path=… .")
+]
+OverrideOption = Annotated[
+    list[str] | None,
+    typer.Option("--override", "-o", metavar="KEY=VALUE", help="Any key of the recipe: -o stages.search.depth=2"),
+]
+LogFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        help="plain (a line every 30 s) or json (events for machines), on stderr; else live in a terminal, plain elsewhere."
+    ),
+]
+ExecutorOption = Annotated[str, typer.Option(help="local: this process; ray: workers on a Ray cluster.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Workers on the Ray cluster.")]
+RayAddressOption = Annotated[
+    str | None, typer.Option(help="Address of the Ray cluster; without it one is started on this machine.")
+]
+GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of each worker on the Ray cluster.")]
+RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
+PromptsOption = Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file, or datasets:ID.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take the first so many prompts.")]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Endpoint of every model: embedded:NAME, or a base URL (or several of one model)."),
+]
+ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at that endpoint.")]
+JudgeOption = Annotated[str | None, typer.Option(help="votes, verifier or both.")]
+SeedOption = Annotated[int, typer.Option(help="Every sampling seed is derived from it.")]
+
+
+def order_of_options(
+    recipe: str,
+    prompts: str | None,
+    limit: int | None,
+    model: list[str] | None,
+    model_name: str | None,
+    judge: str | None,
+    seed: int,
+    override: list[str] | None,
+) -> Any:
+    """The order that the options of a run ask for."""
+    from factory.recipes.recipe import load_recipe
+    from factory.runs.specification import Order
+
+    changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
+    overrides = {path: value for path, value in changes.items() if value is not None} | assignments(override)
+    for role in load_recipe(recipe).models:
+        if model:
+            overrides[f"models.{role}.endpoint"] = model
+        if model_name is not None:
+            overrides[f"models.{role}.name"] = model_name
+    return Order(load_recipe(recipe, overrides), seed)
+
+
+def assignments(given: list[str] | None) -> dict[str, Any]:
+    """`key=value` words; a value is read as YAML, so that 2 is a number and [a, b] a list."""
+    values: dict[str, Any] = {}
+    for word in given or []:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise FactoryError(f"{word!r} must be KEY=VALUE, as in stages.search.depth=2")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise FactoryError(f"{word!r}: the value is not YAML: put a text with signs in quotes") from error
+    return values
+
+
+def at_lake(lake: str) -> str:
+    """What a command to type needs so that it is about this lake."""
+    return "" if lake == "lake" else f" --lake {shlex.quote(lake)}"
+
+
+def to_type(said: str, run_id: str | None, lake: str) -> str:
+    """A sentence with `factory resume` as it is to be typed: whoever says it knows neither the run nor its lake."""
+    if run_id is None:
+        return said
+    return re.sub(
+        r"`factory resume( [^`]+)?`", lambda found: f"`factory resume{found[1] or f' {run_id}'}{at_lake(lake)}`", said
+    )

@@ -1,0 +1,75 @@
+"""What a run may cost, and what it has cost: requests, tokens, money and hours."""
+
+import time
+from dataclasses import dataclass, field
+
+from factory.inference.journal import Reply, Spent
+from factory.recipes.recipe import BudgetSettings, Recipe
+from schemas.errors import FactoryError
+
+
+class BudgetReached(FactoryError):
+    """The run stops here: what is under way is still taken in, nothing new is asked."""
+
+    def __init__(self, message: str, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
+        """its key in the recipe"""
+
+
+@dataclass(slots=True)
+class Spending:
+    """What a run has spent so far, over all its starts but for the hours, which are those of this one."""
+
+    recipe: Recipe
+    requests: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def budget(self) -> BudgetSettings:
+        return self.recipe.budget
+
+    def add_earlier(self, spent: dict[str, Spent]) -> None:
+        """Adds what earlier starts of the run paid, by role."""
+        for role, sums in spent.items():
+            self.requests += sums.requests
+            self._add(role, sums.prompt_tokens, sums.completion_tokens)
+
+    def begin(self) -> None:
+        """Counts a request that is about to be sent.
+
+        Raises:
+            BudgetReached: there is nothing left to pay it with.
+        """
+        limits = (
+            ("max_requests", self.budget.max_requests, self.requests),
+            ("max_tokens", self.budget.max_tokens, self.tokens),
+            ("max_cost", self.budget.max_cost, self.cost),
+            ("max_hours", self.budget.max_hours, (time.monotonic() - self.started_s) / 3600),
+        )
+        for name, most, spent in limits:
+            if most is not None and spent >= most:
+                paid = f"{self.requests:,} requests, {self.tokens:,} tokens"
+                raise BudgetReached(f"the budget's {name} of {most:g} is reached ({paid} so far)", f"budget.{name}")
+        self.requests += 1
+
+    def end(self, role: str, reply: Reply | None) -> None:
+        """Counts what came of it; None: nothing that was paid."""
+        if reply is None:
+            self.requests -= 1
+        else:
+            self._add(role, reply.prompt_tokens or 0, reply.completion_tokens or 0)
+
+    def _add(self, role: str, prompt_tokens: int, completion_tokens: int) -> None:
+        self.tokens += prompt_tokens + completion_tokens
+        self.cost += cost_of(self.recipe, role, prompt_tokens, completion_tokens) or 0.0
+
+
+def cost_of(recipe: Recipe, role: str, prompt_tokens: float, completion_tokens: float) -> float | None:
+    """What so many tokens cost at a role's model, in the currency of its prices; None where it has no price."""
+    model = recipe.models[role]
+    if model.prompt_price is None or model.completion_price is None:
+        return None
+    return (prompt_tokens * model.prompt_price + completion_tokens * model.completion_price) / 1e6

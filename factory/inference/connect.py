@@ -1,0 +1,243 @@
+"""Connecting to a model: its servers' addresses and keys, what they serve, and the embedded one that is started."""
+
+import asyncio
+import difflib
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+
+from factory.inference.concurrency import Concurrency
+from factory.inference.embedded import serve
+from factory.inference.endpoints import Endpoint, Server, exchange
+from factory.inference.journal import Reply
+from factory.inference.keys import key_place, read_key
+from factory.inference.replies import Failure
+from factory.inference.vllm_server import VllmSettings
+from factory.inference.vllm_server import serve as serve_vllm
+from factory.inference.weights import fetch
+from factory.recipes.recipe import ModelSettings
+from schemas.errors import FactoryError
+from schemas.ids import model_id
+from schemas.tables import Model
+
+EMBEDDED_SLOTS = 16
+EMBEDDED_CONTEXT_TOKENS = 4096
+LIST_TIMEOUT_S = 10.0
+
+
+@asynccontextmanager
+async def connect(
+    role: str,
+    settings: ModelSettings,
+    on_reply: Callable[[Reply], None],
+    on_failure: Callable[[Failure], None] = lambda failure: None,
+    tell: Callable[[str], None] = lambda words: None,
+) -> AsyncIterator[Endpoint]:
+    """Connects to a model's servers, starting the one that is embedded or vLLM's, and stops it in the end.
+
+    Args:
+        tell: takes what is going on, in words.
+    Raises:
+        FactoryError: no server answers, or one does not have the model.
+    """
+    if settings.embedded is not None:
+        async with _embedded(role, settings.embedded, settings, on_reply, on_failure) as endpoint:
+            yield endpoint
+        return
+    if settings.vllm is not None:
+        async with _vllm(role, settings.vllm, settings, on_reply, on_failure, tell) as endpoint:
+            yield endpoint
+        return
+    async with AsyncExitStack() as stack:
+        name, context_tokens = settings.name, None
+        servers, silent = [], []
+        for url in settings.endpoint:
+            http = await stack.enter_async_context(client_of(read_key(settings)))
+            pace = Concurrency(settings.concurrency, time.monotonic())
+            server = Server(public_address(url), _chat(url), http, pace, settings.timeout_s)
+            servers.append(server)
+            try:
+                served = await _list_models(role, url, settings, http)
+            except Silent as error:
+                # Another may do its work until it is there: it is tried again later, as one that has failed.
+                server.paused_until_s = time.monotonic() + LIST_TIMEOUT_S
+                silent.append(error)
+                continue
+            name, tokens = _served_model(role, url, name, served)
+            context_tokens = min(filter(None, (context_tokens, tokens)), default=None)
+        if len(silent) == len(servers):
+            raise silent[0]
+        assert name is not None
+        yield Endpoint(role, _model(name, settings), servers, context_tokens, on_reply, on_failure)
+
+
+def named(role: str, settings: ModelSettings) -> Endpoint:
+    """A model by its name alone, with no server behind it: nothing is asked of anyone.
+
+    Raises:
+        FactoryError: the model is embedded, or its name is not given.
+    """
+    if settings.embedded is not None:
+        raise FactoryError(
+            f"models.{role} is the embedded model, which no batch service has: give the base URL of one that has its "
+            f"model (models.{role}.endpoint, or --model) and the model's name there (models.{role}.name, or --model-name)"
+        )
+    if settings.name is None:
+        raise FactoryError(
+            f"models.{role}.name is missing, and nobody is asked for it when a batch is written: "
+            f"give the model's name as the batch service knows it (-o models.{role}.name=…, or --model-name)"
+        )
+    return Endpoint(role, _model(settings.name, settings), [], None, lambda reply: None)
+
+
+def _model(name: str, settings: ModelSettings) -> Model:
+    return Model(
+        model_id=model_id(name, settings.revision),
+        name=name,
+        origin=public_address(settings.endpoint[0]),
+        revision=settings.revision,
+        training_run_id=None,
+    )
+
+
+@asynccontextmanager
+async def _embedded(
+    role: str,
+    name: str,
+    settings: ModelSettings,
+    on_reply: Callable[[Reply], None],
+    on_failure: Callable[[Failure], None],
+) -> AsyncIterator[Endpoint]:
+    weights = await asyncio.to_thread(fetch, name)
+    model = Model(
+        model_id=model_id(weights.name, weights.sha256),
+        name=weights.name,
+        origin=f"embedded:{weights.name}",
+        revision=weights.sha256,
+        training_run_id=None,
+    )
+    async with (
+        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
+        client_of(embedded.api_key) as http,
+    ):
+        # A request holds a slot for each of its choices: few at a time keep all slots busy, and the first prompts
+        # are answered, written down and searched while later ones wait.
+        limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
+        pace = Concurrency(limit, time.monotonic(), least=limit)
+        server = Server(model.origin, _chat(embedded.base_url), http, pace, settings.timeout_s)
+        tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
+        yield Endpoint(role, model, [server], EMBEDDED_CONTEXT_TOKENS, on_reply, on_failure, tokenize_url=tokenize_url)
+
+
+@asynccontextmanager
+async def _vllm(
+    role: str,
+    vllm: VllmSettings,
+    settings: ModelSettings,
+    on_reply: Callable[[Reply], None],
+    on_failure: Callable[[Failure], None],
+    tell: Callable[[str], None],
+) -> AsyncIterator[Endpoint]:
+    name = settings.name or vllm.model
+    revision = await asyncio.to_thread(vllm.weights_sha256) or settings.revision
+    async with (
+        serve_vllm(vllm, name, settings.revision, tell) as started,
+        client_of(started.api_key) as http,
+    ):
+        served = await _list_models(role, started.base_url, settings, http)
+        _, context_tokens = _served_model(role, started.base_url, name, served)
+        model = Model(
+            model_id=model_id(name, revision),
+            name=name,
+            origin=f"vllm:{name}",
+            revision=revision,
+            training_run_id=None,
+        )
+        pace = Concurrency(settings.concurrency, time.monotonic())
+        server = Server(model.origin, _chat(started.base_url), http, pace, settings.timeout_s)
+        yield Endpoint(role, model, [server], context_tokens, on_reply, on_failure)
+
+
+def _chat(base_url: str) -> str:
+    return base_url.rstrip("/") + "/chat/completions"
+
+
+def client_of(key: str) -> aiohttp.ClientSession:
+    """Connections that show a key. How many there are at once is the endpoint's to say (`concurrency.py`)."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    # Where the environment names no proxy, none is looked for: aiohttp would do so for every request, in a thread.
+    return aiohttp.ClientSession(
+        headers=headers, connector=aiohttp.TCPConnector(limit=0), trust_env=bool(urllib.request.getproxies())
+    )
+
+
+def public_address(url: str) -> str:
+    """A base URL without user, password and query."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
+
+
+class Silent(FactoryError):
+    """A server that does not answer at all."""
+
+
+async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:
+    """The models behind the first base URL and, where it is told (vLLM), their context in tokens; none without a list.
+
+    Raises:
+        FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
+    """
+    url = settings.endpoint[0]
+    async with client_of(read_key(settings)) as http:
+        return await _list_models(role, url, settings, http)
+
+
+async def _list_models(
+    role: str, url: str, settings: ModelSettings, http: aiohttp.ClientSession
+) -> dict[str, int | None]:
+    address = public_address(url)
+    try:
+        listed = await exchange(http, url.rstrip("/") + "/models", min(LIST_TIMEOUT_S, settings.timeout_s))
+        return {model["id"]: model.get("max_model_len") for model in listed["data"]}
+    except Failure as failure:
+        if failure.status == 404:
+            return {}  # an endpoint without a list of models is asked by name
+        if failure.status in (401, 403):
+            raise FactoryError(
+                f"models.{role}: {address} refuses the key (HTTP {failure.status}): put the right one into "
+                f"{key_place(settings)}"
+            ) from failure
+        if failure.kind != "garbage":
+            mend = "start it" if failure.status is None else "mend it"
+            raise Silent(
+                f"models.{role}: {address} does not answer ({failure}): {mend}, or give another endpoint"
+            ) from failure
+        fault: Exception = failure
+    except (KeyError, TypeError, AttributeError) as error:
+        fault = error
+    raise FactoryError(
+        f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
+        "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
+    ) from fault
+
+
+def _served_model(role: str, url: str, name: str | None, served: dict[str, int | None]) -> tuple[str, int | None]:
+    """The model's name at a server and its context in tokens, if told."""
+    address = public_address(url)
+    if name is None:
+        if len(served) != 1:
+            raise FactoryError(
+                f"models.{role}.name is missing and {address} serves {len(served)} models: "
+                f"set it to one of {', '.join(sorted(served)[:8]) or 'its models'}"
+            )
+        return next(iter(served.items()))
+    if served and name not in served:
+        near = difflib.get_close_matches(name, served, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it serves {', '.join(sorted(served)[:8])}"
+        raise FactoryError(f"models.{role}: {address} has no model {name!r}: {hint}")
+    return name, served.get(name)

@@ -1,0 +1,137 @@
+"""What comes back from an endpoint: a chat completion, or a failure that passes, or one that does not."""
+
+import json
+import os
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from factory.inference.journal import Choice
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+NO_KEY = "none"
+"""What is sent as the key where there is none."""
+
+
+@dataclass(eq=False)  # not frozen: Python writes an exception's traceback into it
+class Failure(Exception):
+    """A request that was not answered. `status` is HTTP's, None where no whole reply came."""
+
+    said: str
+    """the endpoint's or the system's own words, in one line"""
+    status: int | None = None
+    retry_after_s: float | None = None
+    timed_out: bool = False
+
+    def __str__(self) -> str:
+        return self.said if self.status is None else f"HTTP {self.status}: {self.said}"
+
+    @property
+    def kind(self) -> str:
+        """In a word or two, for counts."""
+        if self.status is not None:
+            return f"HTTP {self.status}"
+        return "time-out" if self.timed_out else "garbage" if self.said.startswith("answered") else "connection"
+
+    @property
+    def is_overload(self) -> bool:
+        """The endpoint has too much to do: a matter of pace, not of this request."""
+        return self.status in (429, 503, 529) or self.timed_out
+
+    @property
+    def is_refusal(self) -> bool:
+        """Asking the same again cannot help."""
+        return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 409, 425, 429)
+
+
+def read_document(status: int, headers: Any, content: bytes, secret: str) -> Any:
+    """The JSON of a reply.
+
+    Args:
+        secret: what no message may show.
+    Raises:
+        Failure: an HTTP error, or a body that is not JSON.
+    """
+    try:
+        document = json.loads(content)
+    except ValueError:
+        if status < 400:
+            raise Failure("answered with something that is not JSON") from None
+        document = None
+    if status >= 400:
+        raise Failure(_words(document, content, secret), status, _retry_after_s(headers))
+    return document
+
+
+def _words(document: Any, content: bytes, secret: str) -> str:
+    """The message of an error in OpenAI's shape, or in that of vLLM, FastAPI and llama.cpp; else the body."""
+    found = document
+    for key in ("error", "message", "detail"):
+        if isinstance(found, dict) and key in found:
+            found = found[key]
+    code = (
+        document["error"].get("code")
+        if isinstance(document, dict) and isinstance(document.get("error"), dict)
+        else None
+    )
+    text = found if isinstance(found, str) else content.decode("utf-8", "replace")
+    said = f"{text} ({code})" if isinstance(code, str) else text
+    return one_line(said if secret == NO_KEY else said.replace(secret, "***")) or "no reason given"
+
+
+def _retry_after_s(headers: Any) -> float | None:
+    asked = headers.get("retry-after", "")
+    return float(asked) if asked.replace(".", "", 1).isdigit() else None
+
+
+def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None]:
+    """The choices of a chat completion, its prompt tokens and its completion tokens.
+
+    Raises:
+        Failure: the document is not a chat completion.
+    """
+    try:
+        choices = [
+            Choice(_encodable(choice["message"].get("content") or ""), choice.get("finish_reason"), None)
+            for choice in document["choices"]
+        ]
+        usage = document.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise Failure("answered in JSON, but with no chat completion") from error
+    if not choices:
+        raise Failure("answered with no choices")
+    if len(choices) == 1:
+        choices = [Choice(choices[0].text, choices[0].finish_reason, usage.get("completion_tokens"))]
+    return choices, usage.get("prompt_tokens"), usage.get("completion_tokens")
+
+
+def _encodable(text: str) -> str:
+    """Half an emoji, as some models emit, has no UTF-8 and could not be written down."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def wait_s(failures: int, failure: Failure) -> float:
+    """Seconds until the next attempt: what the endpoint asks for, else doubling, with jitter."""
+    if failure.retry_after_s is not None:
+        return failure.retry_after_s
+    return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (failures - 1)) * random.uniform(0.5, 1.5))
+
+
+def of_transport(error: BaseException) -> Failure:
+    """A failure of the connection, in the system's own words where it has some."""
+    root = error
+    while (below := root.__cause__ or root.__context__) is not None:
+        root = below
+    timed_out = any(isinstance(e, TimeoutError) for e in (error, root)) or "timeout" in type(error).__name__.lower()
+    if isinstance(root, OSError) and root.errno is not None and root.errno > 0:
+        return Failure(os.strerror(root.errno))
+    if timed_out:
+        return Failure("gave no answer in time", timed_out=True)
+    return Failure(one_line(str(root)) or type(root).__name__)
+
+
+def one_line(text: str) -> str:
+    """A text in one line of at most 200 characters."""
+    return " ".join(text.split())[:200]

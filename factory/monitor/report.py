@@ -1,0 +1,289 @@
+"""What a run leaves behind, for a terminal: its summary, a search tree, a pair's difference.
+
+Figures come from stores/sql/report/*.sql. Texts of models are shown as plain text, never as markup or escapes.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from factory.monitor.plain_text import clock, counted, shortened, visible
+from factory.search.refinements import words
+from stores.lake import Lake
+from stores.sql import sql
+
+SHOWN_SET_ASIDE = 5
+NODE_CHARACTERS = 100
+CRITIQUE_CHARACTERS = 160
+_BARS = "·▁▂▃▄▅▆▇█"
+_STATE_STYLES = {
+    "accepted": "bold green", "pruned": "dim", "unparsed": "yellow", "unjudged": "yellow", "open": "default",
+}  # fmt: skip
+
+
+def print_summary(lake: Lake, run_id: str, console: Console) -> None:
+    """What a run came to, what it cost, what was set aside, and what to do next."""
+    of_run = {"run_id": run_id}
+    (outcome,) = lake.query(sql("report/outcome"), of_run).to_pylist()
+    reason = f": {visible(outcome['reason'])}" if outcome["reason"] else ""
+    title = Text.assemble(("run ", "dim"), (run_id, "bold"), f" {outcome['status']}{reason}")
+    console.print(title + Text(f", {clock(outcome['elapsed_s'])} in all", "dim"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for label, text in _outcome_lines(outcome):
+        grid.add_row(label, text)
+    if outcome["refined_pairs"]:
+        (savings,) = lake.query(sql("report/savings"), of_run).to_pylist()
+        grid.add_row("a pair", _savings(savings))
+    rows = lake.query(sql("report/rows_by_table"), of_run).to_pylist()
+    grid.add_row("rows", ", ".join(f"{row['name']} {row['rows']:,}" for row in rows))
+    console.print(grid)
+    console.print()
+    _print_cost(lake, run_id, console)
+    _print_likeness(lake.query(sql("report/likeness"), of_run).to_pylist(), console)
+    _print_set_aside(lake.query(sql("report/set_aside"), of_run).to_pylist(), console)
+    where = "" if lake.place.where == "lake" else f" --lake {shlex.quote(lake.place.where)}"
+    if (example := pick_example(lake, run_id)) is not None:
+        for show, noun, id in zip((print_tree, print_pair), ("tree", "pair"), example, strict=True):
+            _print_command(f"factory {noun} {id[:12]}{where}", console)
+            show(lake, id, console)
+            console.print()
+    console.print(Text("next", "dim"))
+    for command in _next_commands(run_id, outcome):
+        _print_command(f"  {command}{where}", console)
+
+
+def _print_command(command: str, console: Console) -> None:
+    console.print(Text(command, "cyan"), soft_wrap=True)
+
+
+def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    counts = {name: value or 0 for name, value in outcome.items()}
+    prompts = f"{counts['prompts']:,}, {counts['answered_prompts']:,} answered"
+    yield "prompts", f"{prompts}, {counts['failed_prompts']:,} with an answer that failed"
+    judged = counts["passed"] + counts["failed"] + counts["undecided"]
+    undecided = f", {counts['undecided']:,} undecided" if counts["undecided"] else ""
+    passed = f"{counts['passed']:,} passed{_share(counts['passed'], judged)}, {counts['failed']:,} failed{undecided}"
+    yield "answers", f"{counts['answers']:,} sampled: {passed}"
+    if outcome["agreement"] is not None:
+        ties = f", {counts['agreement_ties']:,} tied" if counts["agreement_ties"] else ""
+        kappa = "" if outcome["kappa"] is None else f" (kappa {outcome['kappa']:.2f})"
+        yield (
+            "judge",
+            (
+                f"the model agrees with the verifier on {outcome['agreement']:.0%} of "
+                f"{outcome['agreement_answers']:,} answers{kappa}{ties}, refined ones included"
+            ),
+        )
+    if counts["trees"]:
+        ends = ("accepted", "exhausted", "budget", "failed")
+        outcomes = ", ".join(f"{counts[f'{end}_trees']:,} {end}" for end in ends if counts[f"{end}_trees"])
+        yield "trees", f"{counts['trees']:,} searched, {counts['nodes_expanded']:,} refinements: {outcomes}"
+    mended = _share(counts["mended_prompts"], counts["failed_prompts"], " of the prompts that failed")
+    yield "pairs", f"{counts['refined_pairs']:,} refined{mended}, {counts['control_pairs']:,} of the control"
+    speed = f", {outcome['tokens_per_s']:,.0f} tokens/s on the mean" if outcome["tokens_per_s"] else ""
+    yield (
+        "model",
+        (
+            f"{counts['calls']:,} calls ({counts['from_journal']:,} from the journal, {counts['retries']:,} repeated, "
+            f"{counts['call_errors']:,} failed), {counts['completion_tokens']:,} tokens generated{speed}"
+        ),
+    )
+
+
+def _savings(savings: dict[str, Any]) -> str:
+    """What the search took for a pair, and what was spared."""
+    each = f"{savings['requests'] / savings['pairs']:.1f} requests and {savings['tokens'] / savings['pairs']:,.0f} tokens of search"
+    spared = [
+        f"{savings[f'spared_{what}']:,} of {savings[f'spared_{what}'] + savings[what]:,} {what}"
+        for what in ("refinements", "votes")
+        if savings[f"spared_{what}"]
+    ]
+    return f"{each}; not asked for, since nothing could change: {' and '.join(spared)}" if spared else each
+
+
+def _share(part: int, whole: int, of: str = "") -> str:
+    return f" ({part / whole:.0%}{of})" if whole else ""
+
+
+def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
+    rows = lake.query(sql("report/cost"), {"run_id": run_id}).to_pylist()
+    if not rows:
+        return
+    table = Table("stage", "template", "model", "calls", "prompt tokens", "generated tokens", "latency", box=None)
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for row in rows:
+        latency = "" if row["mean_latency_s"] is None else f"{row['mean_latency_s']:.2f} s"
+        figures = ["" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")]
+        table.add_row(row["stage"], row["template"], Text(visible(row["model"])), *figures, latency)
+    console.print(table)
+    console.print()
+
+
+def _print_likeness(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Refined pairs beside the control: SPaR's pairs differ in what matters, so they are more alike."""
+    if not rows:
+        return
+    table = Table("pairs", "0    similarity    1", "mean", "median", "length ratio", "shared start", box=None)
+    table.columns[1].no_wrap, table.columns[1].min_width = True, 20
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in rows:
+        ratio = row["median_length_ratio"]
+        table.add_row(
+            {"tree": "refined", "sampling": "control"}[row["source"]],
+            Text(histogram(row["histogram"]), "green" if row["source"] == "tree" else "cyan"),
+            f"{row['mean_similarity']:.2f}",
+            f"{row['median_similarity']:.2f}",
+            "" if ratio is None else f"{ratio:.2f}",
+            f"{row['median_shared_prefix_words']:.0f} words",
+        )
+    console.print(table)
+    console.print()
+
+
+def histogram(counts: Sequence[int]) -> str:
+    """Counts as bars of equal width; the greatest is full, and whatever is there can be seen."""
+    top = max(counts, default=0)
+    return "".join(_BARS[-(-8 * count // top) if top else 0] * 2 for count in counts)
+
+
+def _print_set_aside(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    if not rows:
+        return
+    console.print(Text(f"set aside: {counted(len(rows), 'prompt')}", "yellow"))
+    grid = Table.grid(padding=(0, 2))
+    for row in rows[:SHOWN_SET_ASIDE]:
+        text = Text.assemble(visible(row["error"]), (f" ({shortened(row['prompt'], 60)})", "dim"))
+        grid.add_row(f"  prompt {row['position'] + 1}", row["stage"], text)
+    console.print(grid)
+    if len(rows) > SHOWN_SET_ASIDE:
+        console.print(Text(f"  and {len(rows) - SHOWN_SET_ASIDE} more: factory sql 'FROM failed_prompts'", "dim"))
+    console.print()
+
+
+def _next_commands(run_id: str, outcome: dict[str, Any]) -> Iterator[str]:
+    if outcome["status"] != "finished":
+        yield f"factory resume {run_id}"
+    if outcome["refined_pairs"]:
+        yield 'factory sql "SELECT prompt, similarity FROM accepted_pairs ORDER BY similarity DESC"'
+        origin = outcome["actor_origin"] or ""
+        model = origin if origin.startswith("embedded:") else "MODEL"
+        yield "factory build spar_dpo"
+        yield f"factory train dpo --set spar_dpo --model {model}"
+    else:
+        yield 'factory sql "SELECT verdict, critique FROM judgements LIMIT 10"'
+
+
+def pick_example(lake: Lake, run_id: str) -> tuple[str, str] | None:
+    """The tree and pair of a run that tell most and can still be read at a glance; None without an accepted tree."""
+    rows = lake.query(sql("report/example"), {"run_id": run_id}).to_pylist()
+    return (rows[0]["tree_id"], rows[0]["pair_id"]) if rows else None
+
+
+def print_tree(lake: Lake, tree_id: str, console: Console) -> None:
+    """A search tree: each node's visit, state, value and how its text begins; a critique above what came of it."""
+    nodes = lake.query(sql("report/tree"), {"tree_id": tree_id}).to_pylist()
+    first = nodes[0]
+    console.print(Text(visible(first["prompt"]), "bold"))
+    facts = f"{first['strategy']}, {first['outcome']} after {first['nodes_expanded']} refinements"
+    error = f", {visible(first['error'])}" if first["error"] else ""
+    drawn = Tree(Text(f"tree {tree_id}: {facts}{error}", "dim"), guide_style="dim")
+    branches = {None: drawn}
+    for node in nodes:
+        branches[node["node_id"]] = branches[node["parent_node_id"]].add(_node_label(node))
+    console.print(drawn)
+
+
+def _node_label(node: dict[str, Any]) -> Text:
+    style = _STATE_STYLES[node["state"]]
+    value = "" if node["value"] is None else f" {node['value']:.2f}"
+    state = "failed answer" if node["visit"] == 0 else node["state"]
+    label = Text.assemble((f"#{node['visit']} {state}{value}", f"{style} bold"), " ")
+    if node["judged_at"] is not None and node["judged_at"] != node["visit"]:
+        label.append(f"(same text as #{node['judged_at']}) ", "dim italic")
+    text = node["text"] if node["text"] is not None else node["output"]
+    label.append("(no output)" if text is None else shortened(text, NODE_CHARACTERS), style)
+    if node["critique"] is not None:
+        label.append(f"\n↳ critique: {shortened(node['critique'], CRITIQUE_CHARACTERS)}", "italic magenta")
+    return label
+
+
+def print_pair(lake: Lake, pair_id: str, console: Console) -> None:
+    """A pair: its prompt, what was changed from rejected to chosen, and where both come from."""
+    (pair,) = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
+    console.print(Panel(Text(visible(pair["prompt"])), title="prompt", title_align="left"))
+    difference = word_difference(visible(pair["rejected"]), visible(pair["chosen"]))
+    # Without colours, as in a file, the marks of `git diff --word-diff`.
+    body = _difference_text(difference, marks=console.color_system is None or console.no_color)
+    console.print(Panel(body, title="rejected → chosen", title_align="left"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    ratio = "" if pair["length_ratio"] is None else f", length ratio {pair['length_ratio']:.2f}"
+    grid.add_row(
+        "likeness", f"similarity {pair['similarity']:.2f}{ratio}, first {pair['shared_prefix_words']} words shared"
+    )
+    values = ["not known" if pair[n] is None else f"{pair[n]:.2f}" for n in ("rejected_value", "chosen_value")]
+    grid.add_row("value", " → ".join(values))
+    grid.add_row("source", pair["source"])
+    for name in ("pair_id", "run_id", "prompt_id", "chosen_response_id", "rejected_response_id", "tree_id", "node_id"):
+        if pair[name] is not None:
+            grid.add_row(name, pair[name])
+    console.print(grid)
+
+
+def word_difference(old: str, new: str) -> list[tuple[str, str]]:
+    """What turns one text into another, word by word: ("same" | "removed" | "added", text).
+
+    All parts but the removed ones are `new`, white space included; the fewest words possible are changed
+    (Levenshtein, as in `factory/search/refinements.py`). White space alone is no change.
+    """
+    old_words, new_words = words(old), words(new)
+    old_ends, new_ends = _ends(old, old_words), _ends(new, new_words)
+    parts: list[tuple[str, str]] = []
+    old_at = new_at = 0
+    # What changed lies between two stretches that are the same; the last one is empty, at both ends.
+    for same in Levenshtein.opcodes(old_words, new_words).as_matching_blocks():
+        if same.a > old_at:
+            parts.append(("removed", old[old_ends[old_at] : old_ends[same.a]]))
+        if same.b > new_at:
+            parts.append(("added", new[new_ends[new_at] : new_ends[same.b]]))
+        old_at, new_at = same.a + same.size, same.b + same.size
+        if same.size:
+            parts.append(("same", new[new_ends[same.b] : new_ends[new_at]]))
+    if rest := new[new_ends[-1] :]:
+        parts.append(("same", rest))
+    return parts
+
+
+def _ends(text: str, found: Sequence[str]) -> list[int]:
+    """Where each word ends, 0 first: a word owns the white space before it."""
+    ends = [0]
+    for word in found:
+        ends.append(text.index(word, ends[-1]) + len(word))
+    return ends
+
+
+def _difference_text(parts: Sequence[tuple[str, str]], *, marks: bool) -> Text:
+    body = Text()
+    for kind, text in parts:
+        bare = text.lstrip()
+        space = text[: len(text) - len(bare)]
+        if kind == "same":
+            body.append(text)
+        elif kind == "removed":
+            body.append(space).append(f"[-{bare}-]" if marks else bare, "red strike")
+        else:
+            body.append(space or (" " if body.plain and not body.plain[-1].isspace() else ""))
+            body.append(f"{{+{bare}+}}" if marks else bare, "bold green")
+    return body

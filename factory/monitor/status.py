@@ -1,0 +1,197 @@
+"""How far the runs of a lake are, from its rows alone: also while another process is at work on it.
+
+Rows are committed every two seconds, those of a tree when it has ended, so what is shown lags a little behind.
+"""
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, fields
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from factory.monitor.plain_text import clock, few, money, visible
+from factory.monitor.table import bar, table_of
+from factory.recipes.recipe import recipe_of
+from factory.runs.pending import work_left
+from schemas.errors import FactoryError
+from stores.lake import Lake
+from stores.locks import is_held
+from stores.sql import sql
+
+REFRESH_EVERY_S = 2.0
+_STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "stopped": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run as its rows tell it; see stores/sql/report/status.sql."""
+
+    run_id: str
+    status: str
+    """running, finished, stopped, failed, or interrupted: its process ended without a word"""
+    reason: str | None
+    prompts: int
+    done: int | None
+    """prompts that need nothing more; None: the recipe cannot be read any more"""
+    answered: int
+    judged: int
+    failing: int
+    trees: int
+    accepted: int
+    set_aside: int
+    requests: int
+    from_journal: int
+    failed: int
+    """requests that were given up"""
+    retries: int
+    tokens: int
+    tokens_per_s: float | None
+    cost: float | None
+    """in the currency of the recipe's prices; None where it has none"""
+    elapsed_s: float
+    """of the newest start"""
+    left_s: float | None
+    """None: not running, or not known yet"""
+
+
+def read_status(lake: Lake, run_id: str = "", now_s: float | None = None) -> list[RunStatus]:
+    """The runs whose ids begin so, in the order of their newest starts.
+
+    Args:
+        now_s: seconds since 1970; None: now.
+    """
+    now_s = time.time() if now_s is None else now_s
+    given = {"run_id": run_id, "held": is_held(lake.place), "now_s": now_s}
+    found = []
+    for row in lake.query(sql("report/status"), given).to_pylist():
+        done, left_s = _done(lake, row)
+        known = {"done": done, "left_s": left_s, "elapsed_s": row["until_s"] - row["since_s"], **row}
+        found.append(RunStatus(**{field.name: known[field.name] for field in fields(RunStatus)}))
+    return found
+
+
+def _done(lake: Lake, row: dict[str, object]) -> tuple[int | None, float | None]:
+    """How many prompts of a run are done, and how many seconds the others will take at the rate of this start."""
+    run_id, prompts = str(row["run_id"]), int(str(row["prompts"]))
+    if row["status"] == "finished":
+        return prompts, None
+    try:
+        recipe = recipe_of(json.loads(str(row["recipe"])), f"run {run_id}")
+    except FactoryError:
+        return None, None  # a template or training set of the user's own that is gone
+    left = work_left(lake, run_id, recipe)
+    done = prompts - left.num_rows
+    since_s, first_s, now_s = row["since_s"], row["first_call_s"], row["until_s"]
+    if row["status"] != "running" or not isinstance(first_s, float) or not isinstance(now_s, float):
+        return done, None
+    touched = lake.query(
+        "SELECT DISTINCT prompt_id FROM calls WHERE run_id = $run_id AND epoch(started_at) >= $since_s",
+        {"run_id": run_id, "since_s": since_s},
+    )
+    done_since = touched.num_rows - _common(touched, left)
+    return done, (now_s - first_s) / done_since * left.num_rows if done_since and left.num_rows else None
+
+
+def _common(one: pa.Table, other: pa.Table) -> int:
+    return pc.sum(pc.is_in(one.column("prompt_id"), value_set=other.column("prompt_id").combine_chunks())).as_py() or 0
+
+
+def print_status(lake: Lake, run_id: str, console: Console) -> None:
+    """One run in full, several as a table."""
+    found = read_status(lake, run_id)
+    if len(found) == 1:
+        console.print(picture_of(found[0]))
+    else:
+        table_of(_as_table(found), console, limit=1_000)
+
+
+def watch_status(lake: Lake, run_id: str, console: Console) -> None:
+    """Shows the runs again every REFRESH_EVERY_S until none is at work or Ctrl-C.
+
+    Raises:
+        FactoryError: the console is not a terminal.
+    """
+    if not console.is_terminal or console.is_dumb_terminal:
+        raise FactoryError("--watch needs a terminal: leave it out to see once how far the runs are")
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
+        while True:
+            found = read_status(lake, run_id)
+            at_work = [run for run in found if run.status == "running"]
+            # One run is at work at most; of those that are not, the newest tells how it ended.
+            live.update(Group(*(picture_of(run) for run in at_work or found[-1:])), refresh=True)
+            if not at_work:
+                return
+            time.sleep(REFRESH_EVERY_S)
+
+
+def picture_of(run: RunStatus) -> RenderableType:
+    """A run as a few lines."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    left = f", about {clock(run.left_s)} left" if run.left_s is not None else ""
+    title = Text.assemble((run.run_id, "bold"), "  ", (run.status, _STYLES.get(run.status, "")))
+    grid.add_row("run", title + Text(f"  {clock(run.elapsed_s)} since it was last started{left}", "dim"))
+    if run.reason:
+        grid.add_row("why", Text(visible(run.reason)))
+    if run.done is not None:
+        grid.add_row("prompts", bar(run.done, run.prompts, "done"))
+    grid.add_row("", f"{run.answered:,} answered, {run.judged:,} judged, {run.failing:,} with an answer that failed")
+    share = f" ({run.accepted / run.trees:.0%})" if run.trees else ""
+    grid.add_row("trees", f"{run.trees:,} searched: {run.accepted:,} gave a pair{share}")
+    grid.add_row("requests", f"{run.requests:,} answered, {run.from_journal:,} read from the journal")
+    if run.failed or run.retries:
+        grid.add_row("errors", f"{run.retries:,} requests repeated, {run.failed:,} given up")
+    rate = "" if run.tokens_per_s is None else f", {run.tokens_per_s:,.0f}/s{_of_when(run)}"
+    grid.add_row("tokens", f"{run.tokens:,} generated{rate}")
+    if run.cost is not None:
+        grid.add_row("cost", f"{money(run.cost)}, by the recipe's prices; the journal's answers cost nothing again")
+    if run.set_aside:
+        grid.add_row("set aside", Text(f"{run.set_aside:,}: factory sql 'FROM failed_prompts'", "yellow"))
+    if run.status == "interrupted":
+        grid.add_row("", Text(f"its process has ended: factory resume {run.run_id} goes on with it", "yellow"))
+    return grid
+
+
+def _of_when(run: RunStatus) -> str:
+    return " in the last minute" if run.status == "running" else " on the mean"
+
+
+def _as_table(runs: list[RunStatus]) -> pa.Table:
+    """Runs as rows, for `table_of`."""
+    shown = [
+        {
+            "run": run.run_id,
+            "status": run.status,
+            "prompts": f"{'?' if run.done is None else run.done} of {run.prompts}",
+            "trees": run.trees,
+            "accepted": run.accepted,
+            "requests": run.requests,
+            "tokens": run.tokens,
+            "tokens/s": None if run.tokens_per_s is None else few(run.tokens_per_s),
+            "errors": run.retries + run.failed,
+            "cost": None if run.cost is None else money(run.cost),
+            "left": None if run.left_s is None else clock(run.left_s),
+        }
+        for run in runs
+    ]
+    names = (
+        "run",
+        "status",
+        "prompts",
+        "trees",
+        "accepted",
+        "requests",
+        "tokens",
+        "tokens/s",
+        "errors",
+        "cost",
+        "left",
+    )
+    return pa.Table.from_pylist(shown) if shown else pa.table({name: pa.array([], pa.string()) for name in names})

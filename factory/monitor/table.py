@@ -1,0 +1,103 @@
+"""Any query's rows, for a terminal. What they hold is shown as plain text, never as markup or escapes."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from factory.monitor.plain_text import counted, shortened, visible
+
+CELL_CHARACTERS = 120
+NARROWEST_CELLS = 10
+"""A table whose columns would be narrower is shown as one block a row."""
+
+
+def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
+    """Any query's rows: as a table, or where it would be too narrow to read, as one block a row."""
+    shown = min(limit, rows.num_rows)
+    # One row is shown in full.
+    longest = CELL_CHARACTERS if rows.num_rows != 1 else None
+    cells = [[_cell(value, longest) for value in _values(column.slice(0, shown))] for column in rows.columns]
+    widths = [max((_width(cell.plain) for cell in column), default=0) for column in cells]
+    # A long name over short values is broken where its words end.
+    heads = [
+        visible(name if len(name) <= width else name.replace("_", "_\n"))
+        for name, width in zip(rows.schema.names, widths, strict=True)
+    ]
+    least = [max(min(NARROWEST_CELLS, width), _width(head)) for head, width in zip(heads, widths, strict=True)]
+    if sum(least) + 2 * (len(least) - 1) > console.width and shown:
+        _print_blocks(rows.schema.names, cells, console)
+    else:
+        wraps = sum(width + 2 for width in widths) > console.width
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), leading=int(wraps))
+        for head, width, field in zip(heads, least, rows.schema, strict=True):
+            justify: JustifyMethod = "right" if _is_number(field.type) else "left"
+            table.add_column(Text(head), justify=justify, overflow="fold", min_width=width)
+        for row in zip(*cells, strict=True):
+            table.add_row(*row)
+        console.print(table)
+    more = f", the first {shown:,} shown (`factory sql` has --rows and --out)" if shown < rows.num_rows else ""
+    console.print(Text(f"{counted(rows.num_rows, 'row')}{more}", "dim"))
+
+
+def bar(done: int, total: int, what: str) -> Table:
+    """`done` of `total`, drawn and in figures."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=24)
+    grid.add_column(no_wrap=True)
+    grid.add_row(ProgressBar(max(total, 1), min(done, total), width=24), f"{done:,} of {total:,} {what}")
+    return grid
+
+
+def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[Text]], console: Console) -> None:
+    for number, row in enumerate(zip(*cells, strict=True), 1):
+        console.rule(Text(f"row {number}", "dim"), align="left", style="dim")
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, cell in zip(names, row, strict=True):
+            grid.add_row(Text(visible(name)), cell)
+        console.print(grid)
+
+
+def _cell(value: Any, longest: int | None) -> Text:
+    if value is None:
+        return Text("NULL", "dim")
+    if isinstance(value, float):
+        return Text(f"{value:.6g}" if abs(value) < 1e6 else f"{value:,.1f}")
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, datetime):
+        text = value.isoformat(" ", "seconds")
+    elif isinstance(value, dict | list):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    else:
+        text = str(value)
+    return Text(visible(text) if longest is None else shortened(text, longest))
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_map(column.type):
+        return [None if value is None else dict(value) for value in column.to_pylist()]
+    try:
+        return list(column.to_pylist())
+    except OverflowError:  # a time beyond Python's
+        return list(column.cast(pa.string()).to_pylist())
+
+
+def _width(text: str) -> int:
+    return max(cell_len(line) for line in text.split("\n"))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

@@ -1,0 +1,54 @@
+"""The prompts that come with the project: everyday tasks in English and Chinese, each with
+verifiable constraints.
+
+The tasks are in `tasks/everyday.jsonl`; they were written for this project. The constraints are
+drawn anew for each seed, so one file of tasks gives as many sets of prompts as there are seeds.
+"""
+
+import json
+import random
+from functools import cache
+from pathlib import Path
+
+from factory.verifier.constraints import join_prompt
+from factory.verifier.drawing import Task, draw
+from schemas.ids import prompt_id
+from schemas.tables import Message, Prompt
+
+SOURCE = "bundled:v1"
+"""Names the tasks and the way their constraints are drawn; raise it when either changes."""
+
+LICENCE = "Apache-2.0"
+
+
+def bundled_prompts(seed: int) -> list[Prompt]:
+    """Every task with its constraints, in an order shuffled by the seed; the same everywhere."""
+    tasks = list(read_tasks())
+    random.Random(f"order {seed}").shuffle(tasks)
+    return [_prompt(task, seed) for task in tasks]
+
+
+@cache
+def read_tasks() -> tuple[Task, ...]:
+    """The tasks, in the file's order."""
+    text = (Path(__file__).parent / "tasks" / "everyday.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.strip().split("\n")]
+    return tuple(Task(**{**row, "keywords": tuple(row["keywords"])}) for row in rows)
+
+
+def _prompt(task: Task, seed: int) -> Prompt:
+    # Each task has a generator of its own (Python hashes a text given as seed by SHA-512), so that
+    # a new task in the file leaves the constraints of all others as they are.
+    constraints = draw(task, random.Random(f"constraints {seed} {task.text}"))
+    messages = [Message(role="user", content=join_prompt(task.text, constraints, task.language))]
+    return Prompt(
+        prompt_id=prompt_id(messages, constraints, None, None),
+        messages=messages,
+        language=task.language,
+        subject=task.subject,
+        source=SOURCE,
+        licence=LICENCE,
+        constraints=constraints,
+        reference=None,
+        evolved_from=None,
+    )

@@ -1,0 +1,1 @@
+"""The run loop: prompts flow through the stages, rows into the lake."""

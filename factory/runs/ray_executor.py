@@ -1,0 +1,180 @@
+"""The run loop on a Ray cluster: blocks of prompts go to workers (`ray_worker`), which commit their rows themselves.
+
+The driver holds the lake's run lock, takes the prompts and knows what is left, as on one machine.
+"""
+
+import math
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from factory.inference.budget import BudgetReached
+from factory.runs.loop import Answering
+from factory.runs.pending import work_left
+from factory.runs.progress import Progress
+from factory.runs.specification import Order
+from schemas.errors import FactoryError
+from schemas.tables import Run
+from stores.lake import Lake
+
+# Read when Ray is imported. Its usage statistics are on unless told otherwise.
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray Data tells the terminal what is nobody's concern; whoever wants to see it sets this.
+os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+try:
+    import ray
+    import ray.data
+
+    from factory.runs.ray_worker import REPORT_EVERY_S, SEEN, Tally, Task, Worker
+except ModuleNotFoundError as error:
+    if error.name != "ray":
+        raise
+    raise FactoryError("--executor ray needs Ray: pip install 'preference-factory[ray]'") from error
+
+CONNECT_S = 10.0
+BLOCK_PROMPTS = 256
+"""at most: a worker that dies has its blocks looked at again, and work is shared out by the block"""
+BLOCKS_A_WORKER = 4
+"""at least, where there are so many prompts: a fast worker takes what a slow one has not begun"""
+BLOCKS_AT_ONCE = 2
+"""of one worker: while the last trees of one are grown, the next one keeps the endpoint full"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where a run is carried out."""
+
+    workers: int = 2
+    address: str | None = None
+    """of a running cluster; None: one is started on this machine, for this run"""
+    gpus: float = 0
+    """for each worker, which its own server (embedded, vLLM) then sees"""
+
+
+def answer_on(cluster: Cluster) -> Answering:
+    """What `run_order` is given so that a run is carried out on a cluster."""
+
+    def answer(lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path) -> None:
+        if lake.place.folder is not None:
+            raise FactoryError(
+                f"--executor ray needs a lake that all workers reach, and {lake.place.where} is a folder: give one "
+                "behind PostgreSQL, as in --lake 'postgresql://me@host/db?data_path=s3://bucket/data/'"
+            )
+        task = Task(lake.place.where, run, order, cluster.workers)
+        progress.phase = "starting workers"
+        try:
+            with _connected_to(cluster):
+                tally = ray.remote(num_cpus=0)(Tally).remote()
+                with _shown(tally, order, progress):
+                    # More than once only where workers died at the wrong moment.
+                    while left.num_rows:
+                        _answer_all(task, tally, cluster, left, progress)
+                        before, left = left, work_left(lake, run.run_id, order.recipe)
+                        if left.equals(before):
+                            break
+        except ray.exceptions.RayTaskError:
+            raise  # a fault of this program's: workers tell all others themselves
+        except ray.exceptions.RayError as error:
+            raise FactoryError(
+                f"the Ray cluster failed ({' '.join(str(error).split())[:300]}): nothing answered is lost, mend it, "
+                "then go on with `factory resume`"
+            ) from error
+
+    return answer
+
+
+@contextmanager
+def _connected_to(cluster: Cluster) -> Iterator[None]:
+    if ray.is_initialized():
+        yield
+        return
+    settings: dict[str, Any] = {"address": cluster.address}
+    if cluster.address is None:
+        # Workers wait for models, not for processors: as many as asked for have room on any machine.
+        settings = {"address": "local", "num_cpus": cluster.workers, "include_dashboard": False}
+    try:
+        if cluster.address is not None and cluster.address != "auto":
+            # Ray itself would try for some ten minutes.
+            url = urlsplit(f"//{cluster.address.rpartition('//')[2]}")
+            socket.create_connection((url.hostname or "", url.port or 0), CONNECT_S).close()
+        ray.init(log_to_driver=False, logging_level="ERROR", **settings)
+    except (OSError, ValueError) as error:
+        raise FactoryError(
+            f"no Ray cluster answers at {cluster.address}: start one with `ray start --head`, give its address as "
+            "HOST:PORT, or leave out --ray-address for one on this machine"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _answer_all(task: Task, tally: Any, cluster: Cluster, left: pa.Table, progress: Progress) -> None:
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    size = min(BLOCK_PROMPTS, math.ceil(left.num_rows / (cluster.workers * BLOCKS_A_WORKER)))
+    blocks = [left.slice(first, size) for first in range(0, left.num_rows, size)]
+    told = ray.data.from_arrow(blocks).map_batches(
+        Worker,
+        fn_constructor_args=(task, tally),
+        batch_size=size,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(
+            size=cluster.workers,
+            max_concurrent_calls_per_actor=BLOCKS_AT_ONCE,
+            max_tasks_in_flight_per_actor=BLOCKS_AT_ONCE,
+        ),
+        num_gpus=cluster.gpus,
+    )
+    progress.phase = "running"
+    reached: BudgetReached | None = None
+    for batch in told.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for row in batch.to_pylist():
+            progress.set_aside += row["set_aside"]
+            if row["limit"]:
+                # The others are let come to their end, which is near: what is under way is paid.
+                reached = BudgetReached(row["error"], row["limit"])
+            elif row["error"]:
+                raise FactoryError(row["error"])
+    if reached:
+        raise reached
+
+
+@contextmanager
+def _shown(tally: Any, order: Order, progress: Progress) -> Iterator[None]:
+    """Moves the driver's counters as the workers' move."""
+    ended = threading.Event()
+    start = replace(progress)
+
+    def show() -> None:
+        try:
+            total, _ = ray.get(tally.total.remote())
+        except ray.exceptions.RayError:
+            return  # where the cluster has failed, whoever waits for it is told
+        for name in SEEN:
+            setattr(progress, name, getattr(start, name) + total[name])
+        progress.done = min(progress.done, progress.prompts)
+        progress.errors = Counter({k.removeprefix("error "): n for k, n in total.items() if k.startswith("error ")})
+        if any(model.prompt_price is not None for model in order.recipe.models.values()):
+            progress.cost = total["spent cost"]
+
+    def follow() -> None:
+        while not ended.wait(REPORT_EVERY_S):
+            show()
+
+    follower = threading.Thread(target=follow, name="tally", daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()
+        show()

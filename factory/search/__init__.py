@@ -1,0 +1,1 @@
+"""The tree search for a refinement that passes."""

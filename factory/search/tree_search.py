@@ -1,0 +1,204 @@
+"""The search for a refinement that the judge accepts: BFS, DFS and best-of-n over refinements of a failed answer.
+
+Source: SPaR (arXiv:2412.11605, 3.3 and its code). A whole expansion is judged before acceptance is tested, and the
+best of those over the threshold is accepted. Ours: a node whose text stands in the tree already is not expanded; with
+`expansion: eager` children are made one by one, and none after the first that is over the threshold.
+
+Pure: `expand` refines and judges (see `factory/stages/search.py`); nothing here knows of models or rows.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.recipes.recipe import SearchSettings
+
+
+@dataclass(slots=True, eq=False)
+class SearchNode:
+    """A node while its tree is searched."""
+
+    parent: "SearchNode | None"
+    index: int
+    """among its siblings, from 0"""
+    text: str | None
+    """the refined answer; None when it could not be parsed"""
+    value: float | None
+    """in [0, 1]; None when there is no readable verdict"""
+    made: Any = None
+    """what `expand` remembers of how the node was made"""
+    depth: int = 0
+    visit: int = 0
+    state: str = "open"
+
+
+@dataclass(slots=True)
+class SearchTree:
+    """A searched tree: nodes in the order of visit, the root first."""
+
+    nodes: list[SearchNode]
+    outcome: str = "exhausted"
+    accepted: SearchNode | None = None
+    texts: set[str] = field(default_factory=set)
+
+    @property
+    def expanded(self) -> int:
+        return len(self.nodes) - 1
+
+
+Expand = Callable[[SearchNode, int, int], Awaitable[list[SearchNode]]]
+"""Refines a node in one request and judges what comes out: its children from the index `first` on, `count` of them."""
+
+
+async def search_tree(root: SearchNode, expand: Expand, settings: SearchSettings, rng: random.Random) -> SearchTree:
+    """Searches from `root` until a node is accepted, or depth or budget end.
+
+    At most `settings.budget` nodes are expanded. The outcome is `accepted`, `exhausted` (nothing left within the
+    depth), `budget`, or `failed` (no refinement could be parsed and judged).
+    """
+    tree = SearchTree([root], texts={root.text} if root.text is not None else set())
+    await SEARCHES[settings.strategy](tree, expand, settings, rng)
+    if tree.accepted is None and all(node.value is None for node in tree.nodes[1:]):
+        tree.outcome = "failed"
+    return tree
+
+
+async def _bfs(tree: SearchTree, expand: Expand, settings: SearchSettings, rng: random.Random) -> None:
+    level = [tree.nodes[0]]
+    for _ in range(settings.depth):
+        grown = await _grow(tree, level, expand, settings)
+        if _accept_best(tree, grown, settings.threshold) or _spent(tree, settings):
+            return
+        level = _select(tree, grown, settings, rng)
+
+
+async def _dfs(tree: SearchTree, expand: Expand, settings: SearchSettings, rng: random.Random) -> None:
+    async def descend(node: SearchNode) -> bool:
+        grown = await _grow(tree, [node], expand, settings)
+        if _accept_best(tree, grown, settings.threshold) or _spent(tree, settings):
+            return True
+        kept = _select(tree, grown, settings, rng)
+        if node.depth + 1 == settings.depth:
+            return False
+        for child in kept:
+            if await descend(child):
+                return True
+        return False
+
+    await descend(tree.nodes[0])
+
+
+async def _best_of_n(tree: SearchTree, expand: Expand, settings: SearchSettings, rng: random.Random) -> None:
+    """Independent answers, `branch` at a time, until one passes or `budget` are drawn: the baseline."""
+    while not _spent(tree, settings):
+        grown = await _grow(tree, [tree.nodes[0]], expand, settings)
+        if _accept_best(tree, grown, settings.threshold):
+            return
+
+
+SEARCHES: dict[str, Callable[[SearchTree, Expand, SearchSettings, random.Random], Awaitable[None]]] = {
+    "bfs": _bfs,
+    "dfs": _dfs,
+    "best_of_n": _best_of_n,
+}
+
+
+async def _grow(
+    tree: SearchTree, parents: Sequence[SearchNode], expand: Expand, settings: SearchSettings
+) -> list[SearchNode]:
+    """Expands parents as far as the budget goes, and visits the children in their order."""
+    eager = settings.expansion == "eager"
+    asked = list(_requests(tree, parents, settings))
+    if not eager:
+        families = await asyncio.gather(*(expand(*request) for request in asked))
+        return [_visit(tree, child) for family in families for child in family]
+    grown: list[SearchNode] = []
+    for request in asked:
+        grown += [_visit(tree, child) for child in await expand(*request)]
+        if _is_over(grown[-1], settings.threshold):
+            break
+    return grown
+
+
+def _requests(
+    tree: SearchTree, parents: Sequence[SearchNode], settings: SearchSettings
+) -> Iterator[tuple[SearchNode, int, int]]:
+    """What to ask of `expand`: a node's children at once, or each for itself."""
+    left = settings.budget - tree.expanded
+    for parent in parents:
+        first = sum(node.parent is parent for node in tree.nodes)  # best-of-n comes back to the root
+        count = min(settings.branch, left)
+        left -= count
+        if settings.one_request and settings.expansion != "eager":
+            if count:
+                yield parent, first, count
+        else:
+            yield from ((parent, index, 1) for index in range(first, first + count))
+
+
+def _visit(tree: SearchTree, child: SearchNode) -> SearchNode:
+    assert child.parent is not None
+    child.depth = child.parent.depth + 1
+    child.visit = len(tree.nodes)
+    tree.nodes.append(child)
+    if child.text is None:
+        child.state = "unparsed"
+    elif child.value is None:
+        child.state = "unjudged"
+    return child
+
+
+def _is_over(node: SearchNode, threshold: float) -> bool:
+    return node.value is not None and node.value > threshold
+
+
+def _accept_best(tree: SearchTree, grown: Sequence[SearchNode], threshold: float) -> bool:
+    """Accepts the node of the greatest value over the threshold, the first of equals."""
+    over = [node for node in grown if _is_over(node, threshold)]
+    if not over:
+        return False
+    tree.accepted = max(over, key=lambda node: (node.value or 0.0, -node.visit))
+    tree.accepted.state, tree.outcome = "accepted", "accepted"
+    return True
+
+
+def _spent(tree: SearchTree, settings: SearchSettings) -> bool:
+    if tree.expanded < settings.budget:
+        return False
+    tree.outcome = "budget"
+    return True
+
+
+def _select(
+    tree: SearchTree, grown: Sequence[SearchNode], settings: SearchSettings, rng: random.Random
+) -> list[SearchNode]:
+    """The nodes to expand further, best first; the other judged ones are pruned."""
+    candidates = []
+    for node in grown:
+        if node.state != "open":
+            continue
+        if node.text in tree.texts:
+            node.state = "pruned"
+            continue
+        assert node.text is not None
+        tree.texts.add(node.text)
+        candidates.append(node)
+    ranked = sorted(candidates, key=lambda node: (-(node.value or 0.0), node.visit))
+    if settings.selection == "proportional":
+        ranked = _drawn(ranked, rng)
+    for node in ranked[settings.keep :]:
+        node.state = "pruned"
+    return ranked[: settings.keep]
+
+
+def _drawn(nodes: list[SearchNode], rng: random.Random) -> list[SearchNode]:
+    """All nodes in an order drawn without replacement in proportion to value; nodes of value 0 come last."""
+    left, order = list(nodes), []
+    while left:
+        weights = [node.value or 0.0 for node in left]
+        node = rng.choices(left, weights)[0] if sum(weights) > 0 else left[0]
+        left.remove(node)
+        order.append(node)
+    return order

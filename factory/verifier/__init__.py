@@ -1,0 +1,1 @@
+"""A program that judges: IFEval's checkers over a prompt's own constraints."""

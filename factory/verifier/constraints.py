@@ -1,0 +1,115 @@
+"""What a verifiable constraint says in a prompt, and whether a response follows it.
+
+The verdict is that of IFEval's checkers (`ifeval_checkers.py`); how the response fails is put
+into words by `constraint_critiques.py`; which constraints a task gets is drawn by
+`constraint_drawing.py`. What each kind says, and in which languages, is data:
+`tasks/constraints.yaml`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from factory.verifier.checkers import follows, kwargs_of, language_name
+from factory.verifier.critiques import explain_failure
+from schemas.errors import FactoryError
+from schemas.tables import Constraint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """A program's reading of one response."""
+
+    passed: bool  # every constraint is followed
+    score: float  # 0..1, share of the constraints that are followed
+    critique: str  # in words: which constraints failed, and how
+
+
+def verify(constraints: Sequence[Constraint], text: str) -> Verification:
+    """Checks a response. An empty response follows nothing, whatever was asked.
+
+    Raises FactoryError for no constraints, an unknown kind, arguments missing or out of range.
+    """
+    if not constraints:
+        raise FactoryError("a prompt without constraints cannot be verified; let a model judge its responses")
+    verdicts = [follows(constraint, text) for constraint in constraints]
+    if not text.strip():
+        return Verification(
+            passed=False,
+            score=0.0,
+            critique="The response is empty, so it follows nothing: write an answer.",
+        )
+    failed = [c for c, followed in zip(constraints, verdicts, strict=True) if not followed]
+    followed_count = len(constraints) - len(failed)
+    sentences = [explain_failure(constraint.id, kwargs_of(constraint), text) for constraint in failed]
+    if not failed:
+        sentences.append(
+            "The response follows the constraint."
+            if followed_count == 1
+            else f"The response follows all {followed_count} constraints."
+        )
+    elif followed_count:
+        sentences.append(
+            "The other constraint is followed: keep it so."
+            if followed_count == 1
+            else f"The other {followed_count} constraints are followed: keep them so."
+        )
+    return Verification(passed=not failed, score=followed_count / len(constraints), critique=" ".join(sentences))
+
+
+def describe(constraint: Constraint, language: str) -> str:
+    """The sentence that asks for a constraint, in "en" or "zh".
+
+    Raises FactoryError for a kind that has no wording in the language, with the reason.
+    """
+    kind = read_constraint_table()["kinds"].get(constraint.id)
+    if kind is None:
+        raise FactoryError(f"constraint {constraint.id} is unknown; factory/tasks/constraints.yaml has the kinds")
+    wording = kind.get(language)
+    if wording is None:
+        reason = kind["not_in_chinese"] if language == "zh" else "only en and zh are written down"
+        raise FactoryError(f"constraint {constraint.id} has no wording in language {language}: {reason}")
+    kwargs = kwargs_of(constraint)
+    if isinstance(wording, dict):
+        wording = wording[_relation(kwargs)]
+    return str(wording.format(**_shown(kwargs, language)))
+
+
+def join_prompt(task: str, constraints: Sequence[Constraint], language: str) -> str:
+    """The user's message: the task, a blank line, and a sentence for each constraint."""
+    space = "" if language == "zh" else " "
+    return f"{task}\n\n{space.join(describe(constraint, language) for constraint in constraints)}"
+
+
+@cache
+def read_constraint_table() -> dict[str, Any]:
+    """`constraints.yaml`, which explains its own fields. Not to be changed by the reader."""
+    table: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "constraints.yaml").read_text(encoding="utf-8"))
+    return table
+
+
+def _relation(kwargs: dict[str, Any]) -> str:
+    relation = next(value for name, value in kwargs.items() if name.endswith("relation"))
+    return "never" if relation == "less than" and kwargs.get("frequency") == 1 else str(relation)
+
+
+def _shown(kwargs: dict[str, Any], language: str) -> dict[str, Any]:
+    """The arguments as a sentence shows them: words in quotation marks, a language by its name."""
+    writing = read_constraint_table()["writing"][language]
+
+    def quote(value: Any) -> Any:
+        if isinstance(value, list):
+            return writing["separator"].join(quote(item) for item in value)
+        return writing["quoted"].format(word=value) if isinstance(value, str) else value
+
+    shown = {name: quote(value) for name, value in kwargs.items()}
+    if "section_spliter" in kwargs:
+        for number, name in enumerate(("first_section", "second_section"), start=1):
+            shown[name] = quote(f"{kwargs['section_spliter']} {number}")
+    if "language" in kwargs:
+        shown["language"] = language_name(kwargs["language"])
+    return shown
