@@ -99,13 +99,17 @@ def from_arrow(table: type, rows: pa.Table) -> list[Any]:
         for name, kind in hints.items()
         if typing.get_origin(kind) is list and dataclasses.is_dataclass(typing.get_args(kind)[0])
     }
-    maps = {name for name, kind in hints.items() if typing.get_origin(kind) is dict}
+    maps = {
+        name
+        for name, kind in hints.items()
+        if dict in (typing.get_origin(kind), *map(typing.get_origin, typing.get_args(kind)))
+    }
     made = []
     for row in rows.to_pylist():
         for name, member in nested.items():
             row[name] = [member(**value) for value in row[name]]
         for name in maps:
-            row[name] = dict(row[name])
+            row[name] = None if row[name] is None else dict(row[name])
         made.append(table(**row))
     return made
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from schemas.columns import column
 
-SCHEMA_VERSION = 2
-"""A lake made by another version is refused."""
+SCHEMA_VERSION = 3
+"""A lake of an earlier version can be read; `factory migrate` brings it to this one (`stores/migrations/`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,11 @@ class Call:
     call_id: str = column("hash of run and request")
     run_id: str = column("the run that asked")
     request_hash: str = column("hash of model, messages, parameters and seed: the answer's key in the journal")
-    stage: str = column("evolve, sample, judge or search")
+    stage: str = column("the recipe's stage that asked, by its name")
+    role: str | None = column("the model's role in the recipe; NULL: not known (a lake of an earlier version)")
     prompt_id: str = column("the prompt that it was asked for")
-    response_id: str | None = column("the response that was judged or refined")
-    template: str | None = column("judge, refine or evolve; NULL: the prompt's own messages were sent")
+    response_ids: list[str] = column("the responses that it is about, in the order in which the template shows them")
+    template: str | None = column("the run's template that was filled; NULL: the prompt's own messages were sent")
     model_id: str = column("the model that was asked")
     endpoint: str = column("who answered: embedded:NAME, or the base URL without credentials")
     messages_hash: str = column("SHA-256 of the rendered messages as JSON; view `call_messages` renders them")
@@ -121,30 +122,60 @@ class Response:
     prompt_id: str = column("the prompt that it answers")
     kind: str = column("sampled, refined, resampled (best-of-n) or reference")
     text: str = column("the answer")
+    stage: str | None = column("the recipe's stage that made it, by its name; NULL for a reference answer")
     model_id: str | None = column("the model that wrote it")
     choice_index: int | None = column("which choice of its call, from 0")
     finish_reason: str | None = column("stop, length, ...; repetition where the text goes in circles")
     tokens: int | None = column("tokens generated for it, a refiner's reflection included", "tokens")
+    logprobs: str | None = column("JSON: each token with its log-probability, as the endpoint gave them")
     call_id: str | None = column("the call that made it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One vote of one judge on one response."""
+    """One judgement of one judge on one response; view `verdicts` has what several come to."""
 
     judgement_id: str = column("hash of run, response, judge and vote index")
     run_id: str = column("the run that judged")
     prompt_id: str = column("the prompt that the response answers")
     response_id: str = column("the response that was judged")
-    judge: str = column("votes (a language model) or verifier (a program)")
-    decides: bool = column("whether this judge's verdict counts; a second one is recorded beside it")
+    judge: str = column("the judge's name in the recipe; its kind where it was given none")
+    kind: str = column(
+        "votes (a model says yes or no), score (a model gives points), verifier (a program) or reward_model"
+    )
+    decides: bool = column(
+        "whether this judge's verdict counts: it is the first of the recipe's that can judge the response"
+    )
     model_id: str | None = column("the judging model")
     template_hash: str | None = column("SHA-256 of the judge's template")
     vote: int = column("vote index, from 0")
-    verdict: str = column("yes, no or unparsed")
-    score: float | None = column("share of constraints followed (verifier)", "0..1")
+    verdict: str | None = column("yes, no or unparsed; NULL: points alone")
+    points: float | None = column("points as given: of a score, or the share of constraints followed (verifier)")
+    value: float | None = column("what it adds to the verdict's value; NULL: unparsed", "0..1")
+    pass_points: float | None = column("the mean of points from which a response passes; NULL: points do not decide")
+    probabilities: dict[str, float] | None = column("probability of each label at the place where points were read")
     critique: str = column("the judge's words in full")
     call_id: str | None = column("the call that made it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Which of two responses to a prompt is better: one row for each order in which the two were shown."""
+
+    comparison_id: str = column("hash of run, stage, and both responses in the order shown")
+    run_id: str = column("the run that compared")
+    prompt_id: str = column("the prompt that both answer")
+    stage: str = column("the recipe's stage that compared, by its name")
+    first_response_id: str = column("the response that stood first")
+    second_response_id: str = column("the response that stood second")
+    probability: float | None = column(
+        "that the first is better, by the labels' log-probabilities, else by votes; NULL: unparsed", "0..1"
+    )
+    votes: list[str] = column("one for each choice of the call: first, second or unparsed")
+    rationales: list[str] = column("the model's words in full, one for each vote")
+    model_id: str = column("the comparing model")
+    template_hash: str = column("SHA-256 of its template")
+    call_id: str = column("the call that made it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +185,7 @@ class Tree:
     tree_id: str = column("hash of run, root response, strategy and parameters")
     run_id: str = column("the run")
     prompt_id: str = column("the prompt")
+    stage: str = column("the recipe's stage that searched, by its name")
     root_response_id: str = column("the failed response at the root")
     strategy: str = column("bfs, dfs or best_of_n")
     parameters: str = column("JSON: branch, keep, depth, budget, threshold, selection")
@@ -198,9 +230,9 @@ class Pair:
     rejected_response_id: str = column("the worse response")
     chosen_value: float | None = column("the judge's value of the chosen one", "0..1")
     rejected_value: float | None = column("the judge's value of the rejected one", "0..1")
-    source: str = column("tree (refined over failed) or sampling (passing over failing answer)")
-    tree_id: str | None = column("the tree it comes from")
-    node_id: str | None = column("the accepted node")
+    source: str = column("the pairing that made it: a query in stores/pairing/, or one of the user's own")
+    tree_id: str | None = column("the tree it comes from, if any")
+    node_id: str | None = column("the accepted node, if any")
     similarity: float = column("word-level edit similarity: 1 - Levenshtein distance / longer one", "0..1")
     length_ratio: float | None = column("words of chosen / words of rejected; NULL when the latter is empty")
     shared_prefix_words: int = column("words at the start that both share", "words")
@@ -266,6 +298,7 @@ TABLES: dict[str, type] = {
     "run_prompts": RunPrompt,
     "responses": Response,
     "judgements": Judgement,
+    "comparisons": Comparison,
     "trees": Tree,
     "nodes": Node,
     "pairs": Pair,
