@@ -1,15 +1,15 @@
 """Batches: the requests that a run would send as files for a batch service, and the service's answers read back.
 
 Half the price at hosted APIs. The journal does the work: an answer that was read stands in it under its request's
-hash, and the run finds it there. So the same order, written again, goes a stage further each time. The search asks back
-and forth, too often for a service that takes hours: it is left to a live run.
+hash, and the run finds it there. So the same batch, written again, goes a stage further each time. A stage that asks back
+and forth, as the search does, is left to a live run: a batch service takes hours for each answer.
 """
 
 import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,14 @@ from factory.batch.deferred import Awaited, AwaitedRequests
 from factory.batch.request_files import URL, RequestFile, RequestFiles
 from factory.inference.budget import BudgetReached
 from factory.inference.connect import named, public_address
-from factory.inference.endpoints import Endpoint
 from factory.inference.journal import Journal, Reply, journal_file
 from factory.inference.replies import Failure, one_line, read_completion
 from factory.monitor.display import watch
 from factory.monitor.plain_text import counted, visible
-from factory.recipes.recipe import JudgeSettings, Recipe
-from factory.runs.loop import run_order
+from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
-from factory.work.context import Later
+from factory.runs.session import Deferral
+from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
 from stores.attach import place
 from stores.lake import Lake
@@ -49,21 +47,21 @@ class Written:
     """the limit that ended it, by its key in the recipe"""
 
 
-def write_batch(order: Order, where: str, out: Path, progress: Progress) -> Written:
-    """Takes an order as far as the journal's answers reach, and writes down what would be asked next.
+def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progress) -> Written:
+    """Takes a run as far as the journal's answers reach, and writes down what it would ask next.
 
     Raises:
-        FactoryError: a model without a name, a file that is there already, or as `run_order`; no file is made then.
+        FactoryError: a model without a name, a file that is there already, or as `run_recipe`; no file is made then.
     """
-    recipe = _without_search(order.recipe)
-    endpoints = _named(recipe)
+    recipe = spec.recipe.without({entry.name for entry in spec.recipe.stages if not entry.settings.batchable})
+    endpoints = {role: named(role, recipe.models[role]) for role in recipe.roles()}
     again, budget = 0, None
     with (
         RequestFiles(out) as files,
         closing(AwaitedRequests(journal_file(place(where)))) as awaited,
     ):
 
-        def postpone(role: str, request_hash: str, body: dict[str, Any]) -> None:
+        def defer(role: str, request_hash: str, body: dict[str, Any]) -> None:
             nonlocal again
             address = public_address(recipe.models[role].endpoint[0])
             in_earlier = awaited.add(request_hash, Awaited(progress.run_id, role, body["n"], address))
@@ -73,23 +71,13 @@ def write_batch(order: Order, where: str, out: Path, progress: Progress) -> Writ
             files.write(request_hash, body)
 
         try:
-            run_order(order, where, progress, later=Later(recipe, endpoints, postpone))
+            run_recipe(spec, where, progress, Execution(deferral=Deferral(recipe, endpoints, defer)))
         except BudgetReached as reached:
             budget = reached.limit
     with Lake.open(where) as lake:
         query = "SELECT status FROM current_runs WHERE run_id = $id"
         status = lake.query(query, {"id": progress.run_id}).column(0)[0].as_py()
     return Written(progress.run_id, files.files, again, status == "finished", budget)
-
-
-def _without_search(recipe: Recipe) -> Recipe:
-    return replace(recipe, stages={name: stage for name, stage in recipe.stages.items() if name != "search"})
-
-
-def _named(recipe: Recipe) -> dict[str, Endpoint]:
-    """The models that the stages ask."""
-    asking = [s for s in recipe.stages.values() if not (isinstance(s, JudgeSettings) and s.by == "verifier")]
-    return {stage.model: named(stage.model, recipe.models[stage.model]) for stage in asking}
 
 
 @dataclass(slots=True)
@@ -177,7 +165,7 @@ def _code(document: Any) -> str | None:
     return one_line(code) if isinstance(code, str) else None
 
 
-def write_and_report(order: Order, where: str, out: Path, at: str, console: Console) -> None:
+def write_and_report(spec: RunSpecification, where: str, out: Path, at: str, console: Console) -> None:
     """Writes a batch and prints what it holds and what to do next.
 
     Args:
@@ -186,7 +174,7 @@ def write_and_report(order: Order, where: str, out: Path, at: str, console: Cons
     progress = Progress()
     try:
         with watch(progress):
-            written = write_batch(order, where, out, progress)
+            written = write_batch(spec, where, out, progress)
     except KeyboardInterrupt:
         raise FactoryError("stopped, and no file was written: give the same command again") from None
     run = written.run_id
@@ -197,7 +185,7 @@ def write_and_report(order: Order, where: str, out: Path, at: str, console: Cons
         _say(console, f"{written.again:,} of them were in an earlier batch, too, and are not answered")
     if written.budget:
         most = f"with a larger one (-o {written.budget}=…)"
-        _say(console, f"run {run}: the order's {written.budget} is reached; write the rest {most}")
+        _say(console, f"run {run}: its {written.budget} is reached; write the rest {most}")
     if written.files:
         _say(console, f"run {run} waits: give each file to a batch service (endpoint {URL}), then")
         _say(console, f"  factory batch read ANSWERS.jsonl{at}", "cyan")
@@ -205,7 +193,8 @@ def write_and_report(order: Order, where: str, out: Path, at: str, console: Cons
     elif written.finished:
         _say(console, f"run {run} is finished: there is nothing left to ask")
     elif not written.budget:
-        why = "the search asks back and forth, so it goes on live" if "search" in order.recipe.stages else "go on live"
+        live = ", ".join(entry.name for entry in spec.recipe.stages if not entry.settings.batchable)
+        why = f"{live} asks back and forth, so it goes on live" if live else "go on live"
         _say(console, f"run {run}: nothing is left for a batch; {why}:")
         _say(console, f"  factory resume {run}{at}", "cyan")
 

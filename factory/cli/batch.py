@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from factory.cli.options import (
+    Choices,
     JudgeOption,
     LakeOption,
     LimitOption,
@@ -17,7 +18,7 @@ from factory.cli.options import (
     RecipeArgument,
     SeedOption,
     at_lake,
-    order_of_options,
+    specification,
 )
 
 batch = typer.Typer(
@@ -41,12 +42,12 @@ def batch_write(
 ) -> None:
     """Write what a run would ask next as files for a batch service. Nothing is sent; answers read before become rows.
 
-    Evolve, sample and judge are written; the search asks back and forth and goes on live with `factory resume`.
+    A stage that asks back and forth, as the search does, is not written; it goes on live with `factory resume`.
     """
     from factory.batch.batches import write_and_report
 
-    order = order_of_options(recipe, prompts, limit, model, model_name, judge, seed, override)
-    write_and_report(order, lake, out, at_lake(lake), Console())
+    spec = specification(recipe, Choices(prompts, limit, model, model_name, judge, seed, override))
+    write_and_report(spec, lake, out, at_lake(lake), Console())
 
 
 @batch.command("read")

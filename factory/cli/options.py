@@ -1,7 +1,8 @@
-"""What several commands take: their options, and the order that is made of them."""
+"""What several commands take: their options, and the run specification that is made of them."""
 
 import re
 import shlex
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -40,28 +41,36 @@ JudgeOption = Annotated[str | None, typer.Option(help="votes, verifier or both."
 SeedOption = Annotated[int, typer.Option(help="Every sampling seed is derived from it.")]
 
 
-def order_of_options(
-    recipe: str,
-    prompts: str | None,
-    limit: int | None,
-    model: list[str] | None,
-    model_name: str | None,
-    judge: str | None,
-    seed: int,
-    override: list[str] | None,
-) -> Any:
-    """The order that the options of a run ask for."""
-    from factory.recipes.recipe import load_recipe
-    from factory.runs.specification import Order
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the options of a run choose."""
 
-    changes = {"prompts.source": prompts, "prompts.limit": limit, "stages.judge.by": judge}
-    overrides = {path: value for path, value in changes.items() if value is not None} | assignments(override)
+    prompts: str | None
+    limit: int | None
+    model: list[str] | None
+    model_name: str | None
+    judge: str | None
+    seed: int
+    override: list[str] | None
+
+
+def specification(recipe: str, choices: Choices) -> Any:
+    """The run specification that a recipe and the options ask for."""
+    from factory.recipes.reading import load_recipe
+    from factory.runs.specification import RunSpecification
+
+    changes = {
+        "prompts.source": choices.prompts,
+        "prompts.limit": choices.limit,
+        "stages.judge.by": choices.judge,
+    }
+    overrides = {path: value for path, value in changes.items() if value is not None} | assignments(choices.override)
     for role in load_recipe(recipe).models:
-        if model:
-            overrides[f"models.{role}.endpoint"] = model
-        if model_name is not None:
-            overrides[f"models.{role}.name"] = model_name
-    return Order(load_recipe(recipe, overrides), seed)
+        if choices.model:
+            overrides[f"models.{role}.endpoint"] = choices.model
+        if choices.model_name is not None:
+            overrides[f"models.{role}.name"] = choices.model_name
+    return RunSpecification(load_recipe(recipe, overrides), choices.seed)
 
 
 def assignments(given: list[str] | None) -> dict[str, Any]:

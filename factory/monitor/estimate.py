@@ -6,6 +6,7 @@ go into the lake.
 
 import math
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +19,9 @@ from factory.inference.budget import cost_of
 from factory.inference.journal import journal_file
 from factory.monitor.plain_text import clock
 from factory.prompts.sources import read_prompts
-from factory.recipes.recipe import JudgeSettings, Recipe
-from factory.runs.loop import run_order
+from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.specification import RunSpecification
 from stores.attach import place
 from stores.lake import Lake
 from stores.sql import sql
@@ -57,65 +57,50 @@ class Estimate:
     pairs: Amount
 
 
-def estimate(order: Order, where: str, progress: Progress, sample: int = SAMPLE) -> Estimate:
-    """Runs a sample of an order's prompts, chosen by hash, and multiplies.
+def estimate(spec: RunSpecification, where: str, progress: Progress, sample: int = SAMPLE) -> Estimate:
+    """Runs a sample of the prompts, chosen by hash, and multiplies.
 
     The interval speaks of prompts that are alike: it is that of a mean over the sampled prompts (normal, 95%).
 
     Raises:
-        FactoryError: as `run_order`.
+        FactoryError: as `run_recipe`.
     """
-    prompts = sum(1 for _ in read_prompts(order.recipe.prompts, order.seed))
+    recipe = spec.recipe
+    prompts = sum(1 for _ in read_prompts(recipe.prompts, spec.seed))
     with tempfile.TemporaryDirectory() as folder:
-        journal = journal_file(place(where))
-        run_id = run_order(replace(order, sample=sample), str(Path(folder) / "lake"), progress, journal_at=journal)
+        execution = Execution(journal_at=journal_file(place(where)))
+        run_id = run_recipe(replace(spec, sample=sample), str(Path(folder) / "lake"), progress, execution)
         with Lake.open(Path(folder) / "lake") as lake:
             rows = lake.query(sql("report/by_prompt"), {"run_id": run_id}).to_pylist()
-    roles = {stage: _role(order.recipe, stage) for stage in order.recipe.stages}
     by_prompt: dict[str, dict[str, float]] = {}
     priced = True
     for row in rows:
-        sums = by_prompt.setdefault(
-            row["prompt_id"], dict.fromkeys(("requests", "prompt", "completion", "cost", "s", "pairs"), 0)
-        )
+        sums = by_prompt.setdefault(row["prompt_id"], defaultdict(float))
         sums["pairs"] = row["pairs"]
-        if row["stage"] is None:
-            continue
-        cost = cost_of(order.recipe, roles[row["stage"]], row["prompt_tokens"], row["completion_tokens"])
+        if row["role"] is None:
+            continue  # no model was asked
+        cost = cost_of(recipe.models, row["role"], row["prompt_tokens"], row["completion_tokens"])
         priced = priced and cost is not None
-        for name, value in (
-            ("requests", row["calls"]),
-            ("prompt", row["prompt_tokens"]),
-            ("completion", row["completion_tokens"]),
-            ("cost", cost or 0.0),
-            ("s", row["latency_s"]),
-        ):
-            sums[name] += value
+        sums["requests"] += row["calls"]
+        sums["cost"] += cost or 0.0
+        for name in ("prompt_tokens", "completion_tokens", "latency_s"):
+            sums[name] += row[name]
 
     def of(name: str) -> Amount:
         return _amount([sums[name] for sums in by_prompt.values()], prompts)
 
-    concurrency = sum(
-        order.recipe.models[role].concurrency * len(order.recipe.models[role].endpoint) for role in {*roles.values()}
-    )
+    asked = [recipe.models[role] for role in recipe.roles()]
     return Estimate(
         prompts,
         len(by_prompt),
         of("requests"),
-        of("prompt"),
-        of("completion"),
+        of("prompt_tokens"),
+        of("completion_tokens"),
         of("cost") if priced else None,
-        of("s"),
-        concurrency,
+        of("latency_s"),
+        sum(model.concurrency * len(model.endpoint) for model in asked),
         of("pairs"),
     )
-
-
-def _role(recipe: Recipe, stage: str) -> str:
-    settings = recipe.stages[stage]
-    if stage == "judge" and isinstance(settings, JudgeSettings) and settings.by == "verifier":
-        return next(iter(recipe.models))  # no model is asked
-    return settings.model
 
 
 def _amount(of_each: Sequence[float], prompts: int) -> Amount:
@@ -135,7 +120,7 @@ def print_estimate(estimated: Estimate, console: Console) -> None:
         ("prompt tokens", estimated.prompt_tokens, 0),
         ("generated tokens", estimated.completion_tokens, 0),
         ("cost, at the recipe's prices", estimated.cost, 2),
-        ("refined pairs", estimated.pairs, 0),
+        ("pairs", estimated.pairs, 0),
     ):
         if amount is None:
             table.add_row(what, "no price in the recipe", "")

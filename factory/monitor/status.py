@@ -17,8 +17,8 @@ from rich.text import Text
 
 from factory.monitor.plain_text import clock, few, money, visible
 from factory.monitor.table import bar, table_of
-from factory.recipes.recipe import recipe_of
-from factory.runs.pending import work_left
+from factory.recipes.reading import recipe_of
+from factory.runs.pending import pending_prompts
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from stores.locks import is_held
@@ -85,7 +85,7 @@ def _done(lake: Lake, row: dict[str, object]) -> tuple[int | None, float | None]
         recipe = recipe_of(json.loads(str(row["recipe"])), f"run {run_id}")
     except FactoryError:
         return None, None  # a template or training set of the user's own that is gone
-    left = work_left(lake, run_id, recipe)
+    left = pending_prompts(lake, run_id, recipe)
     done = prompts - left.num_rows
     since_s, first_s, now_s = row["since_s"], row["first_call_s"], row["until_s"]
     if row["status"] != "running" or not isinstance(first_s, float) or not isinstance(now_s, float):

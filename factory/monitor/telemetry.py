@@ -10,27 +10,26 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from factory.inference.endpoints import SetAside
 from factory.inference.replies import one_line
 from factory.runs.progress import Progress
-from factory.work.context import Asked, Context, Work
+from factory.runs.session import Through, Tracing, Working
+from factory.work.asker import Asker
+from factory.work.context import Work
+from factory.work.request import Answered, Request
 from schemas.errors import FactoryError
-from schemas.tables import Prompt
 
 DELIVERY_S = 5.0
 """How long the end of a run waits for a collector to take what is left."""
 
-Through = Callable[[Context, Work, Progress], Coroutine[Any, Any, str]]
-"""Takes a prompt through the stages; returns what became of it."""
-
 
 @contextmanager
-def exporting(progress: Progress) -> Iterator["Tracing | None"]:
+def exporting(progress: Progress) -> Iterator[Tracing | None]:
     """Exports as long as the block runs, and delivers what is left at its end; gives None where nothing asks for it.
 
     What is wrong with it is noted in `progress` and never ends a run.
@@ -68,7 +67,7 @@ def exporting(progress: Progress) -> Iterator["Tracing | None"]:
             meter_provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
             ends.append(meter_provider.shutdown)
             measure(meter_provider.get_meter("preference-factory"), progress)
-        yield Tracing(tracer_provider.get_tracer("preference-factory")) if traces else None
+        yield tracing_with(tracer_provider.get_tracer("preference-factory")) if traces else None
     finally:
         _all_within(ends, DELIVERY_S)
         logger.removeHandler(noting)
@@ -137,69 +136,69 @@ def measure(meter: Any, progress: Progress) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Tracing:
+def tracing_with(tracer: Any) -> Tracing:
     """Wraps what a run does in spans of a tracer (`opentelemetry.trace.Tracer`)."""
 
-    tracer: Any
+    def of_asker(asker: Asker) -> Asker:
+        traced = TracedAsker(**{field.name: getattr(asker, field.name) for field in fields(asker)})
+        traced.tracer = tracer
+        return traced
 
-    def of_prompts(self, through: Through) -> Through:
-        async def traced(context: Context, work: Work, progress: Progress) -> str:
-            attributes = {"factory.run_id": context.run_id, "factory.prompt_id": work.prompt.prompt_id}
-            with self.span("prompt", attributes) as span:
-                outcome = await through(context, work, progress)
-                span.set_attribute("factory.outcome", outcome)
+    def of_prompts(through: Through) -> Through:
+        async def traced(working: Working, work: Work) -> str:
+            attributes = {"factory.run_id": working.asker.run_id, "factory.prompt_id": work.prompt.prompt_id}
+            with span(tracer, "prompt", attributes) as opened:
+                outcome = await through(working, work)
+                opened.set_attribute("factory.outcome", outcome)
             return outcome
 
         return traced
 
-    def of_calls(self, context: Context) -> "TracedContext":
-        traced = TracedContext(**{field.name: getattr(context, field.name) for field in fields(context)})
-        traced.tracing = self
-        return traced
-
-    @contextmanager
-    def span(self, name: str, attributes: dict[str, Any]) -> Iterator[Any]:
-        """A span that is the parent of those begun within it, in tasks too."""
-        from opentelemetry.trace import SpanKind, StatusCode
-
-        kind = SpanKind.CLIENT if name == "call" else SpanKind.INTERNAL
-        # The SDK would record exceptions with their tracebacks, which may hold anything.
-        with self.tracer.start_as_current_span(
-            name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield span
-            except asyncio.CancelledError:
-                span.set_attribute("factory.outcome", "cancelled")
-                raise
-            except Exception as error:
-                words = str(error) if isinstance(error, (SetAside, FactoryError)) else type(error).__name__
-                span.set_attribute("factory.error", words)
-                span.set_status(StatusCode.ERROR, words)
-                raise
+    return Tracing(of_asker, of_prompts)
 
 
-class TracedContext(Context):
-    """A context whose calls are spans."""
+@contextmanager
+def span(tracer: Any, name: str, attributes: dict[str, Any]) -> Iterator[Any]:
+    """A span that is the parent of those begun within it, in tasks too."""
+    from opentelemetry.trace import SpanKind, StatusCode
 
-    tracing: Tracing
+    kind = SpanKind.CLIENT if name == "call" else SpanKind.INTERNAL
+    # The SDK would record exceptions with their tracebacks, which may hold anything.
+    with tracer.start_as_current_span(
+        name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as opened:
+        try:
+            yield opened
+        except asyncio.CancelledError:
+            opened.set_attribute("factory.outcome", "cancelled")
+            raise
+        except Exception as error:
+            words = str(error) if isinstance(error, (SetAside, FactoryError)) else type(error).__name__
+            opened.set_attribute("factory.error", words)
+            opened.set_status(StatusCode.ERROR, words)
+            raise
 
-    async def ask(self, stage: str, prompt: Prompt, role: str, *given: Any, **named: Any) -> Asked:
+
+class TracedAsker(Asker):
+    """An asker whose calls are spans."""
+
+    tracer: Any
+
+    async def ask(self, request: Request) -> Answered:
         attributes = {
             "factory.run_id": self.run_id,
-            "factory.prompt_id": prompt.prompt_id,
-            "factory.stage": stage,
-            "factory.template": named.get("template") or "prompt",
-            "gen_ai.request.model": self.endpoints[role].model.name,
+            "factory.prompt_id": request.prompt.prompt_id,
+            "factory.stage": request.stage,
+            "factory.template": request.template or "prompt",
+            "gen_ai.request.model": self.endpoints[request.role].model.name,
         }
-        with self.tracing.span("call", attributes) as span:
-            asked = await super().ask(stage, prompt, role, *given, **named)
-            answered = {
-                "gen_ai.usage.input_tokens": asked.call.prompt_tokens,
-                "gen_ai.usage.output_tokens": asked.call.completion_tokens,
-                "factory.retries": asked.call.retries,
-                "factory.from_journal": asked.call.from_journal,
+        with span(self.tracer, "call", attributes) as opened:
+            answered = await super().ask(request)
+            told = {
+                "gen_ai.usage.input_tokens": answered.call.prompt_tokens,
+                "gen_ai.usage.output_tokens": answered.call.completion_tokens,
+                "factory.retries": answered.call.retries,
+                "factory.from_journal": answered.call.from_journal,
             }
-            span.set_attributes({name: value for name, value in answered.items() if value is not None})
-            return asked
+            opened.set_attributes({name: value for name, value in told.items() if value is not None})
+            return answered

@@ -1,398 +1,165 @@
-"""A recipe: one YAML file that says which models, which stages, which sampling, which judge.
+"""A recipe: a method as data. Which models, which stages in which order, which pairs, which training sets."""
 
-Every setting is checked before the first model call; a misspelt key is an error that names the nearest right one.
-"""
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, cast
 
-import dataclasses
-import difflib
-import types
-import typing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+import msgspec
+from stores.pairing import Pairing, known_pairings, load_pairing
 
-import yaml
-
-from factory.inference.vllm_server import VllmSettings
-from factory.templates.rendering import load_template
-from schemas.errors import FactoryError
+from factory.inference.budget import BudgetSettings
+from factory.inference.settings import ModelSettings
+from factory.prompts.settings import PromptSettings
+from factory.templates.rendering import TemplateUse, load_template
+from factory.work.context import Template
+from factory.work.judging import Judge, JudgeSettings
+from factory.work.stage import StageSettings
 from schemas.ids import canonical_json, sha256_text
-from stores.named_files import read_named
-from stores.training_sets import training_set_sql
+from schemas.settings import Settings, about, differing
 
-RECIPES = Path(__file__).parent
+DEFAULTS_VERSION = 1
+"""Of the settings' defaults: raise it when one changes, since a run's id hashes only what differs from them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSettings:
-    """A model behind an OpenAI-compatible endpoint."""
+class Entry(msgspec.Struct, frozen=True):
+    """One stage of a recipe."""
 
-    # embedded:NAME, embedded:FILE.gguf, or a base URL (or several) such as http://localhost:8000/v1
-    endpoint: tuple[str, ...] = ()
-    vllm: VllmSettings | None = None  # instead of an endpoint: the run starts `vllm serve` itself
-    name: str | None = None  # as the endpoint knows it; None: the only one that it serves
-    revision: str | None = None  # of a model behind a URL: it goes into the rows
-    api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key; never the key itself
-    api_key_file: str | None = None  # a file whose first line is the key, instead
-    concurrency: int = 256  # requests in flight at one server at most; how many there are is found out as it answers
-    timeout_s: float = 600.0  # for one request
-    prompt_price: float | None = None  # of a million tokens, in a currency of your own
-    completion_price: float | None = None
-
-    def check(self) -> None:
-        _at_least("concurrency", self.concurrency, 1, "it is the number of requests in flight")
-        if not self.timeout_s > 0:
-            raise FactoryError(f"timeout_s must be above 0, got {self.timeout_s} (it is the time for one request)")
-        for price in (self.prompt_price, self.completion_price):
-            if price is not None and not price >= 0:
-                raise FactoryError(f"prices must be at least 0, got {price} (they are of a million tokens)")
-        if self.vllm is not None:
-            if self.endpoint:
-                raise FactoryError("endpoint and vllm exclude each other: keep the one that is to answer")
-            return
-        if not self.endpoint:
-            raise FactoryError("key 'endpoint' is missing: give it, or vllm with the model that the run is to serve")
-        for address in self.endpoint:
-            if not address.startswith(("embedded:", "http://", "https://")):
-                raise FactoryError(
-                    f"endpoint: {address!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
-                )
-            if urlsplit(address).username is not None:
-                raise FactoryError(
-                    "endpoint holds a user or a key, which would be written down with the recipe: give the key in the "
-                    "environment variable that api_key_env names, or by api_key_file"
-                )
-        if len(self.endpoint) > 1 and any(address.startswith("embedded:") for address in self.endpoint):
-            raise FactoryError("endpoint must be embedded:NAME, or one base URL or several")
+    stage: str
+    name: str
+    """its own, or the stage's"""
+    settings: StageSettings
 
     @property
-    def embedded(self) -> str | None:
-        """The name of the embedded model, None for any other."""
-        first = next(iter(self.endpoint), "")
-        return first.removeprefix("embedded:") if first.startswith("embedded:") else None
+    def judge_name(self) -> str:
+        """A judge's name in the rows: its own, or its kind's where it was given none."""
+        return self.name if self.name != self.stage else cast(JudgeSettings, self.settings).kind
+
+    def templates(self) -> Iterator[tuple[str, str, TemplateUse]]:
+        """The templates that it renders: name in the stage, name in the run, use.
+
+        A stage with a name of its own has templates of its own: `strict.judge` beside `judge`.
+        """
+        for name, use in self.settings.templates().items():
+            yield name, name if self.name == self.stage else f"{self.name}.{name}", use
+
+    def plain(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {"stage": self.stage, "name": self.name, **settings}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptSettings:
-    """Where the prompts come from."""
+class Recipe(Settings, frozen=True, kw_only=True, dict=True):
+    """A method."""
 
-    source: str = "bundled"  # bundled, a .jsonl/.csv/.parquet file, or datasets:ID
-    limit: int | None = None  # the first so many
-    language: str | None = None  # those in it alone, such as en
-    split: str = "train"  # of a datasets id
-    columns: dict[str, str] = field(default_factory=dict)  # our column: theirs
+    name: Annotated[str, about("the recipe's name, with which its runs' ids begin")]
+    description: Annotated[str, about("what the method is, in a few words")] = ""
+    models: Annotated[dict[str, ModelSettings], about("models by their roles, such as actor and refiner")]
+    prompts: Annotated[PromptSettings, about("where the prompts come from")] = PromptSettings()
+    budget: Annotated[BudgetSettings, about("where a run stops")] = BudgetSettings()
+    stages: Annotated[tuple[Entry, ...], about("what is done with each prompt, in this order")]
+    templates: Annotated[
+        dict[str, str], about("prompt templates other than the bundled ones: name, and a bundled name or a file")
+    ] = {}
+    pairs: (
+        Annotated[
+            tuple[str | dict[str, Any], ...],
+            about("pairings by name or file; none: refined_over_failed after a search, passing_over_failing after a judge"),
+        ]
+        | None
+    ) = None
+    training_sets: Annotated[tuple[str, ...], about("what `factory build` builds of its runs")] = ()
 
-    def check(self) -> None:
-        if self.limit is not None:
-            _at_least("limit", self.limit, 1, "it is the number of prompts")
+    def entries(self, stage: str) -> list[Entry]:
+        """The entries of a stage, in their order."""
+        return [entry for entry in self.stages if entry.stage == stage]
 
+    def entry(self, name: str) -> Entry | None:
+        """The entry of a name."""
+        return next((entry for entry in self.stages if entry.name == name), None)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvolveSettings:
-    """Makes a prompt harder (SPaR, arXiv:2412.11605, 3.1)."""
+    def roles(self) -> list[str]:
+        """The roles whose models are asked, each once."""
+        return list(dict.fromkeys(role for entry in self.stages for role in entry.settings.roles()))
 
-    model: str = "actor"
-    temperature: float = 0.7
-    top_p: float = 1.0
-    max_tokens: int = 1024
-
-    def check(self) -> None:
-        _check_sampling(self.temperature, self.top_p, self.max_tokens)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleSettings:
-    """The actor's answers; defaults are SPaR's."""
-
-    model: str = "actor"
-    n: int = 5
-    temperature: float = 0.9
-    top_p: float = 0.9
-    max_tokens: int = 2048
-
-    def check(self) -> None:
-        _at_least("n", self.n, 1, "it is the number of answers a prompt")
-        _check_sampling(self.temperature, self.top_p, self.max_tokens)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeSettings:
-    """Who says whether a response follows its prompt; defaults are SPaR's."""
-
-    by: str = "votes"  # votes, verifier, or both: the verifier decides and the votes are recorded beside it
-    model: str = "refiner"
-    votes: int = 5
-    first_votes: int | None = None  # asked first; the others only where they can still change the verdict
-    temperature: float = 0.7
-    top_p: float = 1.0
-    max_tokens: int = 2048
-    retries: int = 1  # how often votes are asked again when they tie or none can be read
-    verdict: str = "text"  # text: read after 'Final Judgement'; json: by a schema, of an endpoint that holds to one
-
-    def check(self) -> None:
-        _one_of("by", self.by, ("votes", "verifier", "both"))
-        _one_of("verdict", self.verdict, ("text", "json"))
-        _at_least("votes", self.votes, 1, "it is the number of judgements a response")
-        if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
-            raise FactoryError(
-                f"first_votes must be more than half of votes ({self.votes}) and fewer, got {self.first_votes}: "
-                "fewer could not settle a verdict"
-            )
-        _at_least("retries", self.retries, 0, "it is how often tied votes are asked again")
-        _check_sampling(self.temperature, self.top_p, self.max_tokens)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSettings:
-    """Tree search from a failed answer; defaults are SPaR's."""
-
-    model: str = "refiner"
-    strategy: str = "bfs"  # bfs, dfs or best_of_n
-    branch: int = 3  # refinements of one node
-    keep: int = 2  # nodes of a level (bfs) or siblings (dfs) that are expanded further
-    depth: int = 3
-    budget: int = 1000  # refinements of one tree at most; for best_of_n the number of answers
-    threshold: float = 0.5  # a node of greater value is accepted
-    expansion: str = "full"  # a level is judged as a whole, the best is accepted; eager: child by child, the first is
-    one_request: bool = True  # all refinements of a node in one request with n; else, and if eager, one request each
-    selection: str = "greedy"  # or proportional to value
-    roots: str = "one"  # failed answers of a prompt that get a tree: one (chosen by hash) or every
-    temperature: float = 0.7
-    top_p: float = 1.0
-    max_tokens: int = 3072
-
-    def check(self) -> None:
-        _one_of("strategy", self.strategy, ("bfs", "dfs", "best_of_n"))
-        _one_of("selection", self.selection, ("greedy", "proportional"))
-        _one_of("expansion", self.expansion, ("full", "eager"))
-        _one_of("roots", self.roots, ("one", "every"))
-        _at_least("branch", self.branch, 1, "it is the number of refinements tried per node")
-        _at_least("keep", self.keep, 1, "it is the number of nodes expanded further")
-        _at_least("depth", self.depth, 1, "it is the number of levels below the root")
-        _at_least("budget", self.budget, 1, "it is the number of refinements of one tree")
-        if not 0 <= self.threshold < 1:
-            raise FactoryError(
-                f"threshold must be in [0, 1), got {self.threshold}: a node of greater value is accepted"
-            )
-        _check_sampling(self.temperature, self.top_p, self.max_tokens)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSettings:
-    """Where a run stops, over all its starts; it can go on with a larger budget. None: no limit."""
-
-    max_requests: int | None = None
-    max_tokens: int | None = None  # of prompts and completions
-    max_cost: float | None = None  # by the prices of the models
-    max_hours: float | None = None  # of one start
-
-    def check(self) -> None:
-        for name, most in dataclasses.asdict(self).items():
-            if most is not None and not most > 0:
-                raise FactoryError(f"{name} must be above 0, got {most} (leave it out for no limit)")
-
-
-StageSettings = EvolveSettings | SampleSettings | JudgeSettings | SearchSettings
-STAGES: dict[str, type] = {
-    "evolve": EvolveSettings,
-    "sample": SampleSettings,
-    "judge": JudgeSettings,
-    "search": SearchSettings,
-}
-
-
-TEMPLATES = ("judge", "refine", "evolve")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """A method, as data."""
-
-    name: str
-    description: str = ""
-    models: dict[str, ModelSettings]
-    prompts: PromptSettings = PromptSettings()
-    budget: BudgetSettings = BudgetSettings()
-    stages: dict[str, StageSettings]  # in the order of STAGES, in which a prompt goes through them
-    templates: dict[str, str] = field(default_factory=dict)  # template name: bundled name or file
-    training_sets: list[str] = field(default_factory=list)
-
+    @cached_property
     def template_texts(self) -> dict[str, str]:
-        """Every template that the stages may render: name and text."""
-        judge = self.stages.get("judge")
-        in_json = isinstance(judge, JudgeSettings) and judge.verdict == "json"
-        names = {name: name for name in TEMPLATES} | ({"judge": "judge_json"} if in_json else {}) | self.templates
-        return {name: load_template(chosen) for name, chosen in names.items()}
+        """Every template that the stages render, by its name in the run."""
+        texts: dict[str, str] = {}
+        for entry in self.stages:
+            for name, in_run, use in entry.templates():
+                if in_run not in texts:
+                    chosen = self.templates.get(in_run, self.templates.get(name, use.default))
+                    texts[in_run] = load_template(chosen, use.shows)
+        return texts
+
+    def pairings(self) -> list[Pairing]:
+        """The queries that make the pairs, each under the name that its pairs get."""
+        given = self.pairs
+        if given is None:
+            given = ("refined_over_failed",) * bool(self.entries("search"))
+            given += ("passing_over_failing",) * bool(self.entries("judge"))
+        return [pairing_of(one) for one in given]
+
+    def without(self, unwanted: Mapping[str, str] | set[str]) -> "Recipe":
+        """The recipe without some of its stages, by their names."""
+        return msgspec.structs.replace(self, stages=tuple(e for e in self.stages if e.name not in unwanted))
 
     def as_json(self) -> str:
         """The recipe in full as canonical JSON, which `recipe_of` reads again."""
-        return canonical_json(dataclasses.asdict(self))
+        return canonical_json(
+            {
+                **{name: msgspec.to_builtins(getattr(self, name)) for name in self.__struct_fields__ if name != "stages"},
+                "stages": [entry.plain(msgspec.to_builtins(entry.settings)) for entry in self.stages],
+            }
+        )
 
     def hash(self) -> str:
-        """What the rows depend on: SHA-256 over stages, model names and templates, not over who serves a model."""
-        asked = dataclasses.asdict(self)
-        asked["models"] = {
-            role: {
-                "name": m.name,
-                "revision": m.revision,
-                "embedded": m.embedded,
-                **({"vllm": m.vllm.deciding()} if m.vllm else {}),
-            }
-            for role, m in self.models.items()
+        """SHA-256 over what the rows depend on: stages, model names, templates and pairings, not who serves a model.
+
+        Only what differs from the defaults counts, so that a setting that is added later changes no hash.
+        """
+        asked: dict[str, Any] = {
+            "defaults": DEFAULTS_VERSION,
+            "name": self.name,
+            "models": {role: model.deciding() for role, model in self.models.items()},
+            "stages": [entry.plain(differing(entry.settings)) for entry in self.stages],
+            "templates": self.template_texts,
         }
-        for unasked in ("description", "prompts", "budget", "training_sets", "templates"):
-            del asked[unasked]
-        return sha256_text(canonical_json([asked, self.template_texts()]))
+        if self.pairs is not None:
+            # A bundled pairing is known by its name; one of the user's own by what it says.
+            asked["pairs"] = [
+                [p.source, p.parameters, *([] if p.name in known_pairings() else [sha256_text(p.sql)])]
+                for p in self.pairings()
+            ]
+        return sha256_text(canonical_json(asked))
 
 
-def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """A bundled recipe by name, or a YAML file by its path, with `section.key` overrides applied.
+def pairing_of(given: str | dict[str, Any]) -> Pairing:
+    """The pairing that an item of `pairs` names, with its parameters.
 
     Raises:
-        FactoryError: no such file, broken YAML, an unknown key, or settings that cannot be.
+        FactoryError: no such pairing or parameter.
     """
-    file, text = read_named(RECIPES, ".yaml", name, "recipe")
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise FactoryError(f"recipe {file} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise FactoryError(f"recipe {file} must be a mapping of keys such as name, models and stages")
-    return recipe_of(document, f"recipe {file.name}", overrides)
+    if isinstance(given, str):
+        return load_pairing(given, {})
+    parameters = {key: value for key, value in given.items() if key not in ("pairing", "name")}
+    return load_pairing(str(given.get("pairing", "")), parameters, source=given.get("name"))
 
 
-def recipe_of(document: dict[str, Any], where: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """A recipe from plain data, such as YAML gives or `Recipe.as_json` wrote."""
-    for path, value in (overrides or {}).items():
-        _override(document, path, value)
-    recipe: Recipe = _build(Recipe, document, where)
-    for stage, settings in recipe.stages.items():
-        if isinstance(settings, JudgeSettings) and settings.by == "verifier":
-            continue  # no model is asked
-        if settings.model not in recipe.models:
-            raise FactoryError(
-                f"{where}: stages.{stage}.model is {settings.model!r}, which is not in models "
-                f"({', '.join(recipe.models)})"
-            )
-    if "sample" not in recipe.stages:
-        raise FactoryError(f"{where}: stages has no sample, so nothing would be answered: add it")
-    if "search" in recipe.stages and "judge" not in recipe.stages:
-        raise FactoryError(f"{where}: stages has search, but no judge to find the failed answers: add it")
-    for name in recipe.templates:
-        if name not in TEMPLATES:
-            near = difflib.get_close_matches(name, TEMPLATES, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(TEMPLATES)}"
-            raise FactoryError(f"{where}: templates: unknown key {name!r}: {hint}")
-    if recipe.budget.max_cost is not None:
-        for role, model in recipe.models.items():
-            if model.prompt_price is None or model.completion_price is None:
-                raise FactoryError(
-                    f"{where}: budget.max_cost needs prices: set models.{role}.prompt_price and completion_price "
-                    "(of a million tokens; 0 for a model of your own)"
-                )
-    for training_set in recipe.training_sets:
-        training_set_sql(training_set)
-    for name, text in recipe.template_texts().items():
-        if name != "refine" and "{critique}" in text:
-            raise FactoryError(f"{where}: templates.{name}: it holds {{critique}}, which only one to refine is given")
-    return recipe
+def bound_templates(entry: Entry, texts: Mapping[str, str]) -> dict[str, Template]:
+    """A stage's templates with their texts, by their names in the stage."""
+    return {name: Template(in_run, texts[in_run]) for name, in_run, _ in entry.templates()}
 
 
-def _override(document: dict[str, Any], path: str, value: Any) -> None:
-    *sections, key = path.split(".")
-    for section in sections:
-        if document.get(section) is None:
-            document[section] = {}
-        document = document[section]
-        if not isinstance(document, dict):
-            raise FactoryError(f"override {path}: {section} is not a section of the recipe")
-    document[key] = value
+def judge_of(entry: Entry, texts: Mapping[str, str]) -> Judge:
+    """The judge that an entry of stage `judge` stands for."""
+    return Judge(entry.judge_name, cast(JudgeSettings, entry.settings), bound_templates(entry, texts))
 
 
-def _build(cls: type, given: Any, where: str) -> Any:
-    """A settings dataclass from a mapping, with every error saying where it is."""
-    if not isinstance(given, dict):
-        raise FactoryError(f"{where} must be a mapping, got {given!r}")
-    hints = typing.get_type_hints(cls)
-    for key in given:
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(hints)}"
-            raise FactoryError(f"{where}: unknown key {key!r}: {hint}")
-    required = [
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    for name in required:
-        if name not in given:
-            raise FactoryError(f"{where}: key {name!r} is missing")
-    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in given.items()}
-    made = cls(**values)
-    if hasattr(made, "check"):
-        try:
-            made.check()
-        except FactoryError as error:
-            raise FactoryError(f"{where}: {error}") from None
-    return made
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    if kind == dict[str, StageSettings] and isinstance(value, dict):
-        for stage in value:
-            if stage not in STAGES:
-                near = difflib.get_close_matches(str(stage), STAGES, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(STAGES)}"
-                raise FactoryError(f"{where}: unknown stage {stage!r}: {hint}")
-        # In the order of STAGES: a mapping has none of its own, and its canonical JSON is sorted by name.
-        return {
-            stage: _build(cls, value[stage] or {}, f"{where}.{stage}")
-            for stage, cls in STAGES.items()
-            if stage in value
-        }
-    if kind is Any:
-        return value
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        (kind,) = [member for member in typing.get_args(kind) if member is not type(None)]
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value or {}, where)  # type: ignore[arg-type]
-    origin = typing.get_origin(kind)
-    if origin is dict and isinstance(value, dict):
-        member = typing.get_args(kind)[1]
-        return {str(key): _value(member, item, f"{where}.{key}") for key, item in value.items()}
-    if origin is tuple:
-        (member, _) = typing.get_args(kind)  # one of them may be written as itself
-        return tuple(_value(member, item, where) for item in (value if isinstance(value, list) else [value]))
-    if origin is list and isinstance(value, list):
-        return [_value(typing.get_args(kind)[0], item, where) for item in value]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if origin is None and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    raise FactoryError(f"{where} must be {_KINDS[origin or kind]}, got {value!r}")
-
-
-_KINDS = {str: "text", int: "a whole number", float: "a number", dict: "a mapping", list: "a list"}
-
-
-def _at_least(name: str, value: int, least: int, meaning: str) -> None:
-    if value < least:
-        raise FactoryError(f"{name} must be at least {least}, got {value} ({meaning})")
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        near = difflib.get_close_matches(value, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(known)}"
-        raise FactoryError(f"{name}: unknown value {value!r}: {hint}")
-
-
-def _check_sampling(temperature: float, top_p: float, max_tokens: int) -> None:
-    _at_least("max_tokens", max_tokens, 1, "it is the number of tokens of one answer")
-    if not 0 <= temperature <= 2:
-        raise FactoryError(f"temperature must be in [0, 2], got {temperature}")
-    if not 0 < top_p <= 1:
-        raise FactoryError(f"top_p must be in (0, 1], got {top_p}")
+def judges_given(recipe: Recipe, entry: Entry) -> list[Entry]:
+    """The judges that a stage is given: itself if it is one; else the one that it names, or all that come before it."""
+    if entry.stage == "judge":
+        return [entry]
+    if not entry.settings.judged:
+        return []
+    before = [e for e in recipe.stages[: recipe.stages.index(entry)] if e.stage == "judge"]
+    named = getattr(entry.settings, "judge", None)
+    return [e for e in before if named in (None, e.name, e.judge_name)]

@@ -1,38 +1,60 @@
-"""What is left to do is a query: the prompts of a run that lack something, and what the lake has of them."""
+"""What is still to be done is a query: the prompts of a run that lack something, and what the lake has of them."""
 
+import re
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
-from factory.recipes.recipe import Recipe, SearchSettings
+from factory.recipes.recipe import Entry, Recipe, judges_given
 from factory.work.context import Work
-from schemas.tables import Judgement, Prompt, Response, RunPrompt, Tree
+from schemas.tables import Comparison, Judgement, Prompt, Response, RunPrompt, Tree
 from stores.lake import Lake
 from stores.sql import sql
 
+_PARAMETER = re.compile(r"\$(\w+)")
 
-def work_left(lake: Lake, run_id: str, recipe: Recipe) -> pa.Table:
+
+def pending_prompts(lake: Lake, run_id: str, recipe: Recipe) -> pa.Table:
     """The prompts that still lack something of the run's stages: prompt_id and position, in the run's order."""
-    parameters: dict[str, Any] = {"run_id": run_id}
-    if "sample" in recipe.stages:
-        parameters["evolved"] = "evolve" in recipe.stages
-    search = recipe.stages.get("search")
-    if isinstance(search, SearchSettings):
-        parameters["every"] = search.roots == "every"
-    stages = " UNION ALL ".join(f"FROM ({sql(f'pending/{stage}').rstrip().rstrip(';')})" for stage in recipe.stages)
+    queries, values = [], {"run_id": run_id}
+    for place, entry in enumerate(recipe.stages):
+        given = pending_parameters(recipe, entry)
+
+        def numbered(found: re.Match[str], place: int = place, given: dict[str, Any] = given) -> str:
+            name = found[1]
+            if name == "run_id":
+                return "$run_id"
+            values[f"{name}_{place}"] = given[name]
+            return f"${name}_{place}"
+
+        text = "\n".join(line for line in sql(f"pending/{entry.stage}").splitlines() if not line.startswith("--"))
+        queries.append(f"FROM ({_PARAMETER.sub(numbered, text).rstrip().rstrip(';')})")
     return lake.query(
-        f"SELECT prompt_id, min(position) AS position FROM ({stages}) GROUP BY prompt_id ORDER BY position, prompt_id",
-        parameters,
+        f"SELECT prompt_id, min(position) AS position FROM ({' UNION ALL '.join(queries)}) "
+        "GROUP BY prompt_id ORDER BY position, prompt_id",
+        values,
     )
 
 
-def load_work(lake: Lake, run_id: str, left: pa.Table, begun: bool = True) -> list[Work]:
+def pending_parameters(recipe: Recipe, entry: Entry) -> dict[str, Any]:
+    """What a stage's query of pending prompts may ask for beside `$run_id`: `$stage`, its name; `$evolved`, whether the
+    recipe evolves its prompts; `$judges`, the names of the judges it is given; and its settings by their names."""
+    return {
+        **msgspec.to_builtins(entry.settings),
+        "stage": entry.name,
+        "evolved": bool(recipe.entries("evolve")),
+        "judges": [judge.judge_name for judge in judges_given(recipe, entry)],
+    }
+
+
+def load_work(lake: Lake, run_id: str, pending: pa.Table, begun: bool = True) -> list[Work]:
     """What the lake has of some prompts of a run, in the run's order.
 
     Args:
         begun: whether any attempt of the run may have answered some of them; else no answers are looked for.
     """
-    parameters = {"run_id": run_id, "ids": left.column("prompt_id").to_pylist()}
+    parameters = {"run_id": run_id, "ids": pending.column("prompt_id").to_pylist()}
     mine = "run_id = $run_id AND prompt_id IN (SELECT unnest($ids))"
     taken = lake.read(RunPrompt, mine, parameters)
     prompts = lake.read(Prompt, "prompt_id IN (SELECT unnest($ids))", {"ids": parameters["ids"]})
@@ -44,14 +66,19 @@ def load_work(lake: Lake, run_id: str, left: pa.Table, begun: bool = True) -> li
 
 
 def _add_answers(lake: Lake, work: dict[str, Work], mine: str, parameters: dict[str, Any]) -> None:
-    for response in lake.read(Response, f"{mine} AND kind = 'sampled'", parameters):
-        work[response.prompt_id].responses.append(response)
+    for response in lake.read(Response, f"{mine} AND kind IN ('sampled', 'reference')", parameters):
+        if response.kind == "reference":
+            work[response.prompt_id].reference = response
+        else:
+            work[response.prompt_id].responses.append(response)
     for one in work.values():
-        one.responses.sort(key=lambda response: response.choice_index or 0)
+        one.responses.sort(key=lambda response: (response.stage or "", response.choice_index or 0))
     for judgement in lake.read(Judgement, mine, parameters):
         work[judgement.prompt_id].judgements.setdefault(judgement.response_id, []).append(judgement)
     for one in work.values():
         for votes in one.judgements.values():
             votes.sort(key=lambda judgement: (judgement.judge, judgement.vote))
+    for comparison in lake.read(Comparison, mine, parameters):
+        work[comparison.prompt_id].comparisons.append(comparison)
     for tree in lake.read(Tree, mine, parameters):
-        work[tree.prompt_id].rooted.add(tree.root_response_id)
+        work[tree.prompt_id].roots.add((tree.stage, tree.root_response_id))

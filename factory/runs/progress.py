@@ -17,6 +17,8 @@ class Progress:
     open: int = 0
     at_stage: Counter[str] = field(default_factory=Counter)
     """prompts that are at each stage now"""
+    searches: tuple[str, ...] = ("search",)
+    """the stages that grow trees, by their names"""
     trees: int = 0
     accepted: int = 0
     accepted_before: int = 0
@@ -36,4 +38,4 @@ class Progress:
     @property
     def trees_open(self) -> int:
         """Prompts that are searched now."""
-        return self.at_stage["search"]
+        return sum(self.at_stage[name] for name in self.searches)

@@ -11,20 +11,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from factory.inference.budget import BudgetReached
-from factory.runs.loop import Answering
-from factory.runs.pending import work_left
+from factory.recipes.recipe import Recipe
+from factory.runs.pending import pending_prompts
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.session import Execute, RunSession
 from schemas.errors import FactoryError
-from schemas.tables import Run
-from stores.lake import Lake
 
 # Read when Ray is imported. Its usage statistics are on unless told otherwise.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -60,36 +57,37 @@ class Cluster:
     """for each worker, which its own server (embedded, vLLM) then sees"""
 
 
-def answer_on(cluster: Cluster) -> Answering:
-    """What `run_order` is given so that a run is carried out on a cluster."""
+def execute_on(cluster: Cluster) -> Execute:
+    """Carries out a run on a cluster: the `execute` of an `Execution`."""
 
-    def answer(lake: Lake, run: Run, order: Order, left: pa.Table, progress: Progress, journal_at: Path) -> None:
+    def execute(session: RunSession, pending: pa.Table) -> None:
+        lake, progress, recipe = session.lake, session.progress, session.recipe
         if lake.place.folder is not None:
             raise FactoryError(
                 f"--executor ray needs a lake that all workers reach, and {lake.place.where} is a folder: give one "
                 "behind PostgreSQL, as in --lake 'postgresql://me@host/db?data_path=s3://bucket/data/'"
             )
-        task = Task(lake.place.where, run, order, cluster.workers)
+        task = Task(lake.place.where, session.run, session.spec, cluster.workers)
         progress.phase = "starting workers"
         try:
             with _connected_to(cluster):
                 tally = ray.remote(num_cpus=0)(Tally).remote()
-                with _shown(tally, order, progress):
+                with _shown(tally, recipe, progress):
                     # More than once only where workers died at the wrong moment.
-                    while left.num_rows:
-                        _answer_all(task, tally, cluster, left, progress)
-                        before, left = left, work_left(lake, run.run_id, order.recipe)
-                        if left.equals(before):
+                    while pending.num_rows:
+                        _answer_all(task, tally, cluster, pending, progress)
+                        before, pending = pending, pending_prompts(lake, session.run.run_id, recipe)
+                        if pending.equals(before):
                             break
         except ray.exceptions.RayTaskError:
             raise  # a fault of this program's: workers tell all others themselves
         except ray.exceptions.RayError as error:
             raise FactoryError(
-                f"the Ray cluster failed ({' '.join(str(error).split())[:300]}): nothing answered is lost, mend it, "
+                f"the Ray cluster failed ({' '.join(str(error).split())[:300]}): nothing answered is lost, fix it, "
                 "then go on with `factory resume`"
             ) from error
 
-    return answer
+    return execute
 
 
 @contextmanager
@@ -118,10 +116,10 @@ def _connected_to(cluster: Cluster) -> Iterator[None]:
         ray.shutdown()
 
 
-def _answer_all(task: Task, tally: Any, cluster: Cluster, left: pa.Table, progress: Progress) -> None:
+def _answer_all(task: Task, tally: Any, cluster: Cluster, pending: pa.Table, progress: Progress) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
-    size = min(BLOCK_PROMPTS, math.ceil(left.num_rows / (cluster.workers * BLOCKS_A_WORKER)))
-    blocks = [left.slice(first, size) for first in range(0, left.num_rows, size)]
+    size = min(BLOCK_PROMPTS, math.ceil(pending.num_rows / (cluster.workers * BLOCKS_A_WORKER)))
+    blocks = [pending.slice(first, size) for first in range(0, pending.num_rows, size)]
     told = ray.data.from_arrow(blocks).map_batches(
         Worker,
         fn_constructor_args=(task, tally),
@@ -149,7 +147,7 @@ def _answer_all(task: Task, tally: Any, cluster: Cluster, left: pa.Table, progre
 
 
 @contextmanager
-def _shown(tally: Any, order: Order, progress: Progress) -> Iterator[None]:
+def _shown(tally: Any, recipe: Recipe, progress: Progress) -> Iterator[None]:
     """Moves the driver's counters as the workers' move."""
     ended = threading.Event()
     start = replace(progress)
@@ -163,7 +161,7 @@ def _shown(tally: Any, order: Order, progress: Progress) -> Iterator[None]:
             setattr(progress, name, getattr(start, name) + total[name])
         progress.done = min(progress.done, progress.prompts)
         progress.errors = Counter({k.removeprefix("error "): n for k, n in total.items() if k.startswith("error ")})
-        if any(model.prompt_price is not None for model in order.recipe.models.values()):
+        if any(model.prompt_price is not None for model in recipe.models.values()):
             progress.cost = total["spent cost"]
 
     def follow() -> None:

@@ -20,9 +20,10 @@ import ray
 from factory.inference.budget import BudgetReached, Spending
 from factory.inference.journal import Journal, journal_file
 from factory.runs.loop import at_work, disk_faults
-from factory.runs.pending import work_left
+from factory.runs.pending import pending_prompts
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.session import RunSession
+from factory.runs.specification import RunSpecification
 from factory.runs.writer import FLUSH_EVERY_S
 from schemas.errors import FactoryError
 from schemas.tables import Run
@@ -44,7 +45,7 @@ class Task:
 
     where: str
     run: Run
-    order: Order
+    spec: RunSpecification
     workers: int
 
 
@@ -84,7 +85,7 @@ class Worker:
         self._tally = tally
         self._name = uuid.uuid4().hex
         self._progress = Progress()
-        self._spending = Spending(task.order.recipe)
+        self._spending = Spending(task.spec.recipe.models, task.spec.recipe.budget)
         self._of_others: Counter[str] = Counter()
         self._opening, self._reporting = asyncio.Lock(), asyncio.Lock()
         self._open = AsyncExitStack()
@@ -110,14 +111,14 @@ class Worker:
         async with self._opening:
             if self._answer is None:
                 self._answer = await self._opened()
-        left = block
+        pending = block
         if ray.get_runtime_context().was_current_actor_reconstructed:
             # The worker before this one may have done some of it.
-            lacking = await asyncio.to_thread(work_left, self._lake, self._task.run.run_id, self._task.order.recipe)
-            left = lacking.join(block.select(["prompt_id"]), "prompt_id", join_type="inner").sort_by("position")
-            self._progress.done += block.num_rows - left.num_rows
+            lacking = await asyncio.to_thread(pending_prompts, self._lake, self._task.run.run_id, self._task.spec.recipe)
+            pending = lacking.join(block.select(["prompt_id"]), "prompt_id", join_type="inner").sort_by("position")
+            self._progress.done += block.num_rows - pending.num_rows
         with disk_faults(self._lake):
-            await self._answer(left)
+            await self._answer(pending)
 
     async def _opened(self) -> Any:
         """Opens all that stays open until the process ends, and the servers that it starts end with it."""
@@ -129,7 +130,7 @@ class Worker:
             )
         self._lake = self._open.enter_context(Lake.open(task.where))
         journal = self._open.enter_context(closing(Journal(journal_file(self._lake.place))))
-        earlier = Spending(task.order.recipe)
+        earlier = Spending(task.spec.recipe.models, task.spec.recipe.budget)
         earlier.add_earlier(journal.spent(task.run.run_id))
         paid = Counter({f"spent {name}": getattr(earlier, name) for name in SPENT})
         begun = await self._tally.begin.remote(f"{platform.node()} {journal.file}", paid)
@@ -141,9 +142,8 @@ class Worker:
         await self._report()
         # The more workers, the rarer their commits: the catalog takes one at a time.
         flush_every_s = FLUSH_EVERY_S * task.workers
-        answer = await self._open.enter_async_context(
-            at_work(self._lake, task.run, task.order, self._progress, journal, self._spending, flush_every_s)
-        )
+        session = RunSession(self._lake, task.run, task.spec, self._progress, flush_every_s=flush_every_s, begun=True)
+        answer = await self._open.enter_async_context(at_work(session, journal, self._spending))
         self._reports = asyncio.create_task(self._report_for_ever())
         return answer
 

@@ -1,16 +1,22 @@
-"""What is to be run, and the run that it makes: an id over all that is asked, so that the same order is the same run."""
+"""A run's specification, and the run that it makes: an id over all that is asked, so that the same one is the same run."""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from factory.recipes.recipe import PromptSettings, Recipe, recipe_of
+import msgspec
+
+from factory.prompts.settings import PromptSettings
+from factory.recipes.reading import recipe_of
+from factory.recipes.recipe import Recipe
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
+from schemas.settings import differing
 from schemas.tables import Run
 from stores.lake import Lake
 
@@ -26,7 +32,7 @@ DECIDING_PACKAGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunSpecification:
     """What is to be run."""
 
     recipe: Recipe
@@ -37,15 +43,22 @@ class Order:
     """0: answers in the journal are used; n: everything is asked anew, for the n-th time"""
     sample: int | None = None
     """only so many of the prompts, chosen by hash"""
+    begun: Run | None = None
+    """the run that has begun, which goes on under its id and with its templates"""
 
 
-def described(order: Order) -> Run:
-    """The run that carries out an order; the same order is the same run."""
-    recipe = order.recipe
-    chosen = {"fresh": order.fresh, "sample": order.sample}
-    parameters = canonical_json(asdict(_source_by_content(recipe.prompts)) | chosen)
-    asked = content_id("run", recipe.hash(), parameters, order.seed, order.iteration, order.parent_run_id)
-    run_id = f"{recipe.name}-{asked[:10]}"
+def run_of(spec: RunSpecification) -> Run:
+    """The run that carries out a specification; the same specification is the same run.
+
+    Its id hashes what differs from the defaults, so that a setting that is added later changes no id.
+    """
+    recipe = spec.recipe
+    if spec.begun is not None:
+        return replace(spec.begun, recipe=recipe.as_json(), started_at=datetime.now(UTC), ended_at=None, **_versions())
+    prompts = _source_by_content(recipe.prompts)
+    chosen = {"fresh": spec.fresh, "sample": spec.sample}
+    asked = [recipe.hash(), differing(prompts), {name: value for name, value in chosen.items() if value}]
+    run_id = f"{recipe.name}-{content_id('run', *asked, spec.seed, spec.iteration, spec.parent_run_id)[:10]}"
     return Run(
         run_event_id=content_id("run_event", run_id, 0, "running"),
         run_id=run_id,
@@ -55,20 +68,26 @@ def described(order: Order) -> Run:
         recipe_name=recipe.name,
         recipe=recipe.as_json(),
         recipe_hash=recipe.hash(),
-        templates=recipe.template_texts(),
-        parameters=parameters,
-        seed=order.seed,
-        iteration=order.iteration,
-        parent_run_id=order.parent_run_id,
-        code_version=version("preference-factory"),
-        package_versions={name: version(name) for name in DECIDING_PACKAGES},
+        templates=recipe.template_texts,
+        parameters=canonical_json(msgspec.to_builtins(prompts) | chosen),
+        seed=spec.seed,
+        iteration=spec.iteration,
+        parent_run_id=spec.parent_run_id,
         started_at=datetime.now(UTC),
         ended_at=None,
+        **_versions(),
     )
 
 
-def order_of(lake: Lake, run_id: str, overrides: dict[str, Any] | None = None) -> Order:
-    """The order of a run that the lake knows, by its id or the beginning of it.
+def _versions() -> dict[str, Any]:
+    return {
+        "code_version": version("preference-factory"),
+        "package_versions": {name: version(name) for name in DECIDING_PACKAGES},
+    }
+
+
+def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | None = None) -> RunSpecification:
+    """The specification of a run that the lake knows, by its id or the beginning of it.
 
     Args:
         overrides: of what is not asked of a model: who serves it, how much is spent.
@@ -83,25 +102,36 @@ def order_of(lake: Lake, run_id: str, overrides: dict[str, Any] | None = None) -
         fault = "there is no" if not found else "more than one run fits"
         raise FactoryError(f"{fault} run {run_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
     (run,) = found
-    recipe = recipe_of(json.loads(run.recipe), f"run {run.run_id}", overrides)
+    where = f"run {run.run_id}"
+    recipe, begun_with = recipe_of(json.loads(run.recipe), where, overrides), recipe_of(json.loads(run.recipe), where)
     chosen = json.loads(run.parameters)
-    order = Order(recipe, run.seed, run.iteration, run.parent_run_id, chosen["fresh"], chosen["sample"])
-    if described(order).run_id != run.run_id:
-        raise FactoryError(
-            f"run {run.run_id} cannot go on: its prompts ({order.recipe.prompts.source}), its templates or its settings "
-            "are not what they were when it began: put them back, or begin another run with `factory run`"
+    changed = [
+        what
+        for what, now, then in (
+            ("its settings", recipe.hash(), begun_with.hash()),
+            ("its templates", recipe.template_texts, {name: run.templates.get(name) for name in recipe.template_texts}),
+            ("its prompts", _source_by_content(recipe.prompts).source, chosen["source"]),
         )
-    return order
+        if now != then
+    ]
+    if changed:
+        raise FactoryError(
+            f"run {run.run_id} cannot go on: {' and '.join(changed)} ({recipe.prompts.source}) are not what they were "
+            "when it began: put them back, or begin another run with `factory run`"
+        )
+    return RunSpecification(
+        recipe, run.seed, run.iteration, run.parent_run_id, chosen.get("fresh", 0), chosen.get("sample"), run
+    )
 
 
-def anew(order: Order, where: str) -> Order:
-    """The same order, for the next time that nothing is taken from the journal of the lake at `where`."""
+def asked_anew(spec: RunSpecification, where: str) -> RunSpecification:
+    """The same specification, for the next time that nothing is taken from the journal of the lake at `where`."""
     with Lake.open(where, create=True) as lake:
         known = set(lake.query("SELECT run_id FROM current_runs").column(0).to_pylist())
     times = 1
-    while described(replace(order, fresh=times)).run_id in known:
+    while run_of(replace(spec, fresh=times)).run_id in known:
         times += 1
-    return replace(order, fresh=times)
+    return replace(spec, fresh=times)
 
 
 def _source_by_content(settings: PromptSettings) -> PromptSettings:
@@ -110,4 +140,5 @@ def _source_by_content(settings: PromptSettings) -> PromptSettings:
     if not file.is_file():
         return settings
     with file.open("rb") as opened:
-        return replace(settings, source=f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}")
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return msgspec.structs.replace(settings, source=f"sha256:{digest}")

@@ -1,10 +1,12 @@
-"""Rows on their way to the lake: gathered for a moment, then committed together."""
+"""Rows on their way to the lake: gathered for a moment, then committed together; pairs are made of what is complete."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from stores.pairing import Pairing, unpaired
 
 from stores.lake import Lake
 
@@ -15,20 +17,31 @@ COMMIT_SHARE = 0.1
 
 
 class Writer:
-    """Commits what stages emit, in the background. Rows emitted together are committed together."""
+    """Commits what stages emit, in the background. Rows emitted together are committed together.
 
-    def __init__(self, lake: Lake, run_id: str, every_s: float = FLUSH_EVERY_S) -> None:
+    When a prompt is through its stages and its rows are in the lake, the pairings are asked for its pairs.
+    """
+
+    def __init__(
+        self, lake: Lake, run_id: str, pairings: Sequence[Pairing] = (), every_s: float = FLUSH_EVERY_S
+    ) -> None:
         self._lake = lake
         self._run_id = run_id
+        self._pairings = pairings
         self._every_s = every_s
-        self._pending: list[Any] = []
+        self._rows: list[Any] = []
+        self._done: list[str] = []
         self._full = asyncio.Event()
         self._committing = asyncio.Lock()
 
     def emit(self, rows: Iterable[Any]) -> None:
-        self._pending.extend(rows)
-        if len(self._pending) >= FLUSH_AT_ROWS:
+        self._rows.extend(rows)
+        if len(self._rows) >= FLUSH_AT_ROWS:
             self._full.set()
+
+    def complete(self, prompt_id: str) -> None:
+        """All rows of the prompt have been emitted, so that pairs can be made of them."""
+        self._done.append(prompt_id)
 
     async def run(self) -> None:
         """Commits until it is cancelled; what is left then is for `flush`."""
@@ -46,11 +59,23 @@ class Writer:
         """When it returns, all that was emitted before is in the lake: also what another flush was at."""
         async with self._committing:
             self._full.clear()
-            rows, self._pending = self._pending, []
-            if rows:
+            rows, self._rows = self._rows, []
+            done, self._done = self._done, []
+            if rows or done:
                 # Shielded: a commit that has begun is not given up half-way when the run is stopped.
-                await asyncio.shield(asyncio.to_thread(self._commit, rows))
+                await asyncio.shield(asyncio.to_thread(self._commit, rows, done))
 
-    def _commit(self, rows: list[Any]) -> None:
-        tables = sorted({type(row).__name__ for row in rows})
-        self._lake.append(rows, message=f"run {self._run_id}: {', '.join(tables)}", details={"run_id": self._run_id})
+    def _commit(self, rows: list[Any], done: list[str]) -> None:
+        if rows:
+            tables = sorted({type(row).__name__ for row in rows})
+            message = f"run {self._run_id}: {', '.join(tables)}"
+            self._lake.append(rows, message=message, details={"run_id": self._run_id})
+        if done:
+            write_pairs(self._lake, self._run_id, self._pairings, done)
+
+
+def write_pairs(lake: Lake, run_id: str, pairings: Sequence[Pairing], prompt_ids: list[str] | None) -> None:
+    """Makes the pairs that a run still lacks, of some of its prompts or (None) of all."""
+    pairs = [pair for pairing in pairings for pair in unpaired(lake, run_id, pairing, prompt_ids)]
+    if pairs:
+        lake.append(pairs, message=f"run {run_id}: Pair", details={"run_id": run_id})

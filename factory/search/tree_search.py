@@ -13,7 +13,20 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from factory.recipes.recipe import SearchSettings
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a tree is searched; the settings of stage `search` tell what each means."""
+
+    strategy: str
+    branch: int
+    keep: int
+    depth: int
+    budget: int
+    threshold: float
+    expansion: str
+    one_request: bool
+    selection: str
 
 
 @dataclass(slots=True, eq=False)
@@ -52,35 +65,35 @@ Expand = Callable[[SearchNode, int, int], Awaitable[list[SearchNode]]]
 """Refines a node in one request and judges what comes out: its children from the index `first` on, `count` of them."""
 
 
-async def search_tree(root: SearchNode, expand: Expand, settings: SearchSettings, rng: random.Random) -> SearchTree:
+async def search_tree(root: SearchNode, expand: Expand, strategy: Strategy, rng: random.Random) -> SearchTree:
     """Searches from `root` until a node is accepted, or depth or budget end.
 
-    At most `settings.budget` nodes are expanded. The outcome is `accepted`, `exhausted` (nothing left within the
+    At most `strategy.budget` nodes are expanded. The outcome is `accepted`, `exhausted` (nothing left within the
     depth), `budget`, or `failed` (no refinement could be parsed and judged).
     """
     tree = SearchTree([root], texts={root.text} if root.text is not None else set())
-    await SEARCHES[settings.strategy](tree, expand, settings, rng)
+    await SEARCHES[strategy.strategy](tree, expand, strategy, rng)
     if tree.accepted is None and all(node.value is None for node in tree.nodes[1:]):
         tree.outcome = "failed"
     return tree
 
 
-async def _bfs(tree: SearchTree, expand: Expand, settings: SearchSettings, rng: random.Random) -> None:
+async def _bfs(tree: SearchTree, expand: Expand, strategy: Strategy, rng: random.Random) -> None:
     level = [tree.nodes[0]]
-    for _ in range(settings.depth):
-        grown = await _grow(tree, level, expand, settings)
-        if _accept_best(tree, grown, settings.threshold) or _spent(tree, settings):
+    for _ in range(strategy.depth):
+        grown = await _grow(tree, level, expand, strategy)
+        if _accept_best(tree, grown, strategy.threshold) or _spent(tree, strategy):
             return
-        level = _select(tree, grown, settings, rng)
+        level = _select(tree, grown, strategy, rng)
 
 
-async def _dfs(tree: SearchTree, expand: Expand, settings: SearchSettings, rng: random.Random) -> None:
+async def _dfs(tree: SearchTree, expand: Expand, strategy: Strategy, rng: random.Random) -> None:
     async def descend(node: SearchNode) -> bool:
-        grown = await _grow(tree, [node], expand, settings)
-        if _accept_best(tree, grown, settings.threshold) or _spent(tree, settings):
+        grown = await _grow(tree, [node], expand, strategy)
+        if _accept_best(tree, grown, strategy.threshold) or _spent(tree, strategy):
             return True
-        kept = _select(tree, grown, settings, rng)
-        if node.depth + 1 == settings.depth:
+        kept = _select(tree, grown, strategy, rng)
+        if node.depth + 1 == strategy.depth:
             return False
         for child in kept:
             if await descend(child):
@@ -90,15 +103,15 @@ async def _dfs(tree: SearchTree, expand: Expand, settings: SearchSettings, rng: 
     await descend(tree.nodes[0])
 
 
-async def _best_of_n(tree: SearchTree, expand: Expand, settings: SearchSettings, rng: random.Random) -> None:
+async def _best_of_n(tree: SearchTree, expand: Expand, strategy: Strategy, rng: random.Random) -> None:
     """Independent answers, `branch` at a time, until one passes or `budget` are drawn: the baseline."""
-    while not _spent(tree, settings):
-        grown = await _grow(tree, [tree.nodes[0]], expand, settings)
-        if _accept_best(tree, grown, settings.threshold):
+    while not _spent(tree, strategy):
+        grown = await _grow(tree, [tree.nodes[0]], expand, strategy)
+        if _accept_best(tree, grown, strategy.threshold):
             return
 
 
-SEARCHES: dict[str, Callable[[SearchTree, Expand, SearchSettings, random.Random], Awaitable[None]]] = {
+SEARCHES: dict[str, Callable[[SearchTree, Expand, Strategy, random.Random], Awaitable[None]]] = {
     "bfs": _bfs,
     "dfs": _dfs,
     "best_of_n": _best_of_n,
@@ -106,32 +119,32 @@ SEARCHES: dict[str, Callable[[SearchTree, Expand, SearchSettings, random.Random]
 
 
 async def _grow(
-    tree: SearchTree, parents: Sequence[SearchNode], expand: Expand, settings: SearchSettings
+    tree: SearchTree, parents: Sequence[SearchNode], expand: Expand, strategy: Strategy
 ) -> list[SearchNode]:
     """Expands parents as far as the budget goes, and visits the children in their order."""
-    eager = settings.expansion == "eager"
-    asked = list(_requests(tree, parents, settings))
+    eager = strategy.expansion == "eager"
+    asked = list(_requests(tree, parents, strategy))
     if not eager:
         families = await asyncio.gather(*(expand(*request) for request in asked))
         return [_visit(tree, child) for family in families for child in family]
     grown: list[SearchNode] = []
     for request in asked:
         grown += [_visit(tree, child) for child in await expand(*request)]
-        if _is_over(grown[-1], settings.threshold):
+        if _is_over(grown[-1], strategy.threshold):
             break
     return grown
 
 
 def _requests(
-    tree: SearchTree, parents: Sequence[SearchNode], settings: SearchSettings
+    tree: SearchTree, parents: Sequence[SearchNode], strategy: Strategy
 ) -> Iterator[tuple[SearchNode, int, int]]:
     """What to ask of `expand`: a node's children at once, or each for itself."""
-    left = settings.budget - tree.expanded
+    left = strategy.budget - tree.expanded
     for parent in parents:
         first = sum(node.parent is parent for node in tree.nodes)  # best-of-n comes back to the root
-        count = min(settings.branch, left)
+        count = min(strategy.branch, left)
         left -= count
-        if settings.one_request and settings.expansion != "eager":
+        if strategy.one_request and strategy.expansion != "eager":
             if count:
                 yield parent, first, count
         else:
@@ -164,15 +177,15 @@ def _accept_best(tree: SearchTree, grown: Sequence[SearchNode], threshold: float
     return True
 
 
-def _spent(tree: SearchTree, settings: SearchSettings) -> bool:
-    if tree.expanded < settings.budget:
+def _spent(tree: SearchTree, strategy: Strategy) -> bool:
+    if tree.expanded < strategy.budget:
         return False
     tree.outcome = "budget"
     return True
 
 
 def _select(
-    tree: SearchTree, grown: Sequence[SearchNode], settings: SearchSettings, rng: random.Random
+    tree: SearchTree, grown: Sequence[SearchNode], strategy: Strategy, rng: random.Random
 ) -> list[SearchNode]:
     """The nodes to expand further, best first; the other judged ones are pruned."""
     candidates = []
@@ -186,11 +199,11 @@ def _select(
         tree.texts.add(node.text)
         candidates.append(node)
     ranked = sorted(candidates, key=lambda node: (-(node.value or 0.0), node.visit))
-    if settings.selection == "proportional":
+    if strategy.selection == "proportional":
         ranked = _drawn(ranked, rng)
-    for node in ranked[settings.keep :]:
+    for node in ranked[strategy.keep :]:
         node.state = "pruned"
-    return ranked[: settings.keep]
+    return ranked[: strategy.keep]
 
 
 def _drawn(nodes: list[SearchNode], rng: random.Random) -> list[SearchNode]:

@@ -1,28 +1,40 @@
 """Evolve: a language model makes the prompt harder by constraints of SPaR's taxonomy (arXiv:2412.11605, 3.1)."""
 
 import re
+from typing import Annotated
 
-from factory.inference.endpoints import Sampling
-from factory.recipes.recipe import EvolveSettings
-from factory.templates.rendering import conversation, render
+from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
+from factory.work.stage import MaxTokens, StageSettings, TopP, sampling_of
 from schemas.ids import content_id, prompt_id
+from schemas.settings import about
 from schemas.tables import Message, Prompt, RunPrompt
 
 _DECLINED = re.compile(r"\W*none\W*", re.IGNORECASE)
 
 
-async def evolve(context: Context, work: Work, settings: EvolveSettings) -> Work | None:
+class Settings(StageSettings, frozen=True, kw_only=True):
+    """Harder prompts."""
+
+    model: Annotated[str, about("the role of the model that rewrites")] = "actor"
+    temperature: Annotated[float, about("sampling temperature", "SPaR's code", least=0, most=2)] = 0.7
+    top_p: Annotated[float, TopP] = 1.0
+    max_tokens: Annotated[int, MaxTokens] = 1024
+
+    def templates(self) -> dict[str, TemplateUse]:
+        return {"evolve": TemplateUse("evolve", ("prompt",))}
+
+
+async def run(context: Context, work: Work, settings: Settings) -> Work | None:
     """The harder prompt, or None when the model declines."""
     if work.evolved:
         return work
-    prompt = work.prompt
-    messages = [Message("user", render(context.templates["evolve"], conversation(prompt.messages)))]
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, 1)
-    asked = await context.ask("evolve", prompt, settings.model, messages, sampling, template="evolve")
-    harder = read_evolved(asked.reply.choices[0].text)
+    prompt, template = work.prompt, context.templates["evolve"]
+    messages = [Message("user", render(template.text, prompt=conversation(prompt.messages)))]
+    answered = await context.ask(prompt, settings.model, messages, sampling_of(settings, 1), template=template.name)
+    harder = read_evolved(answered.reply.choices[0].text)
     if harder is None:
-        context.emit([asked.call])
+        context.emit([answered.call])
         return None
     turns = [*prompt.messages[:-1], Message(prompt.messages[-1].role, harder)]
     evolved = Prompt(
@@ -44,7 +56,7 @@ async def evolve(context: Context, work: Work, settings: EvolveSettings) -> Work
         position=work.position,
         evolved=True,
     )
-    context.emit([asked.call, evolved, taken])
+    context.emit([answered.call, evolved, taken])
     return Work(evolved, work.position, evolved=True)
 
 

@@ -1,32 +1,53 @@
 """Sample: n answers a prompt, in one request."""
 
-from factory.inference.endpoints import Sampling
-from factory.recipes.recipe import SampleSettings
+from typing import Annotated
+
 from factory.work.context import Context, Work
+from factory.work.stage import StageSettings, sampling_of
 from schemas.ids import content_id
+from schemas.settings import about
 from schemas.tables import Response
 
+SPAR = "SPaR, arXiv:2412.11605, and its code"
 
-async def sample(context: Context, work: Work, settings: SampleSettings) -> Work:
-    if work.responses:
+
+class Settings(StageSettings, frozen=True, kw_only=True):
+    """The actor's answers."""
+
+    model: Annotated[str, about("the role of the model that answers")] = "actor"
+    n: Annotated[int, about("the number of answers a prompt", SPAR, least=1)] = 5
+    temperature: Annotated[float, about("sampling temperature", SPAR, least=0, most=2)] = 0.9
+    top_p: Annotated[float, about("nucleus sampling: the share of probability kept", SPAR, above=0, most=1)] = 0.9
+    max_tokens: Annotated[int, about("tokens of one answer at most", SPAR, least=1)] = 2048
+    logprobs: Annotated[bool, about("whether to keep each token's log-probability")] = False
+    top_logprobs: Annotated[int, about("alternatives kept beside each token", least=0, most=20)] | None = None
+
+
+async def run(context: Context, work: Work, settings: Settings) -> Work:
+    """Answers the prompt, unless this stage has done so before."""
+    if any(response.stage == context.stage for response in work.responses):
         return work
     prompt = work.prompt
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, settings.n)
-    asked = await context.ask("sample", prompt, settings.model, prompt.messages, sampling)
-    work.responses = [
+    sampling = sampling_of(settings, settings.n, logprobs=settings.logprobs, top_logprobs=settings.top_logprobs)
+    answered = await context.ask(prompt, settings.model, prompt.messages, sampling)
+    call = answered.call
+    responses = [
         Response(
-            response_id=content_id("response", context.run_id, "sampled", asked.call.call_id, index),
+            response_id=content_id("response", context.run_id, "sampled", call.call_id, index),
             run_id=context.run_id,
             prompt_id=prompt.prompt_id,
             kind="sampled",
             text=choice.text,
-            model_id=asked.call.model_id,
+            stage=context.stage,
+            model_id=call.model_id,
             choice_index=index,
             finish_reason=choice.finish_reason,
             tokens=choice.tokens,
-            call_id=asked.call.call_id,
+            logprobs=choice.logprobs_json(),
+            call_id=call.call_id,
         )
-        for index, choice in enumerate(asked.reply.choices)
+        for index, choice in enumerate(answered.reply.choices)
     ]
-    context.emit([asked.call, *work.responses])
+    work.responses += responses
+    context.emit([call, *responses])
     return work

@@ -1,104 +1,195 @@
-"""Search: a tree of refinements from a failed answer, every node of it recorded, and the pair that comes of it."""
+"""Search: a tree of refinements from a failed answer, every node of it recorded."""
 
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from factory.inference.endpoints import Sampling, SetAside
-from factory.recipes.recipe import JudgeSettings, SearchSettings
+import msgspec
+
+from factory.inference.endpoints import SetAside
 from factory.search.refinements import asks_for_reflection, read_refinement
-from factory.search.tree_rows import Made, response_id_of, tree_rows
-from factory.search.tree_search import SearchNode, search_tree
-from factory.stages.judge import Opinion, judge_text
-from factory.templates.rendering import conversation, refine_turns
-from factory.work.context import Context, Work
-from schemas.ids import canonical_json, content_id, seed_of, sha256_text
-from schemas.tables import Message, Prompt, Response
+from factory.search.tree_rows import Made, Search, response_id_of, tree_rows
+from factory.search.tree_search import SearchNode, Strategy, search_tree
+from factory.templates.rendering import TemplateUse, conversation, refine_turns
+from factory.work.context import Context, Template, Work
+from factory.work.judging import Assessment, assess, of_judges
+from factory.work.stage import StageSettings, TopP, sampling_of
+from schemas.ids import seed_of, sha256_text
+from schemas.settings import about, differing
+from schemas.tables import Message, Response
+
+CODE = "SPaR's code"
+_NAMED_IN_FIRST_VERSION = (
+    *("strategy", "branch", "keep", "depth", "budget", "threshold", "expansion", "one_request", "selection"),
+    *("temperature", "top_p", "max_tokens"),
+)
+"""Parameters that every tree's id hashes; one that is added later goes into it where it differs from its default."""
 
 
-async def search(context: Context, work: Work, settings: SearchSettings) -> Work:
-    """Grows a tree from one failed answer (chosen by the hash of its text), or from each of them."""
-    opinions = {r.response_id: Opinion(work.judgements.get(r.response_id, []), []) for r in work.responses}
-    passed = {id: opinion.verdict.passed for id, opinion in opinions.items()}
-    failed = sorted((r for r in work.responses if passed[r.response_id] is False), key=_by_hash)
-    roots = failed if settings.roots == "every" else failed[:1]
-    for root in roots:
-        if root.response_id in work.rooted:
-            continue
-        context.emit(await grow_tree(context, work.prompt, root, opinions[root.response_id], settings))
+class Settings(StageSettings, frozen=True, kw_only=True):
+    """Tree search from a failed answer (SPaR, arXiv:2412.11605, 3.3)."""
+
+    batchable = False
+    judged = True
+    needs = {"sample": "make the answers that it starts from", "judge": "find the failed answers"}
+
+    model: Annotated[str, about("the role of the model that refines")] = "refiner"
+    judge: Annotated[str, about("the judge that decides, by its name; none: all of the recipe's, in order")] | None = (
+        None
+    )
+    strategy: Annotated[Literal["bfs", "dfs", "best_of_n"], about("how the tree is searched", CODE)] = "bfs"
+    branch: Annotated[int, about("the number of refinements tried per node", CODE, least=1)] = 3
+    keep: Annotated[
+        int, about("the number of nodes of a level (bfs) or siblings (dfs) that are expanded further", CODE, least=1)
+    ] = 2
+    depth: Annotated[int, about("the number of levels below the root", CODE, least=1)] = 3
+    budget: Annotated[int, about("the number of refinements of one tree; answers for best_of_n", CODE, least=1)] = 1000
+    threshold: Annotated[float, about("a node of greater value is accepted", CODE, least=0, below=1)] = 0.5
+    expansion: Annotated[
+        Literal["full", "eager"],
+        about("full: a level is judged as a whole and the best is accepted; eager: child by child, the first is", CODE),
+    ] = "full"
+    one_request: Annotated[
+        bool, about("whether all refinements of a node are one request with n; an eager expansion makes one each")
+    ] = True
+    selection: Annotated[
+        Literal["greedy", "proportional"], about("which nodes are kept: the best, or drawn by their value", CODE)
+    ] = "greedy"
+    roots: Annotated[
+        Literal["one", "every"], about("failed answers of a prompt that get a tree: one, chosen by hash, or every", CODE)
+    ] = "one"
+    temperature: Annotated[float, about("sampling temperature", CODE, least=0, most=2)] = 0.7
+    top_p: Annotated[float, TopP] = 1.0
+    max_tokens: Annotated[int, about("tokens of one refinement at most", CODE, least=1)] = 3072
+
+    def templates(self) -> dict[str, TemplateUse]:
+        dialogue = {"judge": TemplateUse("judge", ("prompt", "response", "reference"))}
+        return {"refine": TemplateUse("refine", ("prompt", "response", "critique"))} | dialogue
+
+    def strategy_of(self) -> Strategy:
+        """What the search itself has to know."""
+        return Strategy(**{name: getattr(self, name) for name in Strategy.__dataclass_fields__})
+
+    def parameters(self) -> dict[str, Any]:
+        """What a tree depends on beside its root and its models: hashed into its id, and kept in its row."""
+        plain, changed = msgspec.to_builtins(self), differing(self)
+        rest = changed.keys() - {*_NAMED_IN_FIRST_VERSION, "model", "roots"}
+        return {name: plain[name] for name in plain if name in _NAMED_IN_FIRST_VERSION or name in rest}
+
+
+async def run(context: Context, work: Work, settings: Settings) -> Work:
+    """Grows a tree from one failed answer of the prompt, or from each of them, unless it has one."""
+    assessed = {
+        r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.responses
+    }
+    for root in roots_of(work.responses, assessed, settings.roots == "every"):
+        if (context.stage, root.response_id) not in work.roots:
+            search = Search(context, work.prompt, root, settings.strategy, settings.parameters())
+            context.emit(await grow_tree(search, assessed[root.response_id], settings))
+            work.roots.add((context.stage, root.response_id))
     return work
 
 
-def _by_hash(response: Response) -> tuple[str, str]:
-    # Of the text: another run that got the same answers searches from the same one, and finds it in the journal.
-    return sha256_text(response.text), response.response_id
+def roots_of(responses: Sequence[Response], assessed: dict[str, Assessment], every: bool) -> list[Response]:
+    """The failed answers that get a tree: one, chosen by hash, or every one, in the order of their hashes.
+
+    By the hash of the text: another run that got the same answers searches from the same one, and finds its replies in
+    the journal.
+    """
+    failed = [r for r in responses if assessed[r.response_id].verdict.passed is False]
+    failed.sort(key=lambda response: (sha256_text(response.text), response.response_id))
+    return failed if every else failed[:1]
 
 
-async def grow_tree(
-    context: Context, prompt: Prompt, root: Response, opinion: Opinion, settings: SearchSettings
-) -> list[Any]:
+async def grow_tree(search: Search, assessment: Assessment, settings: Settings) -> list[Any]:
     """Searches from one failed answer.
 
-    Returns all rows of the tree: calls, responses, judgements, nodes, the tree, and the pair if one was accepted.
+    Args:
+        assessment: of the answer at the root.
+    Returns:
+        All rows of the tree: calls, responses, judgements, nodes and the tree.
     """
-    judge_settings = context.recipe.stages["judge"]
-    assert isinstance(judge_settings, JudgeSettings)
-    parameters = {key: value for key, value in asdict(settings).items() if key not in ("model", "roots")}
-    tree_id = content_id("tree", context.run_id, root.response_id, parameters)
-    judging: dict[str, asyncio.Task[Opinion | None]] = {}
-    errors: list[str] = []
+    start = SearchNode(None, 0, search.root.text, assessment.verdict.value, Made(None, 0, None, assessment))
+    growing = _Growing(search, settings, {search.root.text: asyncio.ensure_future(_known(assessment))})
+    seed = seed_of(search.context.asker.seed, "selection", search.prompt.prompt_id, search.root.text)
+    tree = await search_tree(start, growing.expand, settings.strategy_of(), random.Random(seed))
+    return tree_rows(search, tree, growing.errors[0] if growing.errors else None)
 
-    async def judged(node_response_id: str, text: str) -> Opinion | None:
-        try:
-            return await judge_text(context, "search", prompt, node_response_id, text, judge_settings)
-        except SetAside as error:
-            errors.append(str(error))
-            return None
 
-    async def expand(parent: SearchNode, first: int, count: int) -> list[SearchNode]:
-        messages, sampling, template = _question(context, prompt, parent, settings, count)
-        parent_id = response_id_of(context, tree_id, parent, root)
+@dataclass(slots=True)
+class _Growing:
+    """A tree while it grows."""
+
+    search: Search
+    settings: Settings
+    judging: dict[str, asyncio.Task[Assessment | None]]
+    """by text: equal text is judged once a tree"""
+    errors: list[str] = field(default_factory=list)
+
+    async def expand(self, parent: SearchNode, first: int, count: int) -> list[SearchNode]:
+        """A node's children from the index `first` on, `count` of them, refined in one request and judged."""
+        context = self.search.context
+        messages, template = self._question(parent)
+        sampling = sampling_of(self.settings, count)
+        ids = (response_id_of(self.search, parent),) if template else ()
+        name = template.name if template else None
         try:
-            asked = await context.ask(
-                "search",
-                prompt,
-                settings.model,
-                messages,
-                sampling,
-                template=template,
-                response_id=parent_id if template else None,
-                draw=first,
+            answered = await context.ask(
+                self.search.prompt, self.settings.model, messages, sampling, template=name, response_ids=ids, draw=first
             )
         except SetAside as error:
-            errors.append(str(error))
+            self.errors.append(str(error))
             return [SearchNode(parent, first + i, None, None, Made(None, i, None, None)) for i in range(count)]
-        with_reflection = template == "refine" and asks_for_reflection(context.templates["refine"])
+        with_reflection = template is not None and asks_for_reflection(template.text)
         children = []
-        for index, choice in enumerate(asked.reply.choices):
+        for index, choice in enumerate(answered.reply.choices):
             refinement = read_refinement(choice.text, with_reflection=with_reflection)
-            children.append(
-                SearchNode(parent, first + index, refinement.text, None, Made(asked, index, refinement, None))
-            )
+            made = Made(answered, index, refinement, None)
+            children.append(SearchNode(parent, first + index, refinement.text, None, made))
         for child in children:
-            if child.text is not None and child.text not in judging:
-                # Equal text is judged once a tree.
-                child_id = response_id_of(context, tree_id, child, root)
-                judging[child.text] = asyncio.ensure_future(judged(child_id, child.text))
-                judging[child.text].add_done_callback(_note_error)
+            if child.text is not None and child.text not in self.judging:
+                judging = asyncio.ensure_future(self._assess(response_id_of(self.search, child), child.text))
+                judging.add_done_callback(_note_error)
+                self.judging[child.text] = judging
         for child in children:
             if child.text is not None:
-                child.made.opinion = await judging[child.text]
-                child.value = child.made.opinion.verdict.value if child.made.opinion else None
+                child.made.assessment = await self.judging[child.text]
+                child.value = child.made.assessment.verdict.value if child.made.assessment else None
         return children
 
-    start = SearchNode(None, 0, root.text, opinion.verdict.value, Made(None, 0, None, opinion))
-    judging[root.text] = asyncio.ensure_future(_known(opinion))
-    tree = await search_tree(
-        start, expand, settings, random.Random(seed_of(context.seed, "selection", prompt.prompt_id, root.text))
-    )
-    return tree_rows(context, prompt, root, tree, tree_id, settings, canonical_json(parameters), errors)
+    def _question(self, parent: SearchNode) -> tuple[Sequence[Message], Template | None]:
+        """What the model is asked at a node: to refine it, or in best-of-n to answer the prompt anew."""
+        prompt, context = self.search.prompt, self.search.context
+        if self.settings.strategy == "best_of_n":
+            return prompt.messages, None
+        critique = parent.made.assessment.critique
+        refine = context.templates["refine"]
+        turns = refine_turns(
+            judge_template_of(context, critique.template_hash),
+            refine.text,
+            conversation(prompt.messages),
+            parent.text or "",
+            critique.critique,
+        )
+        return turns, refine
+
+    async def _assess(self, response_id: str, text: str) -> Assessment | None:
+        try:
+            return await assess(self.search.context, self.search.prompt, response_id, text)
+        except SetAside as error:
+            self.errors.append(str(error))
+            return None
+
+
+def judge_template_of(context: Context, template_hash: str | None) -> str:
+    """The template of the judge that wrote a critique; the search's own for a critique that no template asked for."""
+    for judge in context.judges:
+        for template in judge.templates.values():
+            if sha256_text(template.text) == template_hash:
+                return str(template.text)
+    return context.templates["judge"].text
 
 
 def _note_error(judging: asyncio.Task[Any]) -> None:
@@ -107,17 +198,5 @@ def _note_error(judging: asyncio.Task[Any]) -> None:
         judging.exception()
 
 
-async def _known(opinion: Opinion) -> Opinion:
-    return opinion
-
-
-def _question(
-    context: Context, prompt: Prompt, parent: SearchNode, settings: SearchSettings, count: int
-) -> tuple[Sequence[Message], Sampling, str | None]:
-    """What the model is asked at a node: to refine it, or in best-of-n to answer the prompt anew."""
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, count)
-    if settings.strategy == "best_of_n":
-        return prompt.messages, sampling, None
-    text = conversation(prompt.messages)
-    critique = parent.made.opinion.critique
-    return refine_turns(context.templates, text, parent.text or "", critique.critique), sampling, "refine"
+async def _known(assessment: Assessment) -> Assessment | None:
+    return assessment

@@ -1,11 +1,12 @@
 """Prompt templates: text files with {placeholders}, filled in one pass.
 
-What is filled in is never read for placeholders again, so an answer that holds '{prompt}' stays as it is.
-`stores/sql/views/render.sql` does the same in SQL, and a test holds the two together.
+What is filled in is never searched for placeholders again, so an answer that holds '{prompt}' stays as it is.
+`stores/sql/views/render.sql` does the same in SQL, and a test feeds both the same cases.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import FactoryError
@@ -13,42 +14,48 @@ from schemas.tables import Message
 from stores.named_files import read_named
 
 FOLDER = Path(__file__).parent
-_PLACEHOLDER = re.compile(r"\{(prompt|response|critique)\}")
-_ANY_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PLACEHOLDERS = ("prompt", "response", "critique", "reference", "first", "second")
+"""What a template may show: the rows of a call know these, so that view `call_messages` can render it again."""
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
-def load_template(name: str) -> str:
+@dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A template that a stage renders: the bundled one it takes unless the recipe names another, and what it may show."""
+
+    default: str
+    shows: tuple[str, ...]
+
+
+def load_template(name: str, shows: Sequence[str] = PLACEHOLDERS) -> str:
     """A bundled template by name, or a file by its path.
 
     Raises:
-        FactoryError: no such template, one that is not UTF-8, or one with a placeholder other than {prompt}, {response}
-            and {critique}.
+        FactoryError: no such template, one that is not UTF-8, or one with a placeholder that is not in `shows`.
     """
     file, text = read_named(FOLDER, ".txt", name, "prompt template")
-    unknown = set(_ANY_PLACEHOLDER.findall(text)) - {"prompt", "response", "critique"}
+    unknown = set(_PLACEHOLDER.findall(text)) - set(shows)
     if unknown:
-        raise FactoryError(
-            f"template {file}: unknown placeholder {{{min(unknown)}}}: "
-            "a template takes {prompt} and {response}, and one to refine also {critique}"
-        )
+        takes = ", ".join(f"{{{name}}}" for name in shows)
+        raise FactoryError(f"template {file}: unknown placeholder {{{min(unknown)}}}: this template takes {takes}")
     return text.rstrip("\n")
 
 
-def render(template: str, prompt: str, response: str = "", critique: str = "") -> str:
-    values = {"prompt": prompt, "response": response, "critique": critique}
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+def render(template: str, **values: str) -> str:
+    """The template with its placeholders filled; one without a value stays as it is."""
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
 
 
-def refine_turns(templates: Mapping[str, str], prompt: str, response: str, critique: str) -> list[Message]:
+def refine_turns(judge_template: str, refine_template: str, prompt: str, response: str, critique: str) -> list[Message]:
     """What a refiner is asked: SPaR's dialogue (judge, critique, refine), where the critique is its own.
 
     A refine template that holds {critique} is all of the question, in one turn.
     """
-    question = Message("user", render(templates["refine"], prompt, response, critique))
-    if "{critique}" in templates["refine"]:
+    question = Message("user", render(refine_template, prompt=prompt, response=response, critique=critique))
+    if "{critique}" in refine_template:
         return [question]
     return [
-        Message("user", render(templates["judge"], prompt, response)),
+        Message("user", render(judge_template, prompt=prompt, response=response)),
         Message("assistant", critique),
         question,
     ]

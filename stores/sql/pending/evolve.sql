@@ -1,7 +1,7 @@
 -- evolve.sql: prompts that the run has not tried to make harder.
--- In: $run_id. Out: prompt_id, position, in the run's order.
+-- In: $run_id, $stage. Out: prompt_id, position, in the run's order.
 SELECT prompt_id, position
 FROM run_prompts
 WHERE run_id = $run_id AND NOT evolved
-  AND prompt_id NOT IN (SELECT prompt_id FROM calls WHERE run_id = $run_id AND stage = 'evolve')
+  AND prompt_id NOT IN (SELECT prompt_id FROM calls WHERE run_id = $run_id AND stage = $stage)
 ORDER BY position, prompt_id;

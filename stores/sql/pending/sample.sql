@@ -1,8 +1,8 @@
--- sample.sql: prompts that lack answers. Where a recipe evolves, only evolved prompts are answered.
--- In: $run_id, $evolved. Out: prompt_id, position, in the run's order.
+-- sample.sql: prompts that this stage has not answered. Where a recipe evolves, only evolved prompts are answered.
+-- In: $run_id, $stage, $evolved. Out: prompt_id, position, in the run's order.
 SELECT prompt_id, position
 FROM run_prompts
 WHERE run_id = $run_id AND evolved = $evolved
-  AND prompt_id NOT IN (SELECT prompt_id FROM responses WHERE run_id = $run_id AND kind = 'sampled')
+  AND prompt_id NOT IN (SELECT prompt_id FROM responses WHERE run_id = $run_id AND kind = 'sampled' AND stage = $stage)
   AND prompt_id NOT IN (SELECT prompt_id FROM failed_prompts WHERE run_id = $run_id)
 ORDER BY position, prompt_id;

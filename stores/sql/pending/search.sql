@@ -1,17 +1,24 @@
--- search.sql: prompts with a failed answer that lacks a tree: one answer a prompt, or with $every each of them.
--- In: $run_id, $every. Out: prompt_id, position, in the run's order.
-WITH roots AS (
-  -- A choice by hash, not by chance, and the same one in every run that got the same answers.
-  SELECT prompt_id, response_id,
-    row_number() OVER (PARTITION BY prompt_id ORDER BY sha256(text), response_id) = 1 AS first
-  FROM failed_responses
-  WHERE run_id = $run_id
+-- search.sql: prompts with a failed answer that lacks a tree: one answer a prompt, or with $roots = 'every' each of them.
+-- Which answer it is that gets the one tree is the stage's to say. The first of $judges that has judged an answer decides.
+-- In: $run_id, $stage, $judges, $roots. Out: prompt_id, position, in the run's order.
+WITH failed AS (
+  SELECT prompt_id, response_id
+  FROM (
+    SELECT DISTINCT ON (response_id) prompt_id, response_id, passed
+    FROM verdicts
+    JOIN responses USING (run_id, prompt_id, response_id)
+    WHERE run_id = $run_id AND kind = 'sampled' AND list_contains($judges, judge)
+    ORDER BY response_id, list_position($judges, judge)
+  )
+  WHERE NOT passed
+), searched AS (
+  SELECT prompt_id, root_response_id FROM trees WHERE run_id = $run_id AND stage = $stage
 )
 SELECT prompt_id, min(position) AS position
-FROM roots
+FROM failed
 JOIN (FROM run_prompts WHERE run_id = $run_id) USING (prompt_id)
-WHERE ($every OR first)
-  AND response_id NOT IN (SELECT root_response_id FROM trees WHERE run_id = $run_id)
+WHERE CASE $roots WHEN 'every' THEN response_id NOT IN (SELECT root_response_id FROM searched)
+    ELSE prompt_id NOT IN (SELECT prompt_id FROM searched) END
   AND prompt_id NOT IN (SELECT prompt_id FROM failed_prompts WHERE run_id = $run_id)
 GROUP BY prompt_id
 ORDER BY position, prompt_id;

@@ -1,0 +1,86 @@
+"""Commands that make something of a lake's rows, or keep the lake itself in order."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from factory.cli.options import LakeOption, assignments
+from schemas.errors import FactoryError
+
+
+def build(
+    name: Annotated[
+        str | None, typer.Argument(help="A bundled training set, or a .sql file; else those that the recipe names.")
+    ] = None,
+    run_id: Annotated[list[str] | None, typer.Option("--run", help="Made of these runs; else of all.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="-p min_similarity=0.5")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the Parquet files; else beside the lake.")] = None,
+    lake: LakeOption = "lake",
+) -> None:
+    """Build a training set at the newest snapshot, pin it there and write it as Parquet."""
+    from factory.monitor.build import build_and_report
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        build_and_report(opened, name, assignments(parameter), run_id, out, Console())
+
+
+def train(
+    context: typer.Context,
+    objective: Annotated[str, typer.Argument(help="dpo (actor) or rft (refiner).")],
+    training_set: Annotated[str, typer.Option("--set", help="As in spar_dpo@1; without a version the newest.")],
+    model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file, or a hub id.")],
+    config: Annotated[str | None, typer.Option(help="A preset (small-cpu) or a YAML file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the trained model.")] = None,
+    seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
+    lake: LakeOption = "lake",
+) -> None:
+    """Train on a pinned training set, in a process of its own."""
+    import subprocess
+
+    if objective not in ("dpo", "rft"):
+        raise FactoryError(f"there is no objective {objective!r}: give dpo (the actor) or rft (the refiner)")
+    if model.startswith("embedded:"):
+        from factory.inference.weights import fetch
+
+        model = str(fetch(model.removeprefix("embedded:")).path)
+    command = [sys.executable, "-m", f"trainers.{objective}", "--lake", lake, "--set", training_set, "--model", model]
+    command += ["--seed", str(seed)]
+    command += ["--config", config] if config else []
+    command += ["--output", str(output)] if output else []
+    command += ["--debug"] if context.find_root().params["debug"] else []
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def compact(lake: LakeOption = "lake") -> None:
+    """Merge small files; no row changes."""
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        opened.compact()
+
+
+def expire(
+    older_than_days: Annotated[float, typer.Option(min=0, help="Snapshots older than this many days.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Forget old snapshots, but never one that a training set pins."""
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        expired = opened.expire(datetime.now(UTC) - timedelta(days=older_than_days))
+    Console().print(f"{len(expired)} snapshots expired")
+
+
+def migrate(lake: LakeOption = "lake") -> None:
+    """Bring a lake of an earlier version to this one; its catalog is kept until all of it has been verified."""
+    from stores.migrations import migrate as migrate_lake
+
+    console = Console()
+    migrate_lake(lake, lambda words: console.print(words, markup=False, soft_wrap=True))

@@ -1,0 +1,121 @@
+"""Commands that look at a lake, a recipe or the machine, and change nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from factory.cli.options import LakeOption
+from schemas.errors import FactoryError
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One recipe, by name or file; else all.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a recipe, for editors.")] = False,
+) -> None:
+    """List the recipes, or all keys of one with their types, values and sources."""
+    from factory.recipes.listing import print_recipe, print_recipes, recipe_schema
+
+    if schema:
+        typer.echo(recipe_schema())
+    elif name is None:
+        print_recipes(Console())
+    else:
+        print_recipe(name, Console())
+
+
+def status(
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="One run; else all.")] = None,
+    lake: LakeOption = "lake",
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again every two seconds while a run is at work.")
+    ] = False,
+) -> None:
+    """How far the runs of a lake are and what they have cost, also while one is going on."""
+    from factory.monitor.status import print_status, watch_status
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        (watch_status if watch else print_status)(opened, run_id or "", Console())
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="Any reading query over the tables and views (docs/schema.md).")],
+    at: Annotated[int | None, typer.Option(help="A snapshot: the lake as it was then.")] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
+    rows: Annotated[int, typer.Option(help="Rows shown in a table at most.")] = 50,
+    lake: LakeOption = "lake",
+) -> None:
+    """Ask the lake in SQL; nothing can be changed from here."""
+    from factory.monitor.table import table_of
+    from stores.lake import Lake
+    from stores.reading import read_only, write_rows
+
+    if format not in ("table", "csv", "json", "parquet"):
+        raise FactoryError(f"there is no format {format!r}: give table, csv, json or parquet")
+    with Lake.open(lake, at=at) as opened:
+        found = read_only(opened, query)
+    if format == "table":
+        table_of(found, Console(), rows)
+    else:
+        write_rows(found, format, out)
+
+
+def tree(
+    tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id, or the beginning of it.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Draw a search tree."""
+    from factory.monitor.report import print_tree
+
+    _show(print_tree, "tree", tree_id, lake)
+
+
+def pair(
+    pair_id: Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id, or the beginning of it.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Show a pair with its word-level difference."""
+    from factory.monitor.report import print_pair
+
+    _show(print_pair, "pair", pair_id, lake)
+
+
+def snapshots(lake: LakeOption = "lake") -> None:
+    """List the lake's snapshots; each commit of a run is one."""
+    from factory.monitor.table import table_of
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        table_of(opened.snapshots(), Console(), 1_000)
+
+
+def doctor(
+    lake: LakeOption = "lake",
+    model: Annotated[str | None, typer.Option(help="An endpoint to try: a base URL, or embedded:NAME.")] = None,
+) -> None:
+    """Say what is installed, which endpoints answer, what is missing and how to fix it."""
+    from factory.monitor.doctor import examine
+
+    if not examine(lake, model, Console()):
+        raise typer.Exit(1)
+
+
+def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, lake: str) -> None:
+    """Shows the one tree or pair whose id begins so."""
+    from stores.lake import Lake
+
+    table, column = f"{noun}s", f"{noun}_id"
+    with Lake.open(lake) as opened:
+        found = opened.query(
+            f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
+        )
+        if found.num_rows != 1:
+            fault = "there is no row of" if not found.num_rows else "more than one row fits in"
+            raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
+        show(opened, found.column(0)[0].as_py(), Console())
+
+

@@ -1,0 +1,130 @@
+"""`factory run` and `factory resume`."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from factory.cli.options import (
+    Choices,
+    ExecutorOption,
+    GpusOption,
+    JudgeOption,
+    LakeOption,
+    LimitOption,
+    LogFormatOption,
+    ModelNameOption,
+    ModelOption,
+    OverrideOption,
+    PromptsOption,
+    RayAddressOption,
+    RecipeArgument,
+    SeedOption,
+    WorkersOption,
+    assignments,
+    specification,
+    to_type,
+)
+from schemas.errors import FactoryError
+
+
+def run(
+    recipe: RecipeArgument = "spar",
+    lake: LakeOption = "lake",
+    prompts: PromptsOption = None,
+    limit: LimitOption = None,
+    model: ModelOption = None,
+    model_name: ModelNameOption = None,
+    judge: JudgeOption = None,
+    seed: SeedOption = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask again even what the journal has answers to.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask 20 of the prompts only, and estimate what all of them would take.")
+    ] = False,
+    log_format: LogFormatOption = None,
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 2,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusOption = 0,
+    override: OverrideOption = None,
+) -> None:
+    """Run a recipe: answers, judgements, trees and pairs go into the lake. The same command again goes on where it stopped."""
+    spec = specification(recipe, Choices(prompts, limit, model, model_name, judge, seed, override))
+    if dry_run:
+        from factory.monitor.display import watch
+        from factory.monitor.estimate import estimate, print_estimate
+        from factory.runs.progress import Progress
+
+        progress = Progress()
+        with watch(progress, log_format):
+            estimated = estimate(spec, lake, progress)
+        print_estimate(estimated, Console())
+        return
+    if fresh:
+        from factory.runs.specification import asked_anew
+
+        spec = asked_anew(spec, lake)
+    _run(spec, lake, log_format, _execution(executor, workers, ray_address, gpus_per_worker))
+
+
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")],
+    lake: LakeOption = "lake",
+    log_format: LogFormatOption = None,
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 2,
+    ray_address: RayAddressOption = None,
+    gpus_per_worker: GpusOption = 0,
+    override: OverrideOption = None,
+) -> None:
+    """Go on with a run that was stopped; nothing that was answered is asked again.
+
+    What is not asked of a model may change: who serves it, how much is spent (-o budget.max_requests=1000).
+    """
+    from factory.runs.specification import specification_of
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        spec = specification_of(opened, run_id, assignments(override))
+    _run(spec, lake, log_format, _execution(executor, workers, ray_address, gpus_per_worker))
+
+
+def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_worker: float) -> Any:
+    """Who takes the prompts of a run through its stages."""
+    from factory.monitor.telemetry import exporting
+    from factory.runs.loop import Execution
+
+    if executor == "local":
+        return Execution(observe=exporting)
+    if executor != "ray":
+        raise FactoryError(f"there is no executor {executor!r}: give local or ray")
+    from factory.runs.ray_executor import Cluster, execute_on
+
+    return Execution(execute_on(Cluster(workers, ray_address, gpus_per_worker)))
+
+
+def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
+    from factory.monitor.display import watch
+    from factory.monitor.report import print_summary
+    from factory.runs.loop import run_on
+    from factory.runs.progress import Progress
+    from stores.lake import Lake
+
+    progress = Progress()
+    with Lake.open(lake, create=True) as opened, opened.one_thread():
+        try:
+            with watch(progress, log_format):
+                run_id = run_on(opened, spec, progress, execution)
+        except KeyboardInterrupt:
+            said = "stopped; nothing answered is lost: go on with `factory resume`"
+            raise FactoryError(to_type(said, progress.run_id, lake)) from None
+        except FactoryError as error:
+            raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
+        print_summary(opened, run_id, Console())
+    if progress.set_aside:
+        raise FactoryError(
+            f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered and were set aside; "
+            f"the first is {progress.set_aside[0]} (shorten the prompt, or give a model with a longer context)"
+        )
+
+

@@ -1,0 +1,107 @@
+"""Score: a language model gives points, asked several times and averaged.
+
+`rubric`: 0 to 5 points, one for each criterion met (additive scoring; Self-Rewarding, arXiv:2401.10020). `ten`: 1 to 10,
+read as the expectation over the digits' log-probabilities where the endpoint gives them (arXiv:2309.00267), else as
+the number that was written.
+"""
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from factory.inference.journal import Choice
+from factory.inference.logprobs import digit_expectation
+from factory.templates.rendering import TemplateUse, conversation, render
+from factory.work.context import Context
+from factory.work.judging import Judge, Judged, JudgeSettings
+from factory.work.stage import TopP, sampling_of
+from schemas.settings import about
+from schemas.tables import Call, Message, Prompt
+
+_BOUNDS = {"rubric": (0, 5), "ten": (1, 10)}
+_MARKED = re.compile(r"(?:score|rating)\W{0,6}?(\d+(?:\.\d+)?)(?![\d.]*\d)", re.IGNORECASE)
+_ALONE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*\.?\s*")
+
+
+class Settings(JudgeSettings, frozen=True, kw_only=True):
+    """A model that gives points."""
+
+    kind: Annotated[Literal["score"], about("the kind of judge")] = "score"
+    model: Annotated[str, about("the role of the model that scores")] = "refiner"
+    scale: Annotated[
+        Literal["rubric", "ten"], about("rubric: 0 to 5 points, one a criterion; ten: 1 to 10", "arXiv:2401.10020")
+    ] = "rubric"
+    n: Annotated[int, about("how often the score is asked; the mean counts", "arXiv:2401.10020", least=1)] = 3
+    pass_points: (
+        Annotated[float, about("the mean of points from which a response passes; none: points do not decide", least=0)]
+        | None
+    ) = None
+    temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
+    top_p: Annotated[float, TopP] = 1.0
+    max_tokens: Annotated[int, about("tokens of one scoring at most", least=1)] = 1024
+
+    def __post_init__(self) -> None:
+        least, most = _BOUNDS[self.scale]
+        if self.pass_points is not None and not least <= self.pass_points <= most:
+            raise ValueError(f"pass_points must be in [{least}, {most}] on the scale {self.scale}: {self.pass_points}")
+
+    def templates(self) -> dict[str, TemplateUse]:
+        default = "score" if self.scale == "rubric" else "score_ten"
+        return {"score": TemplateUse(default, ("prompt", "response", "reference"))}
+
+    def can_fail(self) -> bool:
+        return self.pass_points is not None
+
+
+async def judge(
+    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+) -> tuple[list[Judged], list[Call]]:
+    """The scores of a text, all asked in one request."""
+    settings, template = judge.settings, judge.templates["score"]
+    assert isinstance(settings, Settings)
+    question = render(
+        template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
+    )
+    # Asked for only where they are read; the most that OpenAI's endpoint gives.
+    digits: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" else {}
+    answered = await context.ask(
+        prompt,
+        settings.model,
+        [Message("user", question)],
+        sampling_of(settings, settings.n, **digits),
+        template=template.name,
+        response_ids=(response_id,),
+    )
+    least, most = _BOUNDS[settings.scale]
+    scores = []
+    for choice in answered.reply.choices:
+        points, probabilities = _points(choice, least, most, settings.scale == "ten")
+        value = None if points is None else (points - least) / (most - least)
+        verdict = "unparsed" if points is None else None
+        scores.append(
+            Judged(verdict, choice.text, value, points, settings.pass_points, probabilities, answered.call.call_id)
+        )
+    return scores, [answered.call]
+
+
+def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[float | None, dict[str, float] | None]:
+    found = find_points(choice.text, least, most)
+    if found is None:
+        return None, None
+    points, at = found
+    if expected and choice.logprobs and (read := digit_expectation(choice.logprobs, at, least, most)) is not None:
+        probabilities, mean = read
+        return mean, probabilities
+    return points, None
+
+
+def find_points(text: str, least: int, most: int) -> tuple[float, int] | None:
+    """The number after the last 'Score' or 'Rating', or one that is all of the text, and where it stands.
+
+    None where there is no such number between `least` and `most`.
+    """
+    *_, marked = [None, *_MARKED.finditer(text)]
+    found = marked or _ALONE.fullmatch(text)
+    if found is None or not least <= float(found[1]) <= most or not math.isfinite(float(found[1])):
+        return None
+    return float(found[1]), found.start(1)

@@ -1,0 +1,128 @@
+"""Votes: a language model says yes or no several times, and the majority decides (SPaR, arXiv:2412.11605, 3.2)."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from factory.templates.rendering import TemplateUse, conversation, render
+from factory.work.context import Context
+from factory.work.judging import Judge, Judged, JudgeSettings
+from factory.work.stage import TopP, sampling_of
+from schemas.settings import about
+from schemas.tables import Call, Message, Prompt
+
+_JUDGEMENT = re.compile(r"final\s+judge?ment", re.IGNORECASE)
+_WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+_VALUES = {"yes": 1.0, "no": 0.0}
+
+VERDICT_FORMAT: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "verdict",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            # In this order: a verdict that is written before its reasons is none of them.
+            "properties": {"critique": {"type": "string"}, "verdict": {"type": "string", "enum": ["yes", "no"]}},
+            "required": ["critique", "verdict"],
+            "additionalProperties": False,
+        },
+    },
+}
+"""OpenAI's `response_format` for a vote."""
+
+
+class Settings(JudgeSettings, frozen=True, kw_only=True):
+    """A model that says yes or no."""
+
+    kind: Annotated[Literal["votes"], about("the kind of judge")] = "votes"
+    model: Annotated[str, about("the role of the model that judges")] = "refiner"
+    votes: Annotated[int, about("the number of votes on a response", "SPaR's code", least=1)] = 5
+    first_votes: (
+        Annotated[int, about("votes asked first; the others only where they can still change the verdict", least=1)]
+        | None
+    ) = None
+    temperature: Annotated[float, about("sampling temperature", "SPaR's code", least=0, most=2)] = 0.7
+    top_p: Annotated[float, TopP] = 1.0
+    max_tokens: Annotated[int, about("tokens of one vote at most", least=1)] = 2048
+    retries: Annotated[
+        int, about("how often all votes are asked again when they tie or none can be read", "SPaR's code", least=0)
+    ] = 1
+    verdict: Annotated[
+        Literal["text", "json"],
+        about("how a vote is written: text, read after 'Final Judgement', or JSON by a schema"),
+    ] = "text"
+
+    def __post_init__(self) -> None:
+        if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
+            raise ValueError(
+                f"first_votes must be more than half of votes ({self.votes}) and fewer, got {self.first_votes}: "
+                "fewer could not settle a verdict"
+            )
+
+    def templates(self) -> dict[str, TemplateUse]:
+        default = "judge_json" if self.verdict == "json" else "judge"
+        return {"judge": TemplateUse(default, ("prompt", "response", "reference"))}
+
+
+async def judge(
+    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+) -> tuple[list[Judged], list[Call]]:
+    """The votes on a text, asked in rounds until they are settled."""
+    settings, template = judge.settings, judge.templates["judge"]
+    assert isinstance(settings, Settings)
+    question = render(
+        template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
+    )
+    in_json = settings.verdict == "json"
+    first = settings.first_votes or settings.votes
+    rounds = [count for count in (first, settings.votes - first) if count]
+    # A round more is asked for votes that tie, or of which none can be read.
+    rounds += [settings.votes] * settings.retries
+    votes: list[Judged] = []
+    calls: list[Call] = []
+    for draw, count in enumerate(rounds):
+        answered = await context.ask(
+            prompt,
+            settings.model,
+            [Message("user", question)],
+            sampling_of(settings, count, response_format=VERDICT_FORMAT if in_json else None),
+            template=template.name,
+            response_ids=(response_id,),
+            draw=draw,
+        )
+        calls.append(answered.call)
+        for choice in answered.reply.choices:
+            verdict, critique = (read_json_vote if in_json else read_vote)(choice.text)
+            votes.append(Judged(verdict, critique, _VALUES.get(verdict), call_id=answered.call.call_id))
+        if is_settled([vote.verdict for vote in votes], max(0, settings.votes - len(votes))):
+            break
+    return votes, calls
+
+
+def read_vote(text: str) -> tuple[str, str]:
+    """`yes` or `no`, the first of the two words after the last 'Final Judgement' (SPaR's code), else `unparsed`; and
+    the text."""
+    *before, last = _JUDGEMENT.split(text)
+    word = _WORD.search(last) if before else None
+    return (word[1].lower() if word else "unparsed"), text
+
+
+def read_json_vote(text: str) -> tuple[str, str]:
+    """Verdict and critique in a reply to VERDICT_FORMAT; anything else is `unparsed`, with the text as it came."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # the latter for thousands of open brackets
+        return "unparsed", text
+    match found:
+        case {"critique": str(critique), "verdict": "yes" | "no" as verdict}:
+            # Half an emoji, which JSON can spell, has no UTF-8 and could not be written down.
+            return verdict, critique.encode("utf-8", "replace").decode()
+    return "unparsed", text
+
+
+def is_settled(verdicts: Sequence[str | None], left: int) -> bool:
+    """Whether `left` further votes cannot change what the votes come to: no tie can come of them, nor the other side."""
+    yes, no = (sum(verdict == word for verdict in verdicts) for word in ("yes", "no"))
+    return abs(yes - no) > left

@@ -1,0 +1,76 @@
+"""Recipes for people and editors: the list, all keys of one with types and sources, and the JSON schema."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from factory.recipes.reading import RECIPES, all_settings, load_recipe
+from factory.recipes.recipe import Recipe
+from schemas.settings import Settings, described
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+REFERENCE = "#/$defs/{name}"
+
+
+def print_recipes(console: Console) -> None:
+    """The bundled recipes, each in a line."""
+    table = Table("recipe", "what it does", "stages", "training sets", box=None, header_style="dim")
+    for file in sorted(RECIPES.glob("*.yaml")):
+        recipe = load_recipe(file.stem)
+        stages = ", ".join(entry.name for entry in recipe.stages)
+        table.add_row(recipe.name, recipe.description, stages, ", ".join(recipe.training_sets))
+    console.print(table)
+    console.print(Text("factory recipes NAME lists every key of one", "dim"))
+
+
+def print_recipe(name: str, console: Console) -> None:
+    """Every key of a recipe: what it is set to, its type and bounds, its default, what it means and where that is from.
+
+    Raises:
+        FactoryError: as `load_recipe`.
+    """
+    recipe = load_recipe(name)
+    console.print(Text.assemble((recipe.name, "bold"), f": {recipe.description}"))
+    table = Table("key", "value", "type", "default", "meaning", box=None, header_style="dim")
+    for path, settings in _sections(recipe):
+        for setting in described(type(settings)):
+            value = getattr(settings, setting.name)
+            meaning = f"{setting.meaning} ({setting.source})" if setting.source else setting.meaning
+            style = "" if setting.required or value == setting.default else "bold"
+            default = "" if setting.required else _plain(setting.default)
+            row = (f"{path}.{setting.name}", _plain(value), setting.type, default, meaning)
+            table.add_row(*(Text(cell, style) for cell in row))
+    console.print(table)
+
+
+def _sections(recipe: Recipe) -> Iterator[tuple[str, Settings]]:
+    for role, model in recipe.models.items():
+        yield f"models.{role}", model
+    yield "prompts", recipe.prompts
+    for entry in recipe.stages:
+        yield f"stages.{entry.name}", entry.settings
+    yield "budget", recipe.budget
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value) if isinstance(value, str) else json.dumps(msgspec.to_builtins(value))
+
+
+def recipe_schema() -> str:
+    """The JSON schema of a recipe, for editors that check and complete YAML."""
+    (_,), definitions = msgspec.json.schema_components([Recipe], ref_template=REFERENCE)
+    entries = []
+    for name, settings in all_settings().items():
+        (found,), below = msgspec.json.schema_components([settings], ref_template=REFERENCE)
+        body = below[found["$ref"].rpartition("/")[2]]
+        given = {"stage": {"const": name.partition(" ")[0]}, "name": {"type": "string"}}
+        entries.append({**body, "title": name, "properties": {**given, **body["properties"]}, "required": ["stage"]})
+    recipe = definitions.pop("Recipe")
+    recipe["properties"]["stages"] = {"type": "array", "items": {"anyOf": entries}, "minItems": 1}
+    used = {name: body for name, body in definitions.items() if name in ("ModelSettings", "VllmSettings", "PromptSettings", "BudgetSettings")}
+    return json.dumps({"$schema": DIALECT, **recipe, "title": "recipe", "$defs": used}, indent=2)

@@ -1,0 +1,205 @@
+"""Reading recipes: a bundled one by name or a YAML file by path, overrides applied, every mistake named."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from factory.recipes.recipe import Entry, Recipe, judges_given
+from factory.work.judging import JudgeSettings
+from factory.work.stage import stage_names, stage_of
+from schemas.errors import FactoryError, nearest
+from schemas.settings import read_settings
+from stores.named_files import read_named
+from stores.training_sets import training_set_sql
+
+RECIPES = Path(__file__).parent
+USUAL_ORDER = ("evolve", "reference", "sample", "judge", "compare", "search")
+"""Of stages in the older form of a recipe, a mapping; a list says its order itself."""
+
+
+def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A bundled recipe by name, or a YAML file by its path, with `section.key` overrides applied.
+
+    Raises:
+        FactoryError: no such file, broken YAML, an unknown key, or settings that cannot be.
+    """
+    file, text = read_named(RECIPES, ".yaml", name, "recipe")
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise FactoryError(f"recipe {file} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise FactoryError(f"recipe {file} must be a mapping of keys such as name, models and stages")
+    return recipe_of(document, f"recipe {file.name}", overrides)
+
+
+def recipe_of(document: dict[str, Any], where: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe from plain data, such as YAML gives or `Recipe.as_json` wrote.
+
+    Raises:
+        FactoryError: as `load_recipe`.
+    """
+    document = {**document, "stages": _as_list(document.get("stages"), where)}
+    for path, value in (overrides or {}).items():
+        _override(document, path, value)
+    stages = _entries(_as_list(document.pop("stages"), where), where)
+    recipe = read_settings(Recipe, document, where, ready={"stages": stages})
+    _check(recipe, where)
+    return recipe
+
+
+def _as_list(stages: Any, where: str) -> list[dict[str, Any]]:
+    """The stages as a list of entries; the older form is a mapping of one entry for each stage."""
+    if isinstance(stages, dict):
+        order = [*USUAL_ORDER, *(name for name in stages if name not in USUAL_ORDER)]
+        stages = [_named(name, stages[name], where) for name in order if name in stages]
+    if not isinstance(stages, list):
+        raise FactoryError(f"{where}: stages must be a list of entries such as {{stage: sample, n: 5}}, got {stages!r}")
+    for entry in stages:
+        if not isinstance(entry, dict) or not isinstance(entry.get("stage"), str):
+            raise FactoryError(f"{where}: stages: an entry must be a mapping with the key 'stage', got {entry!r}")
+    return stages
+
+
+def _named(stage: str, settings: Any, where: str) -> dict[str, Any]:
+    if not isinstance(settings, dict | None):
+        raise FactoryError(f"{where}: stages.{stage} must be a mapping, got {settings!r}")
+    return {"stage": str(stage), **(settings or {})}
+
+
+def _override(document: dict[str, Any], path: str, value: Any) -> None:
+    first, *rest = path.split(".")
+    section: Any = document
+    if first == "stages" and len(rest) == 1:
+        document["stages"] = _placed(document["stages"], _named(rest[0], value, f"override {path}"))
+        return
+    if first == "stages" and rest:
+        document["stages"], section = _entry_to_change(document["stages"], rest[0])
+        rest = rest[1:]
+    *sections, key = rest if section is not document else [first, *rest]
+    for name in sections:
+        if section.get(name) is None:
+            section[name] = {}
+        section = section[name]
+        if not isinstance(section, dict):
+            raise FactoryError(f"override {path}: {name} is not a section of the recipe")
+    section[key] = value
+
+
+def _entry_to_change(stages: list[dict[str, Any]], name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The stages, and in them the entry of a name, or the only one of a stage; a new one where there is none."""
+    found = [e for e in stages if e.get("name", e["stage"]) == name] or [e for e in stages if e["stage"] == name]
+    if len(found) > 1:
+        names = ", ".join(str(entry.get("name", entry["stage"])) for entry in found)
+        raise FactoryError(f"override stages.{name}: the recipe has several: {names}")
+    if found:
+        entry = dict(found[0])
+        return [entry if one is found[0] else one for one in stages], entry
+    entry = {"stage": name}
+    return _placed(stages, entry), entry
+
+
+def _placed(stages: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages with an entry in the place of one of its name, or where such a stage usually stands."""
+    kept = [one for one in stages if one.get("name", one["stage"]) != entry["stage"]]
+    rank = {stage: place for place, stage in enumerate(USUAL_ORDER)}
+    mine = rank.get(entry["stage"], len(rank))
+    at = next((i for i, one in enumerate(kept) if rank.get(one["stage"], len(rank)) > mine), len(kept))
+    return [*kept[:at], entry, *kept[at:]]
+
+
+def _entries(stages: list[dict[str, Any]], where: str) -> tuple[Entry, ...]:
+    entries = []
+    for given in stages:
+        place = f"{where}: stages.{given.get('name', given['stage'])}"
+        module = stage_of(given["stage"], f"{where}: stages")
+        written_today = getattr(module, "older_forms", lambda entry: [entry])
+        for entry in written_today(given):
+            settings = {key: value for key, value in entry.items() if key not in ("stage", "name")}
+            choose = getattr(module, "settings_class", None)
+            cls = choose(settings, place) if choose else module.Settings
+            name = entry.get("name", entry["stage"])
+            if not isinstance(name, str) or not name:
+                raise FactoryError(f"{place}: name must be text, got {name!r}")
+            entries.append(Entry(entry["stage"], name, read_settings(cls, settings, place)))
+    return tuple(entries)
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    """Refuses what does not go together, before anything is paid."""
+    if not recipe.entries("sample"):
+        raise FactoryError(f"{where}: stages has no sample, so nothing would be answered: add it")
+    _check_names(recipe, where)
+    for place, entry in enumerate(recipe.stages):
+        for role in entry.settings.roles():
+            if role not in recipe.models:
+                raise FactoryError(
+                    f"{where}: stages.{entry.name}.model is {role!r}, which is not in models ({', '.join(recipe.models)})"
+                )
+        before = {e.stage for e in recipe.stages[:place]}
+        for needed, reason in entry.settings.needs.items():
+            if needed not in before:
+                raise FactoryError(f"{where}: stages has {entry.name}, but no {needed} before it to {reason}: add it")
+        _check_judges(recipe, entry, where)
+    _check_templates(recipe, where)
+    if recipe.budget.max_cost is not None:
+        for role, model in recipe.models.items():
+            if model.prompt_price is None or model.completion_price is None:
+                raise FactoryError(
+                    f"{where}: budget.max_cost needs prices: set models.{role}.prompt_price and completion_price "
+                    "(of a million tokens; 0 for a model of your own)"
+                )
+    sources = [pairing.source for pairing in recipe.pairings()]
+    if twice := next((source for source in sources if sources.count(source) > 1), None):
+        raise FactoryError(f"{where}: pairs has {twice!r} twice: give one of them a name of its own (name: …)")
+    for training_set in recipe.training_sets:
+        training_set_sql(training_set)
+
+
+def _check_names(recipe: Recipe, where: str) -> None:
+    judges = [entry.judge_name for entry in recipe.entries("judge")]
+    for names in ([entry.name for entry in recipe.stages], judges):
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise FactoryError(f"{where}: stages has {twice!r} twice: give one of them a name of its own (name: …)")
+
+
+def _check_judges(recipe: Recipe, entry: Entry, where: str) -> None:
+    if not entry.settings.judged:
+        return
+    judges = judges_given(recipe, entry)
+    if not judges:
+        known = [e.judge_name for e in recipe.entries("judge")]
+        named = str(getattr(entry.settings, "judge", ""))
+        raise FactoryError(
+            f"{where}: stages.{entry.name}.judge is {named!r}, which no stage before it is: {nearest(named, known)}"
+        )
+    first = judges[0].settings
+    if isinstance(first, JudgeSettings) and not first.can_fail():
+        raise FactoryError(
+            f"{where}: stages.{entry.name} starts from answers that judge {judges[0].name!r} fails, and it fails none: "
+            f"set stages.{judges[0].name}.pass_points"
+        )
+
+
+def _check_templates(recipe: Recipe, where: str) -> None:
+    known = list(dict.fromkeys(name for e in recipe.stages for local, full, _ in e.templates() for name in (local, full)))
+    for name in recipe.templates:
+        if name not in known:
+            raise FactoryError(f"{where}: templates: unknown key {name!r}: {nearest(name, known)}")
+    _ = recipe.template_texts  # read now: a file that is missing is no surprise later
+
+
+def all_settings() -> dict[str, Any]:
+    """Every stage's settings by name; of judges one for each kind, as in `judge (votes)`."""
+    found: dict[str, Any] = {}
+    for name in stage_names():
+        module = stage_of(name)
+        if hasattr(module, "settings_class"):
+            from factory.work.judging import judge_kinds, kind_of
+
+            found |= {f"{name} ({kind})": kind_of(kind).Settings for kind in judge_kinds()}
+        else:
+            found[name] = module.Settings
+    return found

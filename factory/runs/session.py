@@ -1,0 +1,164 @@
+"""A run at work in this process: its lake, its models, its counters, and how it is carried out."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from factory.inference.budget import Spending
+from factory.inference.connect import connect
+from factory.inference.endpoints import Endpoint
+from factory.inference.journal import Journal, Reply, journal_file
+from factory.inference.replies import Failure
+from factory.recipes.recipe import Entry, Recipe, bound_templates, judge_of, judges_given
+from factory.runs.progress import Progress
+from factory.runs.specification import RunSpecification
+from factory.runs.writer import FLUSH_EVERY_S, Writer
+from factory.work.asker import Asker, Defer
+from factory.work.context import Context, Work
+from schemas.tables import Call, Run, Tree
+from stores.lake import Lake
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """For a run that sends nothing: what the journal cannot answer is answered later, by others."""
+
+    recipe: Recipe
+    """the specification's, with those of its stages that can be answered so"""
+    endpoints: dict[str, Endpoint]
+    defer: Defer
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Wraps what a run does, for whoever traces it (`factory/monitor/telemetry.py`)."""
+
+    of_asker: Callable[[Asker], Asker]
+    of_prompts: Callable[["Through"], "Through"]
+
+
+Observe = Callable[[Progress], AbstractContextManager[Tracing | None]]
+"""Observes a run while the context is open."""
+
+
+@dataclass(slots=True)
+class RunSession:
+    """A run at work: what its parts share."""
+
+    lake: Lake
+    run: Run
+    spec: RunSpecification
+    progress: Progress
+    journal_at: Path | None = None
+    """the journal's file, if it is not that of the lake"""
+    deferral: Deferral | None = None
+    """None: requests are sent"""
+    observe: Observe = lambda progress: nullcontext()
+    flush_every_s: float = FLUSH_EVERY_S
+    begun: bool = False
+    """whether some of the prompts may be answered already; else no answers are looked for"""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The stages that this process takes prompts through."""
+        return self.spec.recipe if self.deferral is None else self.deferral.recipe
+
+    def open_journal(self) -> Journal:
+        return Journal(self.journal_at or journal_file(self.lake.place))
+
+    def new_spending(self) -> Spending:
+        return Spending(self.spec.recipe.models, self.spec.recipe.budget)
+
+
+@dataclass(slots=True)
+class Working:
+    """A session whose models are connected."""
+
+    session: RunSession
+    stages: list[tuple[Entry, Context]]
+    asker: Asker
+    writer: Writer
+    endpoints: list[Endpoint] = field(default_factory=list)
+
+
+Through = Callable[[Working, Work], Coroutine[Any, Any, str]]
+"""Takes a prompt through the stages; returns what became of it."""
+
+
+@asynccontextmanager
+async def connected(session: RunSession, spending: Spending) -> AsyncIterator[dict[str, Endpoint]]:
+    """Every model that a stage asks, by its role; models of the same settings are connected once."""
+    if session.deferral is not None:
+        yield session.deferral.endpoints
+        return
+    progress, recipe = session.progress, session.recipe
+    priced = any(model.prompt_price is not None for model in recipe.models.values())
+
+    def add_up() -> None:
+        progress.cost = spending.cost if priced else None
+
+    def count(reply: Reply) -> None:
+        progress.requests += 1
+        progress.tokens += reply.completion_tokens or 0
+        add_up()
+
+    def fail(failure: Failure) -> None:
+        progress.errors[failure.kind] += 1
+
+    endpoints: dict[str, Endpoint] = {}
+    by_settings: dict[Any, Endpoint] = {}
+    async with AsyncExitStack() as stack:
+        for role in recipe.roles():
+            settings = recipe.models[role]
+            if settings not in by_settings:
+                by_settings[settings] = await stack.enter_async_context(
+                    connect(role, settings, count, fail, partial(setattr, progress, "phase"))
+                )
+            endpoints[role] = by_settings[settings]
+        progress.endpoints = list(by_settings.values())
+        add_up()  # what earlier starts paid
+        try:
+            yield endpoints
+        finally:
+            add_up()  # a reply is counted a moment before it is paid
+
+
+def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list[tuple[Entry, Context]]:
+    """The stages of a recipe, each with the context that it works in."""
+    return [
+        (
+            entry,
+            Context(
+                entry.name,
+                asker,
+                bound_templates(entry, templates),
+                [judge_of(judge, templates) for judge in judges_given(recipe, entry)],
+            ),
+        )
+        for entry in recipe.stages
+    ]
+
+
+def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:
+    """Gives rows to the writer, and counts those that whoever watches wants to see."""
+
+    def emit(rows: Iterable[Any]) -> None:
+        rows = list(rows)
+        for row in rows:
+            if isinstance(row, Tree):
+                progress.trees += 1
+                progress.accepted += row.outcome == "accepted"
+            elif isinstance(row, Call):
+                progress.from_journal += row.from_journal
+        writer.emit(rows)
+
+    return emit
+
+
+Execute = Callable[[RunSession, pa.Table], None]
+"""Takes pending prompts (prompt_id and position) through the stages, wherever it does so."""

@@ -1,0 +1,127 @@
+"""Compare: which of two answers to a prompt is better, asked in both orders (RLAIF, arXiv:2309.00267).
+
+The probability that the answer shown first is better comes from the log-probabilities of the labels '1' and '2' where
+the endpoint gives them, else from the share of votes. Every two of a prompt's sampled answers are compared.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import fmean
+from typing import Annotated
+
+from factory.inference.endpoints import SetAside
+from factory.inference.journal import Choice
+from factory.inference.logprobs import label_probabilities
+from factory.templates.rendering import TemplateUse, conversation, render
+from factory.work.context import Context, Work
+from factory.work.stage import StageSettings, TopP, sampling_of
+from schemas.ids import content_id, sha256_text
+from schemas.settings import about
+from schemas.tables import Call, Comparison, Message, Response
+
+_MARKED = re.compile(r"preferred\W+(?:response|answer)?\W*([12])(?!\d)", re.IGNORECASE)
+_ALONE = re.compile(r"\s*([12])\s*\.?\s*")
+_WORDS = {"1": "first", "2": "second"}
+
+
+class Settings(StageSettings, frozen=True, kw_only=True):
+    """A model that compares two answers."""
+
+    needs = {"sample": "make the answers that are compared"}
+
+    model: Annotated[str, about("the role of the model that compares")] = "refiner"
+    votes: Annotated[int, about("votes on each order of two answers", least=1)] = 1
+    logprobs: Annotated[
+        bool, about("whether to ask for the labels' log-probabilities; false where the endpoint refuses to give them")
+    ] = True
+    temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
+    top_p: Annotated[float, TopP] = 1.0
+    max_tokens: Annotated[int, about("tokens of one comparison at most", "arXiv:2309.00267", least=1)] = 512
+
+    def templates(self) -> dict[str, TemplateUse]:
+        return {"compare": TemplateUse("compare", ("prompt", "first", "second", "reference"))}
+
+
+async def run(context: Context, work: Work, settings: Settings) -> Work:
+    """Compares every two answers that this stage has not compared, in both orders."""
+    done = {(c.first_response_id, c.second_response_id) for c in work.comparisons if c.stage == context.stage}
+    orders = [
+        (first, second)
+        for pair in combinations(work.responses, 2)
+        for first, second in (pair, pair[::-1])
+        if (first.response_id, second.response_id) not in done
+    ]
+    compared = await asyncio.gather(*(_compare(context, work, first, second, settings) for first, second in orders))
+    found = [one for one in compared if one is not None]
+    # Equal answers are one question, and share their call.
+    calls = {call.call_id: call for call, _ in reversed(found)}
+    comparisons = [comparison for _, comparison in found]
+    work.comparisons += comparisons
+    if comparisons:
+        context.emit([*calls.values(), *comparisons])
+    return work
+
+
+async def _compare(
+    context: Context, work: Work, first: Response, second: Response, settings: Settings
+) -> tuple[Call, Comparison] | None:
+    """None when the comparing model cannot be asked (the call tells why)."""
+    prompt, template = work.prompt, context.templates["compare"]
+    question = render(
+        template.text,
+        prompt=conversation(prompt.messages),
+        first=first.text,
+        second=second.text,
+        reference=prompt.reference or "",
+    )
+    logprobs = {"logprobs": True, "top_logprobs": 20} if settings.logprobs else {}
+    ids = (first.response_id, second.response_id)
+    try:
+        answered = await context.ask(
+            prompt,
+            settings.model,
+            [Message("user", question)],
+            sampling_of(settings, settings.votes, **logprobs),
+            template=template.name,
+            response_ids=ids,
+        )
+    except SetAside:
+        return None
+    choices = answered.reply.choices
+    comparison = Comparison(
+        comparison_id=content_id("comparison", context.run_id, context.stage, *ids),
+        run_id=context.run_id,
+        prompt_id=prompt.prompt_id,
+        stage=context.stage,
+        first_response_id=ids[0],
+        second_response_id=ids[1],
+        probability=first_is_better(choices),
+        votes=[_WORDS[label[0]] if (label := find_label(choice.text)) else "unparsed" for choice in choices],
+        rationales=[choice.text for choice in choices],
+        model_id=answered.call.model_id,
+        template_hash=sha256_text(template.text),
+        call_id=answered.call.call_id,
+    )
+    return answered.call, comparison
+
+
+def first_is_better(choices: Sequence[Choice]) -> float | None:
+    """The probability that the answer shown first is better, the mean over the votes that can be read; None: none can."""
+    found = []
+    for choice in choices:
+        label = find_label(choice.text)
+        if label is None:
+            continue
+        written, at = label
+        shares = label_probabilities(choice.logprobs, at, ("1", "2")) if choice.logprobs else None
+        found.append(shares.get("1", 0.0) if shares else float(written == "1"))
+    return fmean(found) if found else None
+
+
+def find_label(text: str) -> tuple[str, int] | None:
+    """The label after the last 'Preferred', or one that is all of the text, and where it stands."""
+    *_, marked = [None, *_MARKED.finditer(text)]
+    found = marked or _ALONE.fullmatch(text)
+    return (found[1], found.start(1)) if found else None

@@ -1,0 +1,90 @@
+"""The one way from a stage to a model: the journal first, then whoever is asking the same already, then the endpoint."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from factory.inference.budget import Spending
+from factory.inference.endpoints import Endpoint, SetAside, request_body
+from factory.inference.journal import Journal, Reply
+from factory.work.request import Answered, Hashed, Request, call_row, hashed
+
+Defer = Callable[[str, str, dict[str, Any]], None]
+"""Takes a request that others will answer: its model's role, its hash and its body."""
+
+
+class Deferred(Exception):
+    """A request that was written down and not sent: its prompt goes no further in this run."""
+
+
+@dataclass(slots=True)
+class Asker:
+    """A run's models, and all that decides whether and how they are asked."""
+
+    run_id: str
+    seed: int
+    endpoints: dict[str, Endpoint]
+    journal: Journal
+    spending: Spending
+    emit: Callable[[Iterable[Any]], None]
+    """takes rows that are committed together"""
+    fresh: int = 0
+    """0: an answer in the journal is used; n: everything is asked anew, for the n-th time"""
+    defer: Defer | None = None
+    """None: requests are sent"""
+    _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)
+
+    async def ask(self, request: Request) -> Answered:
+        """The answer to a request, from wherever it can be had.
+
+        Raises:
+            SetAside: the request cannot be answered; its call is recorded with the reason.
+            Deferred: others will answer it, later.
+        """
+        endpoint = self.endpoints[request.role]
+        asked = hashed(request, endpoint, self.seed, self.fresh)
+        started_at = datetime.now(UTC)
+
+        def row(reply: Reply | str, from_journal: bool = False) -> Any:
+            return call_row(self.run_id, asked, endpoint, reply, from_journal=from_journal, started_at=started_at)
+
+        if found := self.journal.find(asked.request_hash):
+            return Answered(found, row(found, from_journal=True))
+        if under_way := self._asking.get(asked.request_hash):
+            reply = await asyncio.shield(under_way)
+            return Answered(reply, row(reply))
+        self.spending.begin()
+        if self.defer is not None:
+            body = request_body(endpoint.model, request.messages, request.sampling, asked.seed)
+            self.defer(request.role, asked.request_hash, body)
+            raise Deferred
+        answer = self._asking[asked.request_hash] = asyncio.ensure_future(self._send(asked))
+        try:
+            reply = await answer
+        except SetAside as error:
+            self.emit([row(str(error))])
+            raise
+        finally:
+            del self._asking[asked.request_hash]
+        return Answered(reply, row(reply))
+
+    async def _send(self, asked: Hashed) -> Reply:
+        """Sends a request; its reply is in the journal before anybody sees it."""
+        request, paid = asked.request, None
+
+        async def write_down(reply: Reply) -> None:
+            nonlocal paid
+            paid = reply
+            await self.journal.record(asked.request_hash, reply, self.run_id, request.role)
+
+        try:
+            endpoint = self.endpoints[request.role]
+            return await endpoint.ask(list(request.messages), request.sampling, asked.seed, write_down)
+        finally:
+            self.spending.end(request.role, paid)
+
+    async def settle(self) -> None:
+        """Waits for what is under way: it is paid, so it is written down."""
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)

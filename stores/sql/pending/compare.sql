@@ -1,0 +1,17 @@
+-- compare.sql: prompts of whose sampled answers two have not been compared in both orders.
+-- In: $run_id, $stage. Out: prompt_id, position, in the run's order.
+WITH answers AS (
+  SELECT prompt_id, count(*) AS answers
+  FROM responses
+  WHERE run_id = $run_id AND kind = 'sampled'
+  GROUP BY prompt_id
+), compared AS (
+  SELECT prompt_id, count(*) AS orders FROM comparisons WHERE run_id = $run_id AND stage = $stage GROUP BY prompt_id
+)
+SELECT prompt_id, position
+FROM answers
+JOIN (FROM run_prompts WHERE run_id = $run_id) USING (prompt_id)
+LEFT JOIN compared USING (prompt_id)
+WHERE coalesce(orders, 0) < answers * (answers - 1)
+  AND prompt_id NOT IN (SELECT prompt_id FROM failed_prompts WHERE run_id = $run_id)
+ORDER BY position, prompt_id;
