@@ -81,7 +81,7 @@ def estimate(order: Order, where: str, progress: Progress, sample: int = SAMPLE)
         sums["pairs"] = row["pairs"]
         if row["stage"] is None:
             continue
-        cost = cost_of(order.recipe, roles[row["stage"]], row["prompt_tokens"], row["completion_tokens"])
+        cost = cost_of(order.recipe.models, roles[row["stage"]], row["prompt_tokens"], row["completion_tokens"])
         priced = priced and cost is not None
         for name, value in (
             ("requests", row["calls"]),

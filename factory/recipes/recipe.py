@@ -10,11 +10,12 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+import msgspec
 import yaml
 
-from factory.inference.vllm_server import VllmSettings
+from factory.inference.budget import BudgetSettings
+from factory.inference.settings import ModelSettings
 from factory.templates.rendering import load_template
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, sha256_text
@@ -22,55 +23,6 @@ from stores.named_files import read_named
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSettings:
-    """A model behind an OpenAI-compatible endpoint."""
-
-    # embedded:NAME, embedded:FILE.gguf, or a base URL (or several) such as http://localhost:8000/v1
-    endpoint: tuple[str, ...] = ()
-    vllm: VllmSettings | None = None  # instead of an endpoint: the run starts `vllm serve` itself
-    name: str | None = None  # as the endpoint knows it; None: the only one that it serves
-    revision: str | None = None  # of a model behind a URL: it goes into the rows
-    api_key_env: str = "OPENAI_API_KEY"  # the environment variable that holds the key; never the key itself
-    api_key_file: str | None = None  # a file whose first line is the key, instead
-    concurrency: int = 256  # requests in flight at one server at most; how many there are is found out as it answers
-    timeout_s: float = 600.0  # for one request
-    prompt_price: float | None = None  # of a million tokens, in a currency of your own
-    completion_price: float | None = None
-
-    def check(self) -> None:
-        _at_least("concurrency", self.concurrency, 1, "it is the number of requests in flight")
-        if not self.timeout_s > 0:
-            raise FactoryError(f"timeout_s must be above 0, got {self.timeout_s} (it is the time for one request)")
-        for price in (self.prompt_price, self.completion_price):
-            if price is not None and not price >= 0:
-                raise FactoryError(f"prices must be at least 0, got {price} (they are of a million tokens)")
-        if self.vllm is not None:
-            if self.endpoint:
-                raise FactoryError("endpoint and vllm exclude each other: keep the one that is to answer")
-            return
-        if not self.endpoint:
-            raise FactoryError("key 'endpoint' is missing: give it, or vllm with the model that the run is to serve")
-        for address in self.endpoint:
-            if not address.startswith(("embedded:", "http://", "https://")):
-                raise FactoryError(
-                    f"endpoint: {address!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
-                )
-            if urlsplit(address).username is not None:
-                raise FactoryError(
-                    "endpoint holds a user or a key, which would be written down with the recipe: give the key in the "
-                    "environment variable that api_key_env names, or by api_key_file"
-                )
-        if len(self.endpoint) > 1 and any(address.startswith("embedded:") for address in self.endpoint):
-            raise FactoryError("endpoint must be embedded:NAME, or one base URL or several")
-
-    @property
-    def embedded(self) -> str | None:
-        """The name of the embedded model, None for any other."""
-        first = next(iter(self.endpoint), "")
-        return first.removeprefix("embedded:") if first.startswith("embedded:") else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,21 +130,6 @@ class SearchSettings:
         _check_sampling(self.temperature, self.top_p, self.max_tokens)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSettings:
-    """Where a run stops, over all its starts; it can go on with a larger budget. None: no limit."""
-
-    max_requests: int | None = None
-    max_tokens: int | None = None  # of prompts and completions
-    max_cost: float | None = None  # by the prices of the models
-    max_hours: float | None = None  # of one start
-
-    def check(self) -> None:
-        for name, most in dataclasses.asdict(self).items():
-            if most is not None and not most > 0:
-                raise FactoryError(f"{name} must be above 0, got {most} (leave it out for no limit)")
-
-
 StageSettings = EvolveSettings | SampleSettings | JudgeSettings | SearchSettings
 STAGES: dict[str, type] = {
     "evolve": EvolveSettings,
@@ -227,11 +164,11 @@ class Recipe:
 
     def as_json(self) -> str:
         """The recipe in full as canonical JSON, which `recipe_of` reads again."""
-        return canonical_json(dataclasses.asdict(self))
+        return canonical_json(msgspec.to_builtins(self))
 
     def hash(self) -> str:
         """What the rows depend on: SHA-256 over stages, model names and templates, not over who serves a model."""
-        asked = dataclasses.asdict(self)
+        asked = msgspec.to_builtins(self)
         asked["models"] = {
             role: {
                 "name": m.name,
@@ -357,6 +294,14 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         if value is None:
             return None
         (kind,) = [member for member in typing.get_args(kind) if member is not type(None)]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        endpoint = value.get("endpoint") if isinstance(value, dict) else None
+        if isinstance(endpoint, str):
+            value = {**value, "endpoint": [endpoint]}
+        try:
+            return msgspec.convert(value or {}, kind)
+        except msgspec.ValidationError as error:
+            raise FactoryError(f"{where}: {error}") from None
     if dataclasses.is_dataclass(kind):
         return _build(kind, value or {}, where)  # type: ignore[arg-type]
     origin = typing.get_origin(kind)

@@ -21,9 +21,10 @@ import pyarrow as pa
 
 from factory.inference.budget import BudgetReached, Spending
 from factory.inference.connect import connect
-from factory.inference.endpoints import Endpoint, SetAside
+from factory.inference.endpoints import Endpoint, Listeners, SetAside
 from factory.inference.journal import Journal, Reply, journal_file
 from factory.inference.replies import Failure
+from factory.inference.settings import ModelSettings
 from factory.monitor.telemetry import Through, exporting
 from factory.prompts.sources import read_prompts
 from factory.recipes.recipe import JudgeSettings, Recipe
@@ -222,7 +223,7 @@ async def answer_prompts(
         BudgetReached, FactoryError: as `run_order`.
     """
     with closing(Journal(journal_at)) as journal:
-        spending = Spending(order.recipe)
+        spending = Spending(order.recipe.models, order.recipe.budget)
         spending.add_earlier(journal.spent(run.run_id))
         begun = run.attempt > 0
         async with at_work(lake, run, order, progress, journal, spending, later=later, begun=begun) as answer:
@@ -298,17 +299,16 @@ async def _connected(recipe: Recipe, progress: Progress, spending: Spending) -> 
     def fail(failure: Failure) -> None:
         progress.errors[failure.kind] += 1
 
+    listeners = Listeners(count, fail, partial(setattr, progress, "phase"))
     endpoints: dict[str, Endpoint] = {}
-    by_settings: dict[Any, Endpoint] = {}
+    by_settings: dict[ModelSettings, Endpoint] = {}
     async with AsyncExitStack() as stack:
         for stage in recipe.stages.values():
             if isinstance(stage, JudgeSettings) and stage.by == "verifier":
                 continue
             settings = recipe.models[stage.model]
             if settings not in by_settings:
-                by_settings[settings] = await stack.enter_async_context(
-                    connect(stage.model, settings, count, fail, partial(setattr, progress, "phase"))
-                )
+                by_settings[settings] = await stack.enter_async_context(connect(stage.model, settings, listeners))
             endpoints[stage.model] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
         add_up()  # what earlier starts paid

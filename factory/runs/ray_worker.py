@@ -84,7 +84,7 @@ class Worker:
         self._tally = tally
         self._name = uuid.uuid4().hex
         self._progress = Progress()
-        self._spending = Spending(task.order.recipe)
+        self._spending = Spending(task.order.recipe.models, task.order.recipe.budget)
         self._of_others: Counter[str] = Counter()
         self._opening, self._reporting = asyncio.Lock(), asyncio.Lock()
         self._open = AsyncExitStack()
@@ -129,7 +129,7 @@ class Worker:
             )
         self._lake = self._open.enter_context(Lake.open(task.where))
         journal = self._open.enter_context(closing(Journal(journal_file(self._lake.place))))
-        earlier = Spending(task.order.recipe)
+        earlier = Spending(task.order.recipe.models, task.order.recipe.budget)
         earlier.add_earlier(journal.spent(task.run.run_id))
         paid = Counter({f"spent {name}": getattr(earlier, name) for name in SPENT})
         begun = await self._tally.begin.remote(f"{platform.node()} {journal.file}", paid)
