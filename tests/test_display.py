@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from factory.inference.concurrency import Concurrency
-from factory.inference.endpoints import Endpoint, Server
+from factory.inference.endpoints import Endpoint
+from factory.inference.servers import Server
 from factory.monitor.display import SILENT_S, line, picture, watch
 from factory.monitor.meter import RECENT_S, Meter, Reading
 from factory.monitor.plain_text import clock, money, visible
@@ -47,7 +48,7 @@ def server(in_flight: int, limit: int, address: str = "http://one/v1", paused_un
 
 
 def endpoint(*servers: Server) -> Endpoint:
-    return Endpoint("actor", row(Model, "m", name="tiny"), list(servers), None, lambda reply: None)
+    return Endpoint("actor", row(Model, "m", name="tiny"), list(servers), None)
 
 
 def test_time_left_follows_from_the_prompts_done_since_the_start() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from factory.inference.budget import BudgetReached
 from factory.inference.concurrency import Concurrency
-from factory.inference.endpoints import Endpoint, Server
+from factory.inference.endpoints import Endpoint
+from factory.inference.servers import Server
 from factory.monitor.display import watch
 from factory.monitor.event_log import _Told
 from factory.monitor.meter import Meter
@@ -110,7 +111,7 @@ def test_a_server_that_is_paused_and_back_is_told_once_each_even_between_two_loo
     monkeypatch.setattr("factory.monitor.event_log.time.monotonic", lambda: clock_s[0])
     client: Any = None  # nothing is asked
     server = Server("http://one/v1", "", client, Concurrency(8, 0.0), 1.0, last_answer_s=0.0)
-    endpoint = Endpoint("actor", row(Model, "m", name="tiny"), [server], None, lambda reply: None)
+    endpoint = Endpoint("actor", row(Model, "m", name="tiny"), [server], None)
     told = _Told(Meter(Progress(run_id="spar-1", phase="running", endpoints=[endpoint]), 0.0), started=True)
     for now_s, until_s in (
         (101.0, 0.0),

@@ -13,7 +13,7 @@ from factory.inference import endpoints, replies
 from factory.inference.connect import connect
 from factory.inference.endpoints import Endpoint, Sampling, SetAside
 from factory.inference.journal import Reply
-from factory.recipes.recipe import ModelSettings
+from factory.inference.settings import ModelSettings
 from schemas.errors import FactoryError
 from schemas.tables import Message
 from stores.lake import Lake
@@ -39,7 +39,7 @@ def ask_all(
 
     async def work() -> list[Any]:
         model = ModelSettings(endpoint=tuple(urls), **settings)
-        async with connect("actor", model, lambda reply: None) as endpoint:
+        async with connect("actor", model) as endpoint:
             if watch:
                 watch(endpoint)
             questions = ([Message("user", f"Question {number}")] for number in range(count))

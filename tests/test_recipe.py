@@ -10,12 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.inference.vllm_server import VllmSettings
+from factory.inference.settings import ModelSettings, VllmSettings
 from factory.recipes.recipe import (
     RECIPES,
     EvolveSettings,
     JudgeSettings,
-    ModelSettings,
     PromptSettings,
     Recipe,
     SampleSettings,

@@ -23,9 +23,9 @@ import pytest
 import yaml
 
 from factory.inference.connect import connect
-from factory.inference.vllm_server import VllmServer, VllmSettings, serve
+from factory.inference.settings import ModelSettings, VllmSettings
+from factory.inference.vllm_server import VllmServer, serve
 from factory.inference.weights import cache_dir, fetch
-from factory.recipes.recipe import ModelSettings
 from schemas.ids import weights_sha256
 from stores.lake import Lake
 from tests.servers import group_members, has_ended
@@ -134,7 +134,7 @@ def test_its_model_and_context_are_asked_for(server: VllmServer, monkeypatch: py
     monkeypatch.setenv("OPENAI_API_KEY", server.api_key)
 
     async def look() -> tuple[str, int | None]:
-        async with connect("actor", ModelSettings(endpoint=(server.base_url,)), lambda reply: None) as endpoint:
+        async with connect("actor", ModelSettings(endpoint=(server.base_url,))) as endpoint:
             return endpoint.model.name, endpoint.context_tokens
 
     assert asyncio.run(look()) == ("smollm2", CONTEXT_TOKENS)

@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from factory.inference.vllm_server import LOGS_KEPT, VllmServer, VllmSettings, serve
+from factory.inference.settings import VllmSettings
+from factory.inference.vllm_server import LOGS_KEPT, VllmServer, serve
 from factory.recipes.recipe import load_recipe
-from factory.runs.loop import Order, Progress, run_order
+from factory.runs.loop import run_order
+from factory.runs.progress import Progress
+from factory.runs.specification import Order
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.fake_vllm import ROOT, program
@@ -33,7 +36,8 @@ stages: {{sample: {{n: 3}}, judge: {{}}, search: {{depth: 2}}}}
 """
 PARENT = """
 import asyncio, sys
-from factory.inference.vllm_server import VllmSettings, serve
+from factory.inference.settings import VllmSettings
+from factory.inference.vllm_server import serve
 
 async def main():
     async with serve(VllmSettings(model="hub/model", command=sys.argv[1]), "model", None) as server:

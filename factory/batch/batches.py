@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from factory.batch.deferred import Awaited, AwaitedRequests
+from factory.batch.deferred import Deferred, DeferredRequests
 from factory.batch.request_files import URL, RequestFile, RequestFiles
 from factory.inference.budget import BudgetReached
 from factory.inference.connect import named, public_address
@@ -58,13 +58,13 @@ def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progres
     again, budget = 0, None
     with (
         RequestFiles(out) as files,
-        closing(AwaitedRequests(journal_file(place(where)))) as awaited,
+        closing(DeferredRequests(journal_file(place(where)))) as deferred,
     ):
 
         def defer(role: str, request_hash: str, body: dict[str, Any]) -> None:
             nonlocal again
             address = public_address(recipe.models[role].endpoint[0])
-            in_earlier = awaited.add(request_hash, Awaited(progress.run_id, role, body["n"], address))
+            in_earlier = deferred.add(request_hash, Deferred(progress.run_id, role, body["n"], address))
             if in_earlier is None:
                 return  # another prompt asks the very same
             again += in_earlier
@@ -106,23 +106,23 @@ def read_batch(where: str, files: Sequence[Path]) -> Answers:
     if not journal_at.exists():
         raise FactoryError(f"no batch was written for lake {where}: `factory batch write` does, or give another --lake")
     answers = Answers()
-    with closing(Journal(journal_at)) as journal, closing(AwaitedRequests(journal_at)) as awaited:
+    with closing(Journal(journal_at)) as journal, closing(DeferredRequests(journal_at)) as deferred:
         for file in files:
             with file.open("rb") as lines:
                 for number, line in enumerate(lines, start=1):
                     if line.strip():
-                        _take(line, f"{file}:{number}", answers, journal, awaited)
+                        _take(line, f"{file}:{number}", answers, journal, deferred)
     return answers
 
 
-def _take(line: bytes, stands: str, answers: Answers, journal: Journal, awaited: AwaitedRequests) -> None:
+def _take(line: bytes, stands: str, answers: Answers, journal: Journal, deferred: DeferredRequests) -> None:
     try:
         answer = json.loads(line)
         request_hash = answer["custom_id"]
     except (ValueError, TypeError, KeyError):
         answers.broken.append(stands)
         return
-    request = awaited.find(request_hash) if isinstance(request_hash, str) else None
+    request = deferred.find(request_hash) if isinstance(request_hash, str) else None
     if isinstance(request_hash, str) and journal.find(request_hash):
         answers.known += 1
     elif request is None:
@@ -136,10 +136,10 @@ def _take(line: bytes, stands: str, answers: Answers, journal: Journal, awaited:
         journal.write(request_hash, reply, request.run_id, request.role)
         answers.taken += 1
     if request is not None:
-        awaited.remove(request_hash)
+        deferred.remove(request_hash)
 
 
-def _reply(answer: dict[str, Any], request: Awaited) -> Reply:
+def _reply(answer: dict[str, Any], request: Deferred) -> Reply:
     """The reply in a line of answers, in the shape that a live one has.
 
     Raises:

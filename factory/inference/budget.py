@@ -2,14 +2,16 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from factory.inference.journal import Reply, Spent
-from factory.recipes.recipe import BudgetSettings, Recipe
+from factory.inference.settings import ModelSettings
 from schemas.errors import FactoryError
+from schemas.settings import Settings, about
 
 
 class BudgetReached(FactoryError):
-    """The run stops here: what is under way is still taken in, nothing new is asked."""
+    """The run stops here: answers under way are still taken in, nothing new is asked."""
 
     def __init__(self, message: str, limit: str = "") -> None:
         super().__init__(message)
@@ -17,19 +19,26 @@ class BudgetReached(FactoryError):
         """its key in the recipe"""
 
 
+class BudgetSettings(Settings, frozen=True, kw_only=True):
+    """Where a run stops; it can go on with a larger budget. What is left out has no limit."""
+
+    max_requests: Annotated[int, about("requests, over all starts of the run", above=0)] | None = None
+    max_tokens: Annotated[int, about("tokens of prompts and answers, over all starts", above=0)] | None = None
+    max_cost: Annotated[float, about("cost by the prices of the models, over all starts", above=0)] | None = None
+    max_hours: Annotated[float, about("hours of one start", above=0)] | None = None
+
+
 @dataclass(slots=True)
 class Spending:
-    """What a run has spent so far, over all its starts but for the hours, which are those of this one."""
+    """What a run has spent so far: over all its starts, but for the hours, which are those of this one."""
 
-    recipe: Recipe
+    models: dict[str, ModelSettings]
+    """by role"""
+    budget: BudgetSettings
     requests: int = 0
     tokens: int = 0
     cost: float = 0.0
     started_s: float = field(default_factory=time.monotonic)
-
-    @property
-    def budget(self) -> BudgetSettings:
-        return self.recipe.budget
 
     def add_earlier(self, spent: dict[str, Spent]) -> None:
         """Adds what earlier starts of the run paid, by role."""
@@ -64,12 +73,14 @@ class Spending:
 
     def _add(self, role: str, prompt_tokens: int, completion_tokens: int) -> None:
         self.tokens += prompt_tokens + completion_tokens
-        self.cost += cost_of(self.recipe, role, prompt_tokens, completion_tokens) or 0.0
+        self.cost += cost_of(self.models, role, prompt_tokens, completion_tokens) or 0.0
 
 
-def cost_of(recipe: Recipe, role: str, prompt_tokens: float, completion_tokens: float) -> float | None:
+def cost_of(
+    models: dict[str, ModelSettings], role: str, prompt_tokens: float, completion_tokens: float
+) -> float | None:
     """What so many tokens cost at a role's model, in the currency of its prices; None where it has no price."""
-    model = recipe.models[role]
+    model = models[role]
     if model.prompt_price is None or model.completion_price is None:
         return None
     return (prompt_tokens * model.prompt_price + completion_tokens * model.completion_price) / 1e6

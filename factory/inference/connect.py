@@ -1,10 +1,10 @@
-"""Connecting to a model: its servers' addresses and keys, what they serve, and the embedded one that is started."""
+"""Connecting to a model: its servers' addresses and keys, what they serve, and those that a run starts itself."""
 
 import asyncio
 import difflib
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,14 +12,13 @@ import aiohttp
 
 from factory.inference.concurrency import Concurrency
 from factory.inference.embedded import serve
-from factory.inference.endpoints import Endpoint, Server, exchange
-from factory.inference.journal import Reply
+from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.keys import key_place, read_key
 from factory.inference.replies import Failure
-from factory.inference.vllm_server import VllmSettings
+from factory.inference.servers import Server, exchange
+from factory.inference.settings import ModelSettings, VllmSettings
 from factory.inference.vllm_server import serve as serve_vllm
 from factory.inference.weights import fetch
-from factory.recipes.recipe import ModelSettings
 from schemas.errors import FactoryError
 from schemas.ids import model_id
 from schemas.tables import Model
@@ -27,43 +26,40 @@ from schemas.tables import Model
 EMBEDDED_SLOTS = 16
 EMBEDDED_CONTEXT_TOKENS = 4096
 LIST_TIMEOUT_S = 10.0
+NOBODY = Listeners()
 
 
 @asynccontextmanager
-async def connect(
-    role: str,
-    settings: ModelSettings,
-    on_reply: Callable[[Reply], None],
-    on_failure: Callable[[Failure], None] = lambda failure: None,
-    tell: Callable[[str], None] = lambda words: None,
-) -> AsyncIterator[Endpoint]:
-    """Connects to a model's servers, starting the one that is embedded or vLLM's, and stops it in the end.
+async def connect(role: str, settings: ModelSettings, listeners: Listeners = NOBODY) -> AsyncIterator[Endpoint]:
+    """Connects to a model's servers. One that is embedded or vLLM's is started, and stopped at the end of the block.
 
-    Args:
-        tell: takes what is going on, in words.
     Raises:
-        FactoryError: no server answers, or one does not have the model.
+        FactoryError: no server answers, or one does not have the model; or as `fetch` and `serve` of the model that is
+            started.
     """
     if settings.embedded is not None:
-        async with _embedded(role, settings.embedded, settings, on_reply, on_failure) as endpoint:
-            yield endpoint
-        return
-    if settings.vllm is not None:
-        async with _vllm(role, settings.vllm, settings, on_reply, on_failure, tell) as endpoint:
-            yield endpoint
-        return
+        connecting = _embedded(role, settings, listeners, settings.embedded)
+    elif settings.vllm is not None:
+        connecting = _vllm(role, settings, listeners, settings.vllm)
+    else:
+        connecting = _behind_urls(role, settings, listeners)
+    async with connecting as endpoint:
+        yield endpoint
+
+
+@asynccontextmanager
+async def _behind_urls(role: str, settings: ModelSettings, listeners: Listeners) -> AsyncIterator[Endpoint]:
     async with AsyncExitStack() as stack:
         name, context_tokens = settings.name, None
         servers, silent = [], []
         for url in settings.endpoint:
             http = await stack.enter_async_context(client_of(read_key(settings)))
-            pace = Concurrency(settings.concurrency, time.monotonic())
-            server = Server(public_address(url), _chat(url), http, pace, settings.timeout_s)
+            server = _server(public_address(url), url, http, settings)
             servers.append(server)
             try:
                 served = await _list_models(role, url, settings, http)
             except Silent as error:
-                # Another may do its work until it is there: it is tried again later, as one that has failed.
+                # The others do its work until it is there: it is tried again later, as one that has failed.
                 server.paused_until_s = time.monotonic() + LIST_TIMEOUT_S
                 silent.append(error)
                 continue
@@ -72,7 +68,7 @@ async def connect(
         if len(silent) == len(servers):
             raise silent[0]
         assert name is not None
-        yield Endpoint(role, _model(name, settings), servers, context_tokens, on_reply, on_failure)
+        yield Endpoint(role, _model(name, settings), servers, context_tokens, listeners)
 
 
 def named(role: str, settings: ModelSettings) -> Endpoint:
@@ -91,7 +87,7 @@ def named(role: str, settings: ModelSettings) -> Endpoint:
             f"models.{role}.name is missing, and nobody is asked for it when a batch is written: "
             f"give the model's name as the batch service knows it (-o models.{role}.name=…, or --model-name)"
         )
-    return Endpoint(role, _model(settings.name, settings), [], None, lambda reply: None)
+    return Endpoint(role, _model(settings.name, settings), [], None)
 
 
 def _model(name: str, settings: ModelSettings) -> Model:
@@ -105,13 +101,7 @@ def _model(name: str, settings: ModelSettings) -> Model:
 
 
 @asynccontextmanager
-async def _embedded(
-    role: str,
-    name: str,
-    settings: ModelSettings,
-    on_reply: Callable[[Reply], None],
-    on_failure: Callable[[Failure], None],
-) -> AsyncIterator[Endpoint]:
+async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, name: str) -> AsyncIterator[Endpoint]:
     weights = await asyncio.to_thread(fetch, name)
     model = Model(
         model_id=model_id(weights.name, weights.sha256),
@@ -124,28 +114,23 @@ async def _embedded(
         serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
         client_of(embedded.api_key) as http,
     ):
+        server = _server(model.origin, embedded.base_url, http, settings)
         # A request holds a slot for each of its choices: few at a time keep all slots busy, and the first prompts
-        # are answered, written down and searched while later ones wait.
+        # are answered, written down and searched while the others wait.
         limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
-        pace = Concurrency(limit, time.monotonic(), least=limit)
-        server = Server(model.origin, _chat(embedded.base_url), http, pace, settings.timeout_s)
+        server.pace = Concurrency(limit, time.monotonic(), least=limit)
         tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
-        yield Endpoint(role, model, [server], EMBEDDED_CONTEXT_TOKENS, on_reply, on_failure, tokenize_url=tokenize_url)
+        yield Endpoint(role, model, [server], EMBEDDED_CONTEXT_TOKENS, listeners, tokenize_url)
 
 
 @asynccontextmanager
 async def _vllm(
-    role: str,
-    vllm: VllmSettings,
-    settings: ModelSettings,
-    on_reply: Callable[[Reply], None],
-    on_failure: Callable[[Failure], None],
-    tell: Callable[[str], None],
+    role: str, settings: ModelSettings, listeners: Listeners, vllm: VllmSettings
 ) -> AsyncIterator[Endpoint]:
     name = settings.name or vllm.model
     revision = await asyncio.to_thread(vllm.weights_sha256) or settings.revision
     async with (
-        serve_vllm(vllm, name, settings.revision, tell) as started,
+        serve_vllm(vllm, name, settings.revision, listeners.tell) as started,
         client_of(started.api_key) as http,
     ):
         served = await _list_models(role, started.base_url, settings, http)
@@ -157,19 +142,19 @@ async def _vllm(
             revision=revision,
             training_run_id=None,
         )
-        pace = Concurrency(settings.concurrency, time.monotonic())
-        server = Server(model.origin, _chat(started.base_url), http, pace, settings.timeout_s)
-        yield Endpoint(role, model, [server], context_tokens, on_reply, on_failure)
+        server = _server(model.origin, started.base_url, http, settings)
+        yield Endpoint(role, model, [server], context_tokens, listeners)
 
 
-def _chat(base_url: str) -> str:
-    return base_url.rstrip("/") + "/chat/completions"
+def _server(address: str, base_url: str, http: aiohttp.ClientSession, settings: ModelSettings) -> Server:
+    pace = Concurrency(settings.concurrency, time.monotonic())
+    return Server(address, base_url.rstrip("/") + "/chat/completions", http, pace, settings.timeout_s)
 
 
 def client_of(key: str) -> aiohttp.ClientSession:
-    """Connections that show a key. How many there are at once is the endpoint's to say (`concurrency.py`)."""
+    """Connections that show a key; how many there are at once is for the endpoint to say (`concurrency.py`)."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    # Where the environment names no proxy, none is looked for: aiohttp would do so for every request, in a thread.
+    # Only where the environment names a proxy: aiohttp looks for it at every request, in a thread.
     return aiohttp.ClientSession(
         headers=headers, connector=aiohttp.TCPConnector(limit=0), trust_env=bool(urllib.request.getproxies())
     )
@@ -187,7 +172,7 @@ class Silent(FactoryError):
 
 
 async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:
-    """The models behind the first base URL and, where it is told (vLLM), their context in tokens; none without a list.
+    """The models behind the first base URL, with their context in tokens where it tells (vLLM); empty without a list.
 
     Raises:
         FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
@@ -227,7 +212,7 @@ async def _list_models(
 
 
 def _served_model(role: str, url: str, name: str | None, served: dict[str, int | None]) -> tuple[str, int | None]:
-    """The model's name at a server and its context in tokens, if told."""
+    """The model's name at a server, and its context in tokens where the server tells."""
     address = public_address(url)
     if name is None:
         if len(served) != 1:

@@ -6,32 +6,24 @@ Failures that pass are tried again; what cannot pass stops the run (a wrong key)
 """
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import aiohttp
-
-from factory.inference.concurrency import Concurrency
 from factory.inference.journal import Choice, Reply
-from factory.inference.replies import Failure, of_transport, read_completion, read_document, wait_s
+from factory.inference.replies import Failure, wait_s
+from factory.inference.servers import Server, exchange
 from schemas.errors import FactoryError
 from schemas.tables import Message, Model
 
 ATTEMPTS = 8
-DOWN_AFTER = 5
-"""Failures in a row, without an answer between them, after which a server is left alone for a while."""
 GONE_AFTER = 7
 """Pauses in a row after which a server is taken for gone: about a minute."""
 DEAD_AFTER_S = 90.0
-"""Is a model silent for so long, while requests fail, it is asked for a word: without an answer the run ends."""
-PROBE_S = 30.0
-PATIENCE = 10.0
-SHORTEST_PATIENCE_S = 300.0
+"""A model that has been silent for so long while requests fail is asked for a word; without one, the run ends."""
 
 
 class SetAside(Exception):
@@ -47,110 +39,48 @@ class Sampling:
     max_tokens: int
     n: int
     response_format: dict[str, Any] | None = None  # OpenAI's; None: free text
+    logprobs: bool = False  # asks for the log-probability of each token
+    top_logprobs: int | None = None  # and for those of so many alternatives to it
+
+    def parameters(self) -> dict[str, Any]:
+        """What a call's row and the hash of its request have of it, in the names of OpenAI's protocol.
+
+        `n` stands in a column of its own. What is not asked for has no key, so that hashes stay as they were before
+        it could be asked for.
+        """
+        sent: dict[str, Any] = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_tokens": self.max_tokens,
+        }
+        if self.response_format is not None:
+            sent["response_format"] = self.response_format
+        if self.logprobs or self.top_logprobs is not None:
+            sent["logprobs"] = True  # without it, OpenAI refuses top_logprobs
+        if self.top_logprobs is not None:
+            sent["top_logprobs"] = self.top_logprobs
+        return sent
 
 
 def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
     """What is sent when all choices of a request are asked for at once."""
-    body = {
+    return {
         "model": model.name,
         "messages": [{"role": m.role, "content": m.content} for m in messages],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
+        **sampling.parameters(),
         "n": sampling.n,
         "seed": seed,
     }
-    return body if sampling.response_format is None else body | {"response_format": sampling.response_format}
 
 
-async def exchange(http: aiohttp.ClientSession, url: str, timeout_s: float, body: dict[str, Any] | None = None) -> Any:
-    """The JSON that a server answers to a body, or to a question without one.
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told of what happens at an endpoint, when it happens."""
 
-    Raises:
-        Failure: anything else came back, or nothing.
-    """
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
-    try:
-        if body is None:
-            request = http.get(url, timeout=timeout)
-        else:
-            request = http.post(url, data=json.dumps(body), timeout=timeout)
-        async with request as answer:
-            status, headers, content = answer.status, answer.headers, await answer.read()
-    except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
-        raise of_transport(error) from error
-    # An endpoint may repeat the key in what it says.
-    return read_document(status, headers, content, secret=http.headers["Authorization"].removeprefix("Bearer "))
-
-
-@dataclass(slots=True, eq=False)
-class Server:
-    """One base URL, and how it is doing. Times are seconds of the monotonic clock."""
-
-    address: str
-    """as it stands in rows: embedded:NAME, or the base URL without credentials"""
-    chat_url: str
-    http: aiohttp.ClientSession
-    """its connections, which show it the key"""
-    pace: Concurrency
-    timeout_s: float
-    last_answer_s: float = field(default_factory=time.monotonic)
-    longest_s: float = 0.0
-    answers: int = 0
-    failures: int = 0
-    """in a row"""
-    pauses: int = 0
-    """in a row"""
-    paused_until_s: float = 0.0
-
-    @property
-    def patience_s(self) -> float:
-        """How long an answer is waited for: of a server that has answered, not for ever longer than it ever took."""
-        if self.answers < DOWN_AFTER:
-            return self.timeout_s
-        return min(self.timeout_s, max(SHORTEST_PATIENCE_S, PATIENCE * self.longest_s))
-
-    async def send(self, body: dict[str, Any]) -> tuple[list[Choice], int | None, int | None]:
-        """What comes back for a chat request, as of `read_completion`.
-
-        Raises:
-            Failure: anything else came back, or nothing.
-        """
-        started_s = time.monotonic()
-        try:
-            completion = read_completion(await exchange(self.http, self.chat_url, self.patience_s, body))
-        except Failure as failure:
-            self._failed(failure)
-            raise
-        now_s = time.monotonic()
-        self.longest_s = max(self.longest_s, now_s - started_s)
-        self.answers, self.failures, self.pauses, self.last_answer_s = self.answers + 1, 0, 0, now_s
-        return completion
-
-    def _failed(self, failure: Failure) -> None:
-        now_s = time.monotonic()
-        if failure.is_overload:
-            self.pace.refused(now_s)
-        if failure.retry_after_s is not None:
-            self.paused_until_s = max(self.paused_until_s, now_s + failure.retry_after_s)
-        if failure.is_refusal or failure.status == 429:
-            self.failures = 0  # it is there, and says so
-            return
-        self.failures += 1
-        if self.failures >= DOWN_AFTER and now_s >= self.paused_until_s:
-            self.pauses += 1
-            self.paused_until_s = now_s + wait_s(self.pauses, failure)
-            self.pace.restart(now_s)
-
-    async def gives_a_word(self, model: str) -> bool:
-        """Whether it answers within PROBE_S to a question that is nobody's prompt."""
-        question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-        try:
-            read_completion(await exchange(self.http, self.chat_url, PROBE_S, question))
-        except Failure:
-            return False
-        self.failures, self.pauses, self.last_answer_s = 0, 0, time.monotonic()
-        return True
+    on_reply: Callable[[Reply], None] = lambda reply: None
+    on_failure: Callable[[Failure], None] = lambda failure: None
+    tell: Callable[[str], None] = lambda words: None
+    """takes what is going on while it starts, in words"""
 
 
 @dataclass(slots=True, eq=False)
@@ -161,8 +91,7 @@ class Endpoint:
     model: Model
     servers: list[Server]
     context_tokens: int | None
-    on_reply: Callable[[Reply], None]
-    on_failure: Callable[[Failure], None] = lambda failure: None
+    listeners: Listeners = Listeners()
     tokenize_url: str | None = None
     """where a server whose `usage` counts one choice only (llama.cpp) counts the tokens of a text"""
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
@@ -225,10 +154,10 @@ class Endpoint:
                     if len(choices) == sampling.n:
                         reply = Reply(choices, prompt_tokens, completion_tokens, latency_s, retries, server.address)
                         await write_down(reply)
-                        self.on_reply(reply)
+                        self.listeners.on_reply(reply)
                         return reply
             except Failure as failed:
-                self.on_failure(failed)
+                self.listeners.on_failure(failed)
                 retries += 1
                 failures += failed.status != 429  # being asked to wait says nothing against the request
                 first_failure_s = first_failure_s or time.monotonic()
@@ -238,7 +167,7 @@ class Endpoint:
     async def _counted(self, server: Server, choice: Choice) -> Choice:
         """The choice with its number of tokens: those of its text, and the one that ended it."""
         document = await exchange(server.http, self.tokenize_url or "", server.timeout_s, {"content": choice.text})
-        return Choice(choice.text, choice.finish_reason, len(document["tokens"]) + (choice.finish_reason == "stop"))
+        return replace(choice, tokens=len(document["tokens"]) + (choice.finish_reason == "stop"))
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[Server]:

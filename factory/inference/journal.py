@@ -7,12 +7,14 @@ answer and its rows finds the answer here and does not pay for it again; it is a
 import asyncio
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import platformdirs
 
+from factory.inference.logprobs import TokenLogprob
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from stores.attach import Place
@@ -28,6 +30,8 @@ class Choice:
     text: str
     finish_reason: str | None
     tokens: int | None
+    logprobs: list[TokenLogprob] | None = None
+    """None: not asked for, or not given"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +55,28 @@ class Reply:
     endpoint: str
 
     def as_json(self) -> str:
+        """The reply as the journal keeps it."""
         # By hand: `asdict` takes five times as long, and this is done for every answer.
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "choices"}
-        plain["choices"] = [
-            {"text": c.text, "finish_reason": c.finish_reason, "tokens": c.tokens} for c in self.choices
-        ]
+        plain["choices"] = [_plain(choice) for choice in self.choices]
         return json.dumps(plain, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
+        """Reads what `as_json` wrote, or a version of it from before there were log-probabilities."""
         plain = json.loads(text)
+        for choice in plain["choices"]:
+            if "logprobs" in choice:
+                choice["logprobs"] = [TokenLogprob(**token) for token in choice["logprobs"]]
         plain["choices"] = [Choice(**choice) for choice in plain["choices"]]
         return cls(**plain)
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    plain = {"text": choice.text, "finish_reason": choice.finish_reason, "tokens": choice.tokens}
+    if choice.logprobs is None:
+        return plain
+    return plain | {"logprobs": [token.as_plain() for token in choice.logprobs]}
 
 
 def journal_file(at: Place) -> Path:
@@ -73,42 +87,106 @@ def journal_file(at: Place) -> Path:
     return platformdirs.user_data_path("preference-factory") / "journals" / f"{name}.sqlite"
 
 
-class Journal:
-    """Replies by request hash, in one SQLite file; a torn write is undone by SQLite itself."""
+class JournalTable:
+    """A connection to the journal's file and one of its tables; SQLite itself undoes a torn write."""
 
-    def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, file: Path, columns: str) -> None:
+        """
+        Args:
+            columns: the table, as after CREATE TABLE; it is made where it is missing.
+        Raises:
+            FactoryError: the file cannot be opened.
+        """
         self.file = file
-        self._arrived: list[tuple[Any, ...]] = []
-        self._written: asyncio.Future[None] | None = None
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
             # With a write-ahead log, a commit survives the death of the process at once, and that of the
             # machine from the next checkpoint on, for tens of microseconds an answer.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS replies (request_hash TEXT PRIMARY KEY, run_id TEXT, role TEXT, "
-                "prompt_tokens INTEGER, completion_tokens INTEGER, reply TEXT) WITHOUT ROWID"
-            )
-        except sqlite3.Error as error:
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS {columns} WITHOUT ROWID")
+        except (sqlite3.Error, OSError) as error:
             raise FactoryError(
                 f"the journal {file} cannot be opened: {error}; free the disk or mend its permissions"
             ) from error
 
+    def execute(self, statement: str, *values: Any) -> list[Any]:
+        """Runs one statement and gives its rows.
+
+        Raises:
+            FactoryError: the file cannot be read or written.
+        """
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Runs a statement for every row, in one transaction.
+
+        Raises:
+            FactoryError: the file cannot be written; no row is in it then.
+        """
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: sqlite3.Error) -> FactoryError:
+        return FactoryError(
+            f"the journal {self.file} cannot be read or written: {error}; free the disk and go on with `factory resume`"
+        )
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class Journal:
+    """Replies by the hash of their request."""
+
+    def __init__(self, file: Path) -> None:
+        """
+        Raises:
+            FactoryError: as `JournalTable`.
+        """
+        self.file = file
+        self._table = JournalTable(
+            file,
+            "replies (request_hash TEXT PRIMARY KEY, run_id TEXT, role TEXT, prompt_tokens INTEGER, "
+            "completion_tokens INTEGER, reply TEXT)",
+        )
+        self._arrived: list[tuple[Any, ...]] = []
+        self._written: asyncio.Future[None] | None = None
+
     def find(self, request_hash: str) -> Reply | None:
-        row = self._db.execute("SELECT reply FROM replies WHERE request_hash = ?", [request_hash]).fetchone()
-        return Reply.from_json(row[0]) if row else None
+        """The reply to a request, None where it was never answered.
+
+        Raises:
+            FactoryError: as `JournalTable.execute`.
+        """
+        rows = self._table.execute("SELECT reply FROM replies WHERE request_hash = ?", request_hash)
+        return Reply.from_json(rows[0][0]) if rows else None
 
     def write(self, request_hash: str, reply: Reply, run_id: str, role: str) -> None:
-        """Writes a reply down, with the run that paid for it and the model's role there."""
-        self._write([(request_hash, run_id, role, reply.prompt_tokens, reply.completion_tokens, reply.as_json())])
+        """Writes a reply down, with the run that paid for it and the model's role there.
+
+        Raises:
+            FactoryError: as `JournalTable.execute_many`.
+        """
+        self._write([_row(request_hash, reply, run_id, role)])
 
     async def record(self, request_hash: str, reply: Reply, run_id: str, role: str) -> None:
-        """Writes a reply down and returns when it is; replies that arrive together share a commit."""
-        self._arrived.append(
-            (request_hash, run_id, role, reply.prompt_tokens, reply.completion_tokens, reply.as_json())
-        )
+        """Writes a reply down and returns when it is; replies that arrive together share a commit.
+
+        Raises:
+            FactoryError: as `JournalTable.execute_many`.
+        """
+        self._arrived.append(_row(request_hash, reply, run_id, role))
         if self._written is None or self._written.done():
             loop = asyncio.get_running_loop()
             self._written = loop.create_future()
@@ -125,25 +203,24 @@ class Journal:
             written.set_result(None)
 
     def _write(self, rows: list[tuple[Any, ...]]) -> None:
-        try:
-            self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)", rows)
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise FactoryError(
-                f"the journal {self.file} cannot be written: {error}; free the disk and go on with `factory resume`"
-            ) from error
+        self._table.execute_many("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def spent(self, run_id: str) -> dict[str, Spent]:
-        """What a run has paid so far, by role."""
-        rows = self._db.execute(
+        """What a run has paid so far, by role.
+
+        Raises:
+            FactoryError: as `JournalTable.execute`.
+        """
+        rows = self._table.execute(
             "SELECT role, count(*), total(prompt_tokens), total(completion_tokens) FROM replies WHERE run_id = ? "
             "GROUP BY role",
-            [run_id],
+            run_id,
         )
         return {role: Spent(requests, int(prompt), int(completion)) for role, requests, prompt, completion in rows}
 
     def close(self) -> None:
-        self._db.close()
+        self._table.close()
+
+
+def _row(request_hash: str, reply: Reply, run_id: str, role: str) -> tuple[Any, ...]:
+    return request_hash, run_id, role, reply.prompt_tokens, reply.completion_tokens, reply.as_json()

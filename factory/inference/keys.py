@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from factory.inference.replies import NO_KEY
-from factory.recipes.recipe import ModelSettings
+from factory.inference.settings import ModelSettings
 from schemas.errors import FactoryError
 
 

@@ -3,10 +3,11 @@
 import json
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.inference.journal import Choice
+from factory.inference.logprobs import encodable, read_tokens
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -92,10 +93,7 @@ def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None
         Failure: the document is not a chat completion.
     """
     try:
-        choices = [
-            Choice(_encodable(choice["message"].get("content") or ""), choice.get("finish_reason"), None)
-            for choice in document["choices"]
-        ]
+        choices = [_choice(choice) for choice in document["choices"]]
         usage = document.get("usage")
         usage = usage if isinstance(usage, dict) else {}
     except (TypeError, KeyError, AttributeError) as error:
@@ -103,13 +101,13 @@ def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None
     if not choices:
         raise Failure("answered with no choices")
     if len(choices) == 1:
-        choices = [Choice(choices[0].text, choices[0].finish_reason, usage.get("completion_tokens"))]
+        choices = [replace(choices[0], tokens=usage.get("completion_tokens"))]
     return choices, usage.get("prompt_tokens"), usage.get("completion_tokens")
 
 
-def _encodable(text: str) -> str:
-    """Half an emoji, as some models emit, has no UTF-8 and could not be written down."""
-    return text.encode("utf-8", "replace").decode()
+def _choice(choice: dict[str, Any]) -> Choice:
+    text = encodable(choice["message"].get("content") or "")
+    return Choice(text, choice.get("finish_reason"), None, read_tokens(choice.get("logprobs"), text))
 
 
 def wait_s(failures: int, failure: Failure) -> float:

@@ -22,68 +22,17 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from factory.inference.process_group import STOP_GRACE_S
+from factory.inference.settings import VllmSettings
 from factory.inference.weights import cache_dir
 from schemas.errors import FactoryError
-from schemas.ids import weights_sha256
 
 LOGS_KEPT = 10
-OURS = {"model", "served_model_name", "host", "port", "uds", "api_key", "hf_token", "revision"}
-"""Arguments that no recipe may give: the run sets them, or they are keys."""
-WITHOUT_EFFECT = re.compile(
-    r"(tensor|pipeline|data)_parallel_\w+|gpu_memory_utilization|max_num_seqs|max_num_batched_tokens|api_server_count"
-    r"|distributed_executor_backend|disable_log_\w+|enable_log_\w+|\w*log_level|download_dir"
-)
-"""Arguments of speed and logs, on which no answer is meant to depend."""
 
 _ERROR = re.compile(r"(error|exception): ", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VllmSettings:
-    """What `vllm serve` is started with."""
-
-    model: str  # a folder of safetensors, or a hub id
-    args: dict[str, Any] = field(
-        default_factory=dict, hash=False
-    )  # tensor_parallel_size: 2 is --tensor-parallel-size 2
-    command: str = "vllm"  # on PATH, or a path into an environment of its own
-    start_timeout_s: float = 1800.0  # large weights take their time
-
-    def check(self) -> None:
-        for name in self.args:
-            if name.replace("-", "_") in OURS:
-                raise FactoryError(
-                    f"args: {name!r} is the run's to set, or a key, which no recipe may hold: leave it out"
-                )
-        if not self.start_timeout_s > 0:
-            raise FactoryError(f"start_timeout_s must be above 0, got {self.start_timeout_s}")
-
-    @property
-    def folder(self) -> Path | None:
-        """Where the weights are; None: on a hub."""
-        folder = Path(self.model).expanduser()
-        return folder if folder.is_dir() else None
-
-    def weights_sha256(self) -> str | None:
-        """Of a folder's safetensors, as `factory train` tells it of what it made; None where there are none."""
-        files = sorted(self.folder.glob("*.safetensors")) if self.folder else []
-        return _sha256(tuple((file, file.stat().st_mtime_ns) for file in files)) if files else None
-
-    def deciding(self) -> dict[str, Any]:
-        """What answers depend on: the weights, wherever they lie, and the arguments that are not of speed alone."""
-        args = {name.replace("-", "_"): value for name, value in self.args.items()}
-        kept = {name: value for name, value in args.items() if not WITHOUT_EFFECT.fullmatch(name)}
-        return {"model": self.weights_sha256() or self.model, "args": kept}
-
-
-@lru_cache
-def _sha256(files: tuple[tuple[Path, int], ...]) -> str:
-    return weights_sha256([file for file, _ in files])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from factory.inference.endpoints import Endpoint, Server
+from factory.inference.endpoints import Endpoint
+from factory.inference.servers import Server
 from factory.monitor.event_log import events
 from factory.monitor.meter import Meter, Reading
 from factory.monitor.plain_text import clock, counted, few, money, visible

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
@@ -189,11 +189,15 @@ def _endpoint(model: str) -> Finding:
 
 
 async def _asked(model: str) -> Finding:
-    from factory.inference.connect import connect, public_address, served_models
-    from factory.recipes.recipe import ModelSettings
+    import msgspec
 
-    settings = ModelSettings(endpoint=(model,))
-    settings.check()
+    from factory.inference.connect import connect, public_address, served_models
+    from factory.inference.settings import ModelSettings
+
+    try:
+        settings = ModelSettings(endpoint=(model,))
+    except ValueError as error:
+        raise FactoryError(str(error)) from None
     words = model
     if not model.startswith("embedded:"):
         there = os.environ.get(settings.api_key_env)
@@ -204,8 +208,8 @@ async def _asked(model: str) -> Finding:
         shown = [f"{id} ({context:,} tokens)" if context else id for id, context in list(served.items())[:MODELS_SHOWN]]
         more = f" and {len(served) - len(shown)} more" if len(served) > len(shown) else ""
         words += f", serves {', '.join(shown)}{more}"
-        settings = replace(settings, name=next(iter(served)))
-    async with connect("actor", settings, lambda reply: None) as endpoint:
+        settings = msgspec.structs.replace(settings, name=next(iter(served)))
+    async with connect("actor", settings) as endpoint:
         if settings.name is None:
             words += f", {endpoint.context_tokens:,} tokens of context"
         if not await endpoint.answers():

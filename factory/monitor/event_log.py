@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factory.inference.budget import BudgetReached
-from factory.inference.endpoints import Server
+from factory.inference.servers import Server
 from factory.monitor.meter import Meter
 from schemas.errors import FactoryError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from factory.cli.main import main
-from factory.inference import endpoints, replies
+from factory.inference import replies, servers
 from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
 from tests.trouble.commands import Command, write_prompts
@@ -48,4 +48,4 @@ def prompts(tmp_path: Path) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight attempts within a moment instead of a minute."""
     monkeypatch.setattr(replies, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(endpoints, "PROBE_S", 0.3)
+    monkeypatch.setattr(servers, "PROBE_S", 0.3)
