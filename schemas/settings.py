@@ -31,9 +31,8 @@ def about(
     below: float | None = None,
 ) -> msgspec.Meta:
     """What a setting means in a few words, the paper or code its default comes from, and the bounds of a number."""
-    return msgspec.Meta(
-        description=meaning, ge=least, le=most, gt=above, lt=below, extra={"source": source} if source else None
-    )
+    bounds: dict[str, Any] = {"ge": least, "le": most, "gt": above, "lt": below}
+    return msgspec.Meta(description=meaning, extra={"source": source} if source else None, **bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,9 @@ def read_settings(cls: type[Read], given: Any, where: str, ready: Mapping[str, A
     for name, field in fields.items():
         if field.required and name not in given and name not in ready:
             raise FactoryError(f"{where}: key {name!r} is missing")
-    values = {key: _read(fields[key].type, value, f"{where}: {key}") for key, value in given.items() if key not in ready}
+    values = {
+        key: _read(fields[key].type, value, f"{where}: {key}") for key, value in given.items() if key not in ready
+    }
     try:
         return cls(**values, **ready)
     except ValueError as error:
@@ -139,7 +140,10 @@ def _is_section(kind: Any) -> bool:
 
 
 def _may_be_none(annotation: Any) -> bool:
-    return type(None) in typing.get_args(annotation)
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Annotated:
+        return _may_be_none(arguments[0])
+    return type(None) in arguments
 
 
 def differing(settings: Settings) -> dict[str, Any]:

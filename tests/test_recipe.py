@@ -23,6 +23,7 @@ from factory.recipes.recipe import (
     recipe_of,
 )
 from schemas.errors import FactoryError
+from tests.defaults import all_defaults
 
 BUNDLED = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 SPAR: dict[str, Any] = yaml.safe_load((RECIPES / "spar.yaml").read_text("utf-8"))
@@ -52,7 +53,7 @@ _models = st.builds(
     ),
 )
 _search = st.builds(
-    SearchSettings,
+    search.Settings,
     strategy=st.sampled_from(["bfs", "dfs", "best_of_n"]),
     selection=st.sampled_from(["greedy", "proportional"]),
     roots=st.sampled_from(["one", "every"]),
@@ -60,11 +61,28 @@ _search = st.builds(
     **dict.fromkeys(("branch", "keep", "depth", "budget"), _counts),
     **_sampling,
 )
-_judge = st.builds(JudgeSettings, by=st.sampled_from(["votes", "verifier", "both"]), votes=_counts, **_sampling)
-_stages = st.fixed_dictionaries(
-    {"sample": st.builds(SampleSettings, n=_counts, **_sampling), "judge": _judge, "search": _search},
-    optional={"evolve": st.builds(EvolveSettings, **_sampling)},
-)
+_judge = st.builds(votes.Settings, votes=_counts, **_sampling) | st.builds(verifier.Settings)
+_scores = st.builds(score.Settings, n=_counts, pass_points=st.none() | st.floats(1, 5), **_sampling)
+
+
+def entries(stage: str, settings: st.SearchStrategy[Any], *names: str) -> st.SearchStrategy[list[Entry]]:
+    """No entry of the stage, or one of each name."""
+    return st.lists(st.sampled_from(names), unique=True).flatmap(
+        lambda chosen: st.tuples(*(st.builds(Entry, st.just(stage), st.just(name), settings) for name in chosen))
+    )
+
+
+def entry(stage: str, settings: st.SearchStrategy[Any]) -> st.SearchStrategy[Entry]:
+    return st.builds(Entry, st.just(stage), st.just(stage), settings)
+
+
+_stages = st.tuples(
+    entries("evolve", st.builds(evolve.Settings, **_sampling), "evolve"),
+    st.tuples(entry("sample", st.builds(sample.Settings, n=_counts, **_sampling))),
+    st.tuples(entry("judge", _judge)),
+    entries("judge", _scores, "rubric", "another"),
+    entries("search", _search, "search", "again"),
+).map(lambda parts: tuple(one for part in parts for one in part))
 recipes = st.builds(
     Recipe,
     name=st.text(),
@@ -76,8 +94,8 @@ recipes = st.builds(
         columns=st.dictionaries(st.sampled_from(["prompt", "system"]), st.text()),
     ),
     stages=_stages,
-    templates=st.sampled_from([{}, {"refine": "refine_brief"}]),
-    training_sets=st.lists(st.sampled_from(["spar_dpo", "spar_rft"])),
+    templates=st.sampled_from([{}, {"judge": "judge_json"}]),
+    training_sets=st.lists(st.sampled_from(["spar_dpo", "spar_rft"])).map(tuple),
 )
 
 
@@ -97,12 +115,18 @@ def test_a_recipe_comes_back_from_its_json(recipe: Recipe) -> None:
     assert again.hash() == recipe.hash()
 
 
-@given(recipes)
-def test_stages_run_in_one_order_whatever_the_order_in_the_file(recipe: Recipe) -> None:
-    document = json.loads(recipe.as_json())
-    document["stages"] = dict(reversed(document["stages"].items()))
-    assert list(recipe_of(document, "x").stages) == [
-        stage for stage in ("evolve", "sample", "judge", "search") if stage in recipe.stages
+def test_a_mapping_of_stages_is_read_in_the_usual_order():
+    older = {stage: {} for stage in ("search", "judge", "sample", "evolve")}
+    recipe = recipe_of({**SPAR, "stages": older}, "x")
+    assert [entry.name for entry in recipe.stages] == ["evolve", "sample", "judge", "search"]
+
+
+def test_both_judges_are_the_verifier_and_votes_beside_it():
+    recipe = changed(stages__judge__by="both")
+    judges = recipe.entries("judge")
+    assert [(entry.name, entry.judge_name, type(entry.settings)) for entry in judges] == [
+        ("verifier", "verifier", verifier.Settings),
+        ("judge", "votes", votes.Settings),
     ]
 
 
@@ -126,6 +150,7 @@ def test_the_hash_does_not_depend_on_who_serves_a_model_nor_on_the_prompts() -> 
         {"templates__refine": "refine_brief"},
         {"stages__judge__verdict": "json"},
         {"stages__evolve": {}},
+        {"pairs": ["best_over_worst"]},
     ],
     ids=str,
 )
@@ -157,7 +182,7 @@ def test_the_hash_depends_on_the_weights_of_a_folder_and_not_on_its_place(tmp_pa
 
 def test_a_template_for_the_judge_cannot_hold_the_critique(tmp_path: Path) -> None:
     (tmp_path / "judge").write_text("{critique}")
-    with pytest.raises(FactoryError, match="which only one to refine is given"):
+    with pytest.raises(FactoryError, match=r"unknown placeholder \{critique\}: this template takes \{prompt\}"):
         changed(templates__judge=str(tmp_path / "judge"))
 
 
@@ -173,7 +198,9 @@ def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Pa
     [
         ({"stages__search__dept": 2}, "stages.search: unknown key 'dept': did you mean 'depth'?"),
         ({"stages__serch__depth": 2}, "stages: unknown stage 'serch': did you mean 'search'?"),
-        ({"stages__grow": {}}, "unknown stage 'grow': it takes evolve, sample, judge, search"),
+        ({"stages__grow": {}}, "unknown stage 'grow': it takes compare, evolve, judge, reference, sample, search"),
+        ({"stages__judge__kind": "vots"}, "unknown kind of judge 'vots': did you mean 'votes'?"),
+        ({"pairs": ["best_over_wors"]}, "no pairing 'best_over_wors': did you mean 'best_over_worst'?"),
         ({"promts__limit": 2}, "unknown key 'promts': did you mean 'prompts'?"),
         ({"models__actor__timeout": 2}, "models.actor: unknown key 'timeout': did you mean 'timeout_s'?"),
         ({"prompts__xyz": 2}, "prompts: unknown key 'xyz': it takes source, limit, language, split, columns"),
@@ -199,7 +226,9 @@ def test_what_is_misspelt_is_named_with_the_nearest_right_one(change: dict[str, 
         ({"stages__sample__top_p": 0}, "top_p must be in (0, 1], got 0.0"),
         ({"stages__sample__n": True}, "n must be a whole number, got True"),
         ({"stages__sample__n": "five"}, "n must be a whole number, got 'five'"),
-        ({"stages": ["sample"]}, "stages must be a mapping, got ['sample']"),
+        ({"stages": "sample"}, "stages must be a list of entries such as {stage: sample, n: 5}, got 'sample'"),
+        ({"stages": ["sample"]}, "an entry must be a mapping with the key 'stage', got 'sample'"),
+        ({"stages__search__judge": "rubric"}, "stages.search.judge is 'rubric', which no stage before it is"),
         ({"stages__sample": 5}, "stages.sample must be a mapping, got 5"),
         ({"models": None}, "models must be a mapping, got None"),
         ({"models__actor__concurrency": 0}, "concurrency must be at least 1, got 0"),
@@ -223,12 +252,56 @@ def test_settings_that_cannot_be_are_refused_with_place_and_reason(change: dict[
 
 
 @pytest.mark.parametrize(
-    ("stages", "sentence"), [(["judge", "search"], "has no sample"), (["sample", "search"], "has search, but no judge")]
+    ("stages", "sentence"),
+    [
+        (["judge", "search"], "has no sample"),
+        (["sample", "search"], "has search, but no judge before it"),
+        (["sample", "search", "judge"], "has search, but no judge before it"),
+        (["sample", "sample"], "stages has 'sample' twice"),
+    ],
 )
 def test_a_stage_without_the_one_it_needs_is_refused(stages: list[str], sentence: str) -> None:
-    document = {**SPAR, "stages": {stage: SPAR["stages"][stage] for stage in stages}}
+    document = {**SPAR, "stages": [{"stage": stage} for stage in stages]}
     with pytest.raises(FactoryError, match=sentence):
         recipe_of(document, "recipe x")
+
+
+def test_a_search_by_points_needs_to_know_from_which_on_an_answer_passes() -> None:
+    stages = [{"stage": "sample"}, {"stage": "judge", "kind": "score"}, {"stage": "search"}]
+    with pytest.raises(FactoryError, match=r"set stages\.judge\.pass_points"):
+        recipe_of({**SPAR, "stages": stages}, "recipe x")
+    stages[1]["pass_points"] = 3
+    assert recipe_of({**SPAR, "stages": stages}, "recipe x").stages[1].judge_name == "score"
+
+
+def test_two_judges_of_one_kind_have_names_and_templates_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "strict.txt").write_text("Is this right? {prompt} {response}")
+    stages = [{"stage": "sample"}, {"stage": "judge"}, {"stage": "judge", "name": "strict", "votes": 3}]
+    document = {**SPAR, "stages": stages, "templates": {"strict.judge": str(tmp_path / "strict.txt")}, "pairs": None}
+    recipe = recipe_of(document, "recipe x")
+    assert [entry.judge_name for entry in recipe.entries("judge")] == ["votes", "strict"]
+    assert recipe.template_texts["strict.judge"].startswith("Is this right?")
+    assert recipe.template_texts["judge"] != recipe.template_texts["strict.judge"]
+
+
+DEFAULTS = Path(__file__).parent / "data" / "defaults.json"
+
+
+def test_a_changed_default_raises_the_version_that_ids_hash() -> None:
+    """A setting may be added without a word; to change the default of one, raise DEFAULTS_VERSION.
+
+    `python -m tests.defaults > tests/data/defaults.json` writes the file anew.
+    """
+    stored = json.loads(DEFAULTS.read_text("utf-8"))
+    now = all_defaults()
+    if stored["version"] == now["version"]:
+        changed = [
+            f"{section}.{name}"
+            for section, settings in stored["settings"].items()
+            for name, default in settings.items()
+            if now["settings"].get(section, {}).get(name, "gone") != default
+        ]
+        assert changed == []
 
 
 def test_a_missing_key_is_named() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.recipes.recipe import SearchSettings
 from factory.search.tree_search import SearchNode, SearchTree, search_tree
+from factory.stages.search import Settings as SearchSettings
 
 
 def search(values: dict[str, float | None], **changes: object) -> tuple[SearchTree, list[str]]:

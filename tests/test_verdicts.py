@@ -6,11 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.judges.verdicts import VERDICT_FORMAT, Vote, is_settled, majority, read_json_vote, read_verdict
-from factory.search.refinements import flaw_of, likeness, read_refinement, words
+from factory.judges.votes import VERDICT_FORMAT, is_settled, read_json_vote, read_vote
+from factory.search.refinements import flaw_of, read_refinement
 from factory.stages.evolve import read_evolved
+from factory.work.verdicts import verdict_of
+from schemas.tables import Judgement
+from stores.likeness import likeness, words
+from tests.rows import row
 
-VOTES = st.lists(st.sampled_from(["yes", "no", "unparsed"]).map(lambda verdict: Vote(verdict, verdict)))
+VALUES = {"yes": 1.0, "no": 0.0, "unparsed": None}
+
+
+def vote(verdict: str | None, value: float | None = None, **given: object) -> Judgement:
+    value = VALUES.get(verdict) if value is None and verdict else value
+    return row(Judgement, "j", kind="votes", judge="votes", verdict=verdict, value=value, **given)
+
+
+VOTES = st.lists(st.sampled_from(list(VALUES)).map(vote))
 
 
 @pytest.mark.parametrize(
@@ -29,22 +41,22 @@ VOTES = st.lists(st.sampled_from(["yes", "no", "unparsed"]).map(lambda verdict: 
     ],
 )
 def test_the_first_yes_or_no_after_the_final_judgement_counts(critique: str, verdict: str):
-    assert read_verdict(critique) == verdict
+    assert read_vote(critique) == (verdict, critique)
 
 
 @given(st.text())
 def test_any_text_reads_as_one_of_three_verdicts(text: str):
-    assert read_verdict(text) in ("yes", "no", "unparsed")
+    assert read_vote(text)[0] in ("yes", "no", "unparsed")
 
 
 @given(st.text(), st.sampled_from(["Yes", "No"]))
 def test_whatever_stands_before_it_the_closing_verdict_is_read(text: str, word: str):
-    assert read_verdict(f"{text}\nFinal Judgement: {word}") == word.lower()
+    assert read_vote(f"{text}\nFinal Judgement: {word}")[0] == word.lower()
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["yes", "no"]))
 def test_a_vote_in_json_is_read_as_it_was_written(critique: str, verdict: str):
-    assert read_json_vote(json.dumps({"critique": critique, "verdict": verdict})) == Vote(verdict, critique)
+    assert read_json_vote(json.dumps({"critique": critique, "verdict": verdict})) == (verdict, critique)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +76,11 @@ def test_a_vote_in_json_is_read_as_it_was_written(critique: str, verdict: str):
     ids=lambda text: text[:20],
 )
 def test_what_is_no_such_json_is_unparsed_and_kept_as_it_came(text: str):
-    assert read_json_vote(text) == Vote("unparsed", text)
+    assert read_json_vote(text) == ("unparsed", text)
 
 
 def test_half_an_emoji_spelt_in_json_does_not_reach_a_row():
-    assert read_json_vote('{"critique": "\\ud83d!", "verdict": "no"}') == Vote("no", "?!")
+    assert read_json_vote('{"critique": "\\ud83d!", "verdict": "no"}') == ("no", "?!")
 
 
 def test_the_schema_asks_for_the_reasons_before_the_verdict():
@@ -76,24 +88,15 @@ def test_the_schema_asks_for_the_reasons_before_the_verdict():
 
 
 @given(VOTES)
-def test_a_majority_ignores_unreadable_votes(votes: list[Vote]):
+def test_a_majority_ignores_unreadable_votes(votes: list[Judgement]):
     readable = [vote for vote in votes if vote.verdict != "unparsed"]
-    all_of_them, only_readable = majority(votes), majority(readable)
+    all_of_them, only_readable = verdict_of(votes), verdict_of(readable)
     assert (all_of_them.passed, all_of_them.value) == (only_readable.passed, only_readable.value)
 
 
 @given(VOTES)
-def test_the_kept_critique_is_the_first_that_agrees(votes: list[Vote]):
-    verdict = majority(votes)
-    if verdict.passed is None:
-        assert verdict.critique is None
-    else:
-        assert verdict.index == [vote.verdict for vote in votes].index("yes" if verdict.passed else "no")
-
-
-@given(VOTES)
-def test_a_verdict_passes_exactly_when_its_value_is_over_a_half(votes: list[Vote]):
-    verdict = majority(votes)
+def test_a_verdict_passes_exactly_when_its_value_is_over_a_half(votes: list[Judgement]):
+    verdict = verdict_of(votes)
     if verdict.value is None:
         assert verdict.passed is None
     else:
@@ -101,15 +104,17 @@ def test_a_verdict_passes_exactly_when_its_value_is_over_a_half(votes: list[Vote
 
 
 def test_a_tie_is_no_verdict_but_has_a_value():
-    verdict = majority([Vote("yes", ""), Vote("no", "")])
+    verdict = verdict_of([vote("yes"), vote("no")])
     assert (verdict.passed, verdict.value) == (None, 0.5)
 
 
-@given(st.floats(0, 1, exclude_max=True))
-def test_a_failed_verification_never_reaches_a_half(score: float):
-    verdict = majority([Vote("no", "", score)])
-    assert verdict.passed is False
-    assert verdict.value is not None and verdict.value < 0.5
+def test_points_pass_by_their_mean_and_not_by_rounded_shares():
+    scores = [vote(None, points / 5, points=points, pass_points=3.0) for points in (2.0, 3.0, 4.0)]
+    assert verdict_of(scores).passed is True
+    assert verdict_of(scores).points == 3.0
+    assert verdict_of(scores[:2]).passed is False
+    without = [vote(None, points / 5, points=points) for points in (2.0, 3.0)]
+    assert (verdict_of(without).passed, verdict_of(without).points) == (None, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -167,15 +172,17 @@ def test_chinese_is_compared_by_character():
 
 
 @given(VOTES, VOTES)
-def test_a_settled_verdict_is_not_changed_by_the_votes_that_are_left(votes: list[Vote], more: list[Vote]) -> None:
-    if is_settled(votes, len(more)):
-        assert majority(votes).passed is not None
-        assert majority([*votes, *more]).passed == majority(votes).passed
+def test_a_settled_verdict_is_not_changed_by_the_votes_that_are_left(
+    votes: list[Judgement], more: list[Judgement]
+) -> None:
+    if is_settled([vote.verdict for vote in votes], len(more)):
+        assert verdict_of(votes).passed is not None
+        assert verdict_of([*votes, *more]).passed == verdict_of(votes).passed
 
 
 @given(VOTES)
-def test_with_no_votes_left_a_verdict_is_settled_unless_they_tie(votes: list[Vote]) -> None:
-    assert is_settled(votes, 0) == (majority(votes).passed is not None)
+def test_with_no_votes_left_a_verdict_is_settled_unless_they_tie(votes: list[Judgement]) -> None:
+    assert is_settled([vote.verdict for vote in votes], 0) == (verdict_of(votes).passed is not None)
 
 
 LETTER = " ".join(f"word{i} and then word{i * 7}" for i in range(60))

@@ -117,5 +117,3 @@ def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, 
             fault = "there is no row of" if not found.num_rows else "more than one row fits in"
             raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
         show(opened, found.column(0)[0].as_py(), Console())
-
-

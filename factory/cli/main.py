@@ -22,7 +22,22 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for command in (run, resume, status, build, train, sql, tree, pair, recipes, snapshots, compact, expire, migrate, doctor):
+for command in (
+    run,
+    resume,
+    status,
+    build,
+    train,
+    sql,
+    tree,
+    pair,
+    recipes,
+    snapshots,
+    compact,
+    expire,
+    migrate,
+    doctor,
+):
     app.command()(command)
 app.add_typer(batch, name="batch")
 

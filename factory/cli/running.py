@@ -126,5 +126,3 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
             f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered and were set aside; "
             f"the first is {progress.set_aside[0]} (shorten the prompt, or give a model with a longer context)"
         )
-
-

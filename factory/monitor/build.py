@@ -1,5 +1,6 @@
-"""Builds a training set and says what is in it, beside the control where it has one."""
+"""Builds training sets and says what is in them, and how alike the sides of their pairs are."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,40 +9,54 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+from stores.likeness import words
 
-from factory.search.refinements import words
+from factory.monitor.plain_text import visible
 from schemas.errors import FactoryError
 from stores.lake import Lake
-from stores.training_sets import TrainingSetRows, build_training_set, training_set_sql, write_parquet
+from stores.training_sets import NoRows, TrainingSetRows, build_training_set, training_set_sql, write_parquet
 
-CONTROL = "independent_dpo"
+LIKENESS = ("similarity", "length_ratio", "shared_prefix_words")
 
 
 def build_and_report(
-    lake: Lake, name: str, parameters: Mapping[str, Any], run_ids: list[str] | None, out: Path | None, console: Console
+    lake: Lake,
+    name: str | None,
+    parameters: Mapping[str, Any],
+    run_ids: list[str] | None,
+    out: Path | None,
+    console: Console,
 ) -> None:
     """Builds, pins, writes Parquet and prints rows, classes, lengths and likeness.
 
     Args:
+        name: a training set; None: all those that the runs' recipes name.
         run_ids: the runs it is made of, by id or beginning; None: every run of the lake.
         out: folder of the Parquet files; None: `training_sets/NAME@VERSION` in the lake's folder, or below this one.
+    Raises:
+        FactoryError: no such set or run, or a set without rows; of several sets, only where none has rows.
     """
-    training_set_sql(name)  # a misspelt name is said before anything that is missing in the lake
+    if name is not None:
+        training_set_sql(name)  # a misspelt name is said before anything that is missing in the lake
     runs = _runs(lake, run_ids)
-    built = build_training_set(lake, name, parameters, runs)
-    reference = f"{built.row.name}@{built.row.version}"
-    folder = out or (lake.place.folder or Path()) / "training_sets" / reference
-    files = write_parquet(built, folder)
-    rows = pa.concat_tables([built.train, built.held_out])
-    console.print(f"[bold]{reference}[/bold], pinned at snapshot {built.row.snapshot} of {', '.join(runs)}")
-    console.print(f"fingerprint {built.row.fingerprint}")
-    _print_rows(built, rows, console)
-    if built.row.format == "preference":
-        _print_likeness(lake, runs, name, rows, console)
-    for file in files:
-        console.print(f"wrote {file}", soft_wrap=True)
-    if not built.held_out.num_rows:
-        console.print("no prompt fell into the held-out split: -p held_out=0.25 holds out more")
+    names = [name] if name is not None else _named_by_recipes(lake, runs)
+    empty: list[NoRows] = []
+    for one in names:
+        try:
+            built = build_training_set(lake, one, parameters, runs)
+        except NoRows as error:
+            empty.append(error)
+            continue
+        reference = f"{built.row.name}@{built.row.version}"
+        folder = out or (lake.place.folder or Path()) / "training_sets" / reference
+        _report(
+            lake, built, runs, write_parquet(built, folder / reference if out and len(names) > 1 else folder), console
+        )
+    if len(empty) == len(names):
+        raise empty[0]
+    for reason in empty:
+        console.print(Text(f"left out: {visible(str(reason))}", "yellow"), soft_wrap=True)
 
 
 def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
@@ -54,26 +69,49 @@ def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
     return chosen
 
 
+def _named_by_recipes(lake: Lake, runs: list[str]) -> list[str]:
+    recipes = lake.query(
+        "SELECT recipe FROM current_runs WHERE list_contains($runs, run_id) ORDER BY started_at", {"runs": runs}
+    )
+    named = [name for text in recipes.column(0).to_pylist() for name in json.loads(text).get("training_sets", ())]
+    if not named:
+        raise FactoryError("the recipes of these runs name no training sets: give one, as in `factory build spar_dpo`")
+    return list(dict.fromkeys(named))
+
+
+def _report(lake: Lake, built: TrainingSetRows, runs: list[str], files: list[Path], console: Console) -> None:
+    rows = pa.concat_tables([built.train, built.held_out])
+    reference = f"{built.row.name}@{built.row.version}"
+    console.print(f"[bold]{reference}[/bold], pinned at snapshot {built.row.snapshot} of {', '.join(runs)}")
+    console.print(f"fingerprint {built.row.fingerprint}")
+    _print_rows(built, rows, console)
+    if set(LIKENESS) <= set(rows.column_names):
+        _print_likeness(lake, runs, reference, rows, console)
+    for file in files:
+        console.print(Text(f"wrote {file}"), soft_wrap=True)
+    if not built.held_out.num_rows:
+        console.print("no prompt fell into the held-out split: -p held_out=0.25 holds out more")
+
+
 def _print_rows(built: TrainingSetRows, rows: pa.Table, console: Console) -> None:
     table = Table("class", "rows", "train", "held out", "words of the prompt", "words of the answer")
-    for column in range(1, 6):
-        table.columns[column].justify = "right"
-    classes = sorted(set(rows.column("class").to_pylist()))
-    for name in [*classes, "all"] if len(classes) > 1 else classes:
-        part, train, held_out = (
-            side if name == "all" else side.filter(pc.equal(side.column("class"), name))
-            for side in (rows, built.train, built.held_out)
-        )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    classes = sorted(set(rows.column("class").to_pylist())) if "class" in rows.column_names else []
+    parts = {name: _of_class(rows, built, name) for name in classes}
+    if len(classes) != 1:
+        parts["all"] = (rows, built.train, built.held_out)
+    for name, (part, train, held_out) in parts.items():
         answer = "chosen" if "chosen" in rows.column_names else "completion"
-        table.add_row(
-            name,
-            str(part.num_rows),
-            str(train.num_rows),
-            str(held_out.num_rows),
-            _lengths(part, "prompt"),
-            _lengths(part, answer),
-        )
+        figures = (str(side.num_rows) for side in (part, train, held_out))
+        table.add_row(Text(visible(str(name))), *figures, _lengths(part, "prompt"), _lengths(part, answer))
     console.print(table)
+
+
+def _of_class(rows: pa.Table, built: TrainingSetRows, name: str) -> tuple[pa.Table, pa.Table, pa.Table]:
+    sides = (side.filter(pc.equal(side.column("class"), name)) for side in (rows, built.train, built.held_out))
+    part, train, held_out = sides
+    return part, train, held_out
 
 
 def _lengths(rows: pa.Table, column: str) -> str:
@@ -82,19 +120,19 @@ def _lengths(rows: pa.Table, column: str) -> str:
     return f"{counts[len(counts) // 2]} (at most {counts[-1]})"
 
 
-def _print_likeness(lake: Lake, runs: list[str], name: str, rows: pa.Table, console: Console) -> None:
-    """How alike chosen and rejected are: this set beside the control of passing over failing sampled answers."""
+def _print_likeness(lake: Lake, runs: list[str], reference: str, rows: pa.Table, console: Console) -> None:
+    """How alike chosen and rejected are: in this set, and in the pairs of each pairing of the same runs."""
     table = Table("pairs", "number", "similarity", "length ratio", "shared prefix (words)", title="likeness, means")
-    sides = [(name, rows)]
-    if name != CONTROL:
-        control = lake.query(
-            "SELECT similarity, length_ratio, shared_prefix_words FROM pairs "
-            "WHERE source = 'sampling' AND list_contains($runs, run_id) ORDER BY pair_id",
-            {"runs": runs},
+    pairs = lake.query(
+        "SELECT source, similarity, length_ratio, shared_prefix_words FROM pairs WHERE list_contains($runs, run_id) "
+        "ORDER BY source, pair_id",
+        {"runs": runs},
+    )
+    sources = sorted(set(pairs.column("source").to_pylist()))
+    sides = {reference: rows} | {f"all {s}": pairs.filter(pc.equal(pairs.column("source"), s)) for s in sources}
+    for label, side in sides.items():
+        means = [pc.mean(side.column(name)).as_py() for name in LIKENESS]
+        table.add_row(
+            Text(visible(label)), str(side.num_rows), *("" if mean is None else f"{mean:.2f}" for mean in means)
         )
-        sides.append((f"{CONTROL} (control)", control))
-    for label, side in sides:
-        if side.num_rows:
-            means = [pc.mean(side.column(c)).as_py() for c in ("similarity", "length_ratio", "shared_prefix_words")]
-            table.add_row(label, str(side.num_rows), *(f"{mean:.2f}" for mean in means))
     console.print(table)

@@ -3,8 +3,10 @@
 Figures come from stores/sql/report/*.sql. Texts of models are shown as plain text, never as markup or escapes.
 """
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
@@ -13,11 +15,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
+from stores.likeness import words
 
 from factory.monitor.plain_text import clock, counted, shortened, visible
-from factory.search.refinements import words
 from stores.lake import Lake
 from stores.sql import sql
+from stores.training_sets import format_of, known_training_sets
 
 SHOWN_SET_ASIDE = 5
 NODE_CHARACTERS = 100
@@ -40,24 +43,25 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     grid.add_column()
     for label, text in _outcome_lines(outcome):
         grid.add_row(label, text)
-    if outcome["refined_pairs"]:
+    likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
+    grid.add_row("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none")
+    if outcome["accepted_trees"]:
         (savings,) = lake.query(sql("report/savings"), of_run).to_pylist()
-        grid.add_row("a pair", _savings(savings))
+        grid.add_row("a refinement", _savings(savings))
     rows = lake.query(sql("report/rows_by_table"), of_run).to_pylist()
     grid.add_row("rows", ", ".join(f"{row['name']} {row['rows']:,}" for row in rows))
     console.print(grid)
     console.print()
     _print_cost(lake, run_id, console)
-    _print_likeness(lake.query(sql("report/likeness"), of_run).to_pylist(), console)
+    _print_likeness(likeness, console)
     _print_set_aside(lake.query(sql("report/set_aside"), of_run).to_pylist(), console)
     where = "" if lake.place.where == "lake" else f" --lake {shlex.quote(lake.place.where)}"
-    if (example := pick_example(lake, run_id)) is not None:
-        for show, noun, id in zip((print_tree, print_pair), ("tree", "pair"), example, strict=True):
-            _print_command(f"factory {noun} {id[:12]}{where}", console)
-            show(lake, id, console)
-            console.print()
+    for noun, id in pick_example(lake, run_id).items():
+        _print_command(f"factory {noun} {id[:12]}{where}", console)
+        (print_tree if noun == "tree" else print_pair)(lake, id, console)
+        console.print()
     console.print(Text("next", "dim"))
-    for command in _next_commands(run_id, outcome):
+    for command in _next_commands(run_id, outcome, bool(likeness)):
         _print_command(f"  {command}{where}", console)
 
 
@@ -87,9 +91,7 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ends = ("accepted", "exhausted", "budget", "failed")
         outcomes = ", ".join(f"{counts[f'{end}_trees']:,} {end}" for end in ends if counts[f"{end}_trees"])
         yield "trees", f"{counts['trees']:,} searched, {counts['nodes_expanded']:,} refinements: {outcomes}"
-    mended = _share(counts["mended_prompts"], counts["failed_prompts"], " of the prompts that failed")
-    yield "pairs", f"{counts['refined_pairs']:,} refined{mended}, {counts['control_pairs']:,} of the control"
-    speed = f", {outcome['tokens_per_s']:,.0f} tokens/s on the mean" if outcome["tokens_per_s"] else ""
+    speed = f", {outcome['tokens_per_s']:,.0f} tokens/s on average" if outcome["tokens_per_s"] else ""
     yield (
         "model",
         (
@@ -100,8 +102,9 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _savings(savings: dict[str, Any]) -> str:
-    """What the search took for a pair, and what was spared."""
-    each = f"{savings['requests'] / savings['pairs']:.1f} requests and {savings['tokens'] / savings['pairs']:,.0f} tokens of search"
+    """What the search took for an accepted refinement, and what was spared."""
+    requests, tokens = (savings[name] / savings["accepted"] for name in ("requests", "tokens"))
+    each = f"{requests:.1f} requests and {tokens:,.0f} tokens of search"
     spared = [
         f"{savings[f'spared_{what}']:,} of {savings[f'spared_{what}'] + savings[what]:,} {what}"
         for what in ("refinements", "votes")
@@ -130,18 +133,18 @@ def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
 
 
 def _print_likeness(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Refined pairs beside the control: SPaR's pairs differ in what matters, so they are more alike."""
+    """How alike the two sides of the pairs are, by pairing: pairs that differ only in what matters are more alike."""
     if not rows:
         return
     table = Table("pairs", "0    similarity    1", "mean", "median", "length ratio", "shared start", box=None)
     table.columns[1].no_wrap, table.columns[1].min_width = True, 20
     for column in table.columns[2:]:
         column.justify = "right"
-    for row in rows:
+    for row, colour in zip(rows, cycle(("green", "cyan", "magenta", "yellow")), strict=False):
         ratio = row["median_length_ratio"]
         table.add_row(
-            {"tree": "refined", "sampling": "control"}[row["source"]],
-            Text(histogram(row["histogram"]), "green" if row["source"] == "tree" else "cyan"),
+            Text(visible(row["source"])),
+            Text(histogram(row["histogram"]), colour),
             f"{row['mean_similarity']:.2f}",
             f"{row['median_similarity']:.2f}",
             "" if ratio is None else f"{ratio:.2f}",
@@ -171,23 +174,29 @@ def _print_set_aside(rows: Sequence[dict[str, Any]], console: Console) -> None:
     console.print()
 
 
-def _next_commands(run_id: str, outcome: dict[str, Any]) -> Iterator[str]:
+def _next_commands(run_id: str, outcome: dict[str, Any], paired: bool) -> Iterator[str]:
     if outcome["status"] != "finished":
         yield f"factory resume {run_id}"
-    if outcome["refined_pairs"]:
-        yield 'factory sql "SELECT prompt, similarity FROM accepted_pairs ORDER BY similarity DESC"'
+    if paired:
+        yield 'factory sql "SELECT pair_id, source, similarity FROM pairs ORDER BY similarity DESC"'
+    else:
+        yield 'factory sql "SELECT verdict, points, critique FROM judgements LIMIT 10"'
+    training_sets = [
+        name for name in json.loads(outcome["recipe"]).get("training_sets", ()) if name in known_training_sets()
+    ]
+    if training_sets and outcome["answers"]:
+        yield "factory build"
         origin = outcome["actor_origin"] or ""
         model = origin if origin.startswith("embedded:") else "MODEL"
-        yield "factory build spar_dpo"
-        yield f"factory train dpo --set spar_dpo --model {model}"
-    else:
-        yield 'factory sql "SELECT verdict, critique FROM judgements LIMIT 10"'
+        objective = {"preference": "dpo", "prompt_completion": "rft"}[format_of(training_sets[0])]
+        yield f"factory train {objective} --set {training_sets[0]} --model {model}"
 
 
-def pick_example(lake: Lake, run_id: str) -> tuple[str, str] | None:
-    """The tree and pair of a run that tell most and can still be read at a glance; None without an accepted tree."""
+def pick_example(lake: Lake, run_id: str) -> dict[str, str]:
+    """The pair of a run that tells most and can still be read at a glance, with its tree where it has one: `tree` and
+    `pair`, to their ids; empty without pairs."""
     rows = lake.query(sql("report/example"), {"run_id": run_id}).to_pylist()
-    return (rows[0]["tree_id"], rows[0]["pair_id"]) if rows else None
+    return {noun: id for noun, id in rows[0].items() if id is not None} if rows else {}
 
 
 def print_tree(lake: Lake, tree_id: str, console: Console) -> None:
@@ -246,7 +255,7 @@ def word_difference(old: str, new: str) -> list[tuple[str, str]]:
     """What turns one text into another, word by word: ("same" | "removed" | "added", text).
 
     All parts but the removed ones are `new`, white space included; the fewest words possible are changed
-    (Levenshtein, as in `factory/search/refinements.py`). White space alone is no change.
+    (Levenshtein, as in `stores/likeness.py`). White space alone is no change.
     """
     old_words, new_words = words(old), words(new)
     old_ends, new_ends = _ends(old, old_words), _ends(new, new_words)

@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+import msgspec
+
 from schemas.settings import Settings, about
 
 
@@ -12,4 +14,4 @@ class PromptSettings(Settings, frozen=True, kw_only=True):
     limit: Annotated[int, about("the number of prompts taken, the first ones", least=1)] | None = None
     language: Annotated[str, about("only prompts in this language, such as en")] | None = None
     split: Annotated[str, about("the split of a `datasets` id")] = "train"
-    columns: Annotated[dict[str, str], about("our column: the source's")] = {}
+    columns: Annotated[dict[str, str], about("our column: the source's")] = msgspec.field(default_factory=dict)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet
 
-from factory.recipes.recipe import PromptSettings
+from factory.prompts.settings import PromptSettings
 from factory.verifier.constraints import verify
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, prompt_id

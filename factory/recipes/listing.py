@@ -72,5 +72,9 @@ def recipe_schema() -> str:
         entries.append({**body, "title": name, "properties": {**given, **body["properties"]}, "required": ["stage"]})
     recipe = definitions.pop("Recipe")
     recipe["properties"]["stages"] = {"type": "array", "items": {"anyOf": entries}, "minItems": 1}
-    used = {name: body for name, body in definitions.items() if name in ("ModelSettings", "VllmSettings", "PromptSettings", "BudgetSettings")}
+    used = {
+        name: body
+        for name, body in definitions.items()
+        if name in ("ModelSettings", "VllmSettings", "PromptSettings", "BudgetSettings")
+    }
     return json.dumps({"$schema": DIALECT, **recipe, "title": "recipe", "$defs": used}, indent=2)

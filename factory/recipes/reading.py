@@ -184,7 +184,9 @@ def _check_judges(recipe: Recipe, entry: Entry, where: str) -> None:
 
 
 def _check_templates(recipe: Recipe, where: str) -> None:
-    known = list(dict.fromkeys(name for e in recipe.stages for local, full, _ in e.templates() for name in (local, full)))
+    known = list(
+        dict.fromkeys(name for e in recipe.stages for local, full, _ in e.templates() for name in (local, full))
+    )
     for name in recipe.templates:
         if name not in known:
             raise FactoryError(f"{where}: templates: unknown key {name!r}: {nearest(name, known)}")

@@ -57,11 +57,13 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
     stages: Annotated[tuple[Entry, ...], about("what is done with each prompt, in this order")]
     templates: Annotated[
         dict[str, str], about("prompt templates other than the bundled ones: name, and a bundled name or a file")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     pairs: (
         Annotated[
             tuple[str | dict[str, Any], ...],
-            about("pairings by name or file; none: refined_over_failed after a search, passing_over_failing after a judge"),
+            about(
+                "pairings by name or file; none: refined_over_failed after a search, passing_over_failing after a judge"
+            ),
         ]
         | None
     ) = None
@@ -106,7 +108,11 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         """The recipe in full as canonical JSON, which `recipe_of` reads again."""
         return canonical_json(
             {
-                **{name: msgspec.to_builtins(getattr(self, name)) for name in self.__struct_fields__ if name != "stages"},
+                **{
+                    name: msgspec.to_builtins(getattr(self, name))
+                    for name in self.__struct_fields__
+                    if name != "stages"
+                },
                 "stages": [entry.plain(msgspec.to_builtins(entry.settings)) for entry in self.stages],
             }
         )
@@ -119,7 +125,7 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         asked: dict[str, Any] = {
             "defaults": DEFAULTS_VERSION,
             "name": self.name,
-            "models": {role: model.deciding() for role, model in self.models.items()},
+            "models": {role: _deciding(model) for role, model in self.models.items()},
             "stages": [entry.plain(differing(entry.settings)) for entry in self.stages],
             "templates": self.template_texts,
         }
@@ -130,6 +136,13 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
                 for p in self.pairings()
             ]
         return sha256_text(canonical_json(asked))
+
+
+def _deciding(model: ModelSettings) -> dict[str, Any]:
+    """What answers depend on: the model, not who serves it."""
+    asked = {"name": model.name, "revision": model.revision, "embedded": model.embedded}
+    asked["vllm"] = model.vllm.deciding() if model.vllm else None  # type: ignore[assignment]
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def pairing_of(given: str | dict[str, Any]) -> Pairing:

@@ -72,9 +72,7 @@ class Execution:
     observe: Observe = lambda progress: nullcontext()
 
 
-def run_recipe(
-    spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()  # noqa: B008
-) -> str:
+def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()) -> str:
     """Runs a recipe on the lake at `where`, or goes on with it if it was begun before; returns the run's id.
 
     Raises:
@@ -86,9 +84,7 @@ def run_recipe(
         return run_on(lake, spec, progress, execution)
 
 
-def run_on(
-    lake: Lake, spec: RunSpecification, progress: Progress, execution: Execution = Execution()  # noqa: B008
-) -> str:
+def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Execution = Execution()) -> str:
     """`run_recipe` on a lake that is open."""
     with run_lock(lake.place), disk_faults(lake):
         run = run_of(spec)
@@ -207,9 +203,7 @@ async def at_work(
             writer = Writer(lake, session.run.run_id, spec.recipe.pairings(), session.flush_every_s)
             defer = session.deferral.defer if session.deferral else None
             emit = counting(writer, progress)
-            asker = Asker(
-                session.run.run_id, session.run.seed, endpoints, journal, spending, emit, spec.fresh, defer
-            )
+            asker = Asker(session.run.run_id, session.run.seed, endpoints, journal, spending, emit, spec.fresh, defer)
             through: Through = run_stages
             if tracing is not None:
                 asker, through = tracing.of_asker(asker), tracing.of_prompts(run_stages)

@@ -114,7 +114,9 @@ class Worker:
         pending = block
         if ray.get_runtime_context().was_current_actor_reconstructed:
             # The worker before this one may have done some of it.
-            lacking = await asyncio.to_thread(pending_prompts, self._lake, self._task.run.run_id, self._task.spec.recipe)
+            lacking = await asyncio.to_thread(
+                pending_prompts, self._lake, self._task.run.run_id, self._task.spec.recipe
+            )
             pending = lacking.join(block.select(["prompt_id"]), "prompt_id", join_type="inner").sort_by("position")
             self._progress.done += block.num_rows - pending.num_rows
         with disk_faults(self._lake):

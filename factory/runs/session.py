@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from factory.inference.budget import Spending
 from factory.inference.connect import connect
-from factory.inference.endpoints import Endpoint
+from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.journal import Journal, Reply, journal_file
 from factory.inference.replies import Failure
 from factory.recipes.recipe import Entry, Recipe, bound_templates, judge_of, judges_given
@@ -110,15 +110,14 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
     def fail(failure: Failure) -> None:
         progress.errors[failure.kind] += 1
 
+    listeners = Listeners(count, fail, partial(setattr, progress, "phase"))
     endpoints: dict[str, Endpoint] = {}
     by_settings: dict[Any, Endpoint] = {}
     async with AsyncExitStack() as stack:
         for role in recipe.roles():
             settings = recipe.models[role]
             if settings not in by_settings:
-                by_settings[settings] = await stack.enter_async_context(
-                    connect(role, settings, count, fail, partial(setattr, progress, "phase"))
-                )
+                by_settings[settings] = await stack.enter_async_context(connect(role, settings, listeners))
             endpoints[role] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
         add_up()  # what earlier starts paid

@@ -184,9 +184,7 @@ def _spent(tree: SearchTree, strategy: Strategy) -> bool:
     return True
 
 
-def _select(
-    tree: SearchTree, grown: Sequence[SearchNode], strategy: Strategy, rng: random.Random
-) -> list[SearchNode]:
+def _select(tree: SearchTree, grown: Sequence[SearchNode], strategy: Strategy, rng: random.Random) -> list[SearchNode]:
     """The nodes to expand further, best first; the other judged ones are pruned."""
     candidates = []
     for node in grown:

@@ -6,10 +6,10 @@ the endpoint gives them, else from the share of votes. Every two of a prompt's s
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Choice
@@ -29,7 +29,7 @@ _WORDS = {"1": "first", "2": "second"}
 class Settings(StageSettings, frozen=True, kw_only=True):
     """A model that compares two answers."""
 
-    needs = {"sample": "make the answers that are compared"}
+    needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers that are compared"}
 
     model: Annotated[str, about("the role of the model that compares")] = "refiner"
     votes: Annotated[int, about("votes on each order of two answers", least=1)] = 1

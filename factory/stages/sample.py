@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
+from factory.inference.logprobs import TokenLogprob
 from factory.work.context import Context, Work
 from factory.work.stage import StageSettings, sampling_of
-from schemas.ids import content_id
+from schemas.ids import canonical_json, content_id
 from schemas.settings import about
 from schemas.tables import Response
 
@@ -43,7 +44,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
             choice_index=index,
             finish_reason=choice.finish_reason,
             tokens=choice.tokens,
-            logprobs=choice.logprobs_json(),
+            logprobs=_as_json(choice.logprobs),
             call_id=call.call_id,
         )
         for index, choice in enumerate(answered.reply.choices)
@@ -51,3 +52,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     work.responses += responses
     context.emit([call, *responses])
     return work
+
+
+def _as_json(logprobs: list[TokenLogprob] | None) -> str | None:
+    return None if logprobs is None else canonical_json([token.as_plain() for token in logprobs])

@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -31,9 +31,12 @@ _NAMED_IN_FIRST_VERSION = (
 class Settings(StageSettings, frozen=True, kw_only=True):
     """Tree search from a failed answer (SPaR, arXiv:2412.11605, 3.3)."""
 
-    batchable = False
-    judged = True
-    needs = {"sample": "make the answers that it starts from", "judge": "find the failed answers"}
+    batchable: ClassVar[bool] = False
+    judged: ClassVar[bool] = True
+    needs: ClassVar[Mapping[str, str]] = {
+        "sample": "make the answers that it starts from",
+        "judge": "find the failed answers",
+    }
 
     model: Annotated[str, about("the role of the model that refines")] = "refiner"
     judge: Annotated[str, about("the judge that decides, by its name; none: all of the recipe's, in order")] | None = (
@@ -58,7 +61,8 @@ class Settings(StageSettings, frozen=True, kw_only=True):
         Literal["greedy", "proportional"], about("which nodes are kept: the best, or drawn by their value", CODE)
     ] = "greedy"
     roots: Annotated[
-        Literal["one", "every"], about("failed answers of a prompt that get a tree: one, chosen by hash, or every", CODE)
+        Literal["one", "every"],
+        about("failed answers of a prompt that get a tree: one, chosen by hash, or every", CODE),
     ] = "one"
     temperature: Annotated[float, about("sampling temperature", CODE, least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0

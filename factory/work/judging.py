@@ -119,9 +119,7 @@ def of_judges(judgements: Iterable[Judgement], judges: Sequence[Judge]) -> Asses
     return Assessment([replace(j, decides=rank == 0) for rank, rows in enumerate(found) for j in rows], [])
 
 
-async def assess(
-    context: Context, prompt: Prompt, response_id: str, text: str, *, decided: bool = False
-) -> Assessment:
+async def assess(context: Context, prompt: Prompt, response_id: str, text: str, *, decided: bool = False) -> Assessment:
     """What the judges of a stage say of a text. The first that can judge it decides; the others are recorded beside it.
 
     Args:
