@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.judges.verdicts import VERDICT_FORMAT, Vote, is_settled, majority, read_json_vote, read_verdict
-from factory.search.refinements import flaw_of, likeness, read_refinement, words
+from factory.search.refinements import flaw_of, read_refinement
 from factory.stages.evolve import read_evolved
+from stores.likeness import likeness, words
 
 VOTES = st.lists(st.sampled_from(["yes", "no", "unparsed"]).map(lambda verdict: Vote(verdict, verdict)))
 

@@ -278,6 +278,15 @@ def compact(lake: LakeOption = "lake") -> None:
 
 
 @app.command()
+def migrate(lake: LakeOption = "lake") -> None:
+    """Bring a lake of an earlier schema version to today's; until then it can be read, not written."""
+    from stores.migrate import migrate as migrate_lake
+
+    console = Console(soft_wrap=True)
+    migrate_lake(lake, lambda said: console.print(Text(said)))
+
+
+@app.command()
 def expire(
     older_than_days: Annotated[float, typer.Option(min=0, help="Snapshots older than this many days.")],
     lake: LakeOption = "lake",

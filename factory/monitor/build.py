@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from factory.search.refinements import words
 from schemas.errors import FactoryError
 from stores.lake import Lake
+from stores.likeness import words
 from stores.training_sets import TrainingSetRows, build_training_set, training_set_sql, write_parquet
 
 CONTROL = "independent_dpo"

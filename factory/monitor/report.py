@@ -15,8 +15,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from factory.monitor.plain_text import clock, counted, shortened, visible
-from factory.search.refinements import words
 from stores.lake import Lake
+from stores.likeness import words
 from stores.sql import sql
 
 SHOWN_SET_ASIDE = 5
@@ -246,7 +246,7 @@ def word_difference(old: str, new: str) -> list[tuple[str, str]]:
     """What turns one text into another, word by word: ("same" | "removed" | "added", text).
 
     All parts but the removed ones are `new`, white space included; the fewest words possible are changed
-    (Levenshtein, as in `factory/search/refinements.py`). White space alone is no change.
+    (Levenshtein, as in `stores/likeness.py`). White space alone is no change.
     """
     old_words, new_words = words(old), words(new)
     old_ends, new_ends = _ends(old, old_words), _ends(new, new_words)

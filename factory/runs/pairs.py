@@ -1,9 +1,9 @@
 """A preference pair as a row, with how alike its two sides are."""
 
-from factory.search.refinements import likeness
 from factory.work.context import Context
 from schemas.ids import content_id
 from schemas.tables import Pair, Response
+from stores.likeness import likeness
 
 
 def pair_of(
