@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import shlex
 import sqlite3
 import threading
 import time
@@ -20,7 +22,8 @@ from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
-from stores.sql import VIEWS, sql
+from stores.migrations import VIEWS_IN_LAKE, reading
+from stores.sql import sql, views
 
 Row = TypeVar("Row")
 Done = TypeVar("Done")
@@ -39,6 +42,7 @@ FILES = {
 RETRIES = 20
 FIRST_WAIT_S = 0.05
 _MAKING_ADVICE = "see that there is room and that you may write there, or give another place with --lake"
+_CALLS_LIKENESS = re.compile(r"\blikeness\s*\(", re.IGNORECASE)
 _PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")
 
 
@@ -49,18 +53,24 @@ class Lake:
         self.place = at
         self.connection = connection
         self.snapshot = snapshot
+        self.version = SCHEMA_VERSION
+        """the schema version of its tables; of an earlier one they are read in today's shape, and not written"""
         self._lock = threading.RLock()
+        self._offers_likeness = False
 
     @classmethod
-    def open(cls, where: str | Path = "lake", *, at: int | None = None, create: bool = False) -> Self:
+    def open(
+        cls, where: str | Path = "lake", *, at: int | None = None, create: bool = False, as_stored: bool = False
+    ) -> Self:
         """Opens the lake at `where` (a folder or a PostgreSQL URL, see `stores.attach.place`).
 
         Args:
             at: a snapshot to read from; the lake is then read-only.
             create: make the lake if there is none.
+            as_stored: a lake that holds views and macros of its own is read with those, for SQL of its time.
         Raises:
-            FactoryError: no lake there, one of another schema version, no such snapshot, or a place where none can
-                be made.
+            FactoryError: no lake there, one of a later schema version, with `create` one of an earlier version, no such
+                snapshot, or a place where none can be made.
         """
         found = place(str(where))
         if found.folder is not None and not (found.folder / "catalog.sqlite").exists():
@@ -74,10 +84,13 @@ class Lake:
         connection = connect()
         lake = cls(found, connection, at)
         try:
-            lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
+            with lake.one_thread():
+                lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
+                if create:
+                    lake._retry(lake._create_tables)
+                lake._retry(lambda: lake._make_views(as_stored))
             if create:
-                lake._retry(lake._create_tables)
-            lake._check_version()
+                lake.check_writable()
         except duckdb.Error as error:
             connection.close()
             if at is not None and "snapshot" in str(error).lower():
@@ -124,6 +137,7 @@ class Lake:
         Args:
             message, details: the commit's message and its extra information, which name run and stage.
         """
+        self.check_writable()
         for name, batch in batches.items():
             if batch.schema != (expected := arrow_schema(TABLES[name])):
                 raise FactoryError(f"rows for {name} have schema {batch.schema}, expected {expected}")
@@ -136,8 +150,8 @@ class Lake:
                     key = batch.schema.names[0]
                     self.connection.register("batch", batch)
                     added += self.connection.execute(
-                        f"INSERT INTO {name} SELECT DISTINCT ON ({key}) * FROM batch "
-                        f"WHERE {key} NOT IN (SELECT {key} FROM {name} WHERE {key} IN (SELECT {key} FROM batch))"
+                        f"INSERT INTO lake.{name} BY NAME SELECT DISTINCT ON ({key}) * FROM batch "
+                        f"WHERE {key} NOT IN (SELECT {key} FROM lake.{name} WHERE {key} IN (SELECT {key} FROM batch))"
                     ).fetchall()[0][0]
                 self.connection.execute(
                     "CALL lake.set_commit_message('factory', ?, extra_info => ?)",
@@ -145,13 +159,24 @@ class Lake:
                 )
                 self.connection.execute("COMMIT")
             except BaseException:
-                self._rollback()
+                self.roll_back()
                 raise
             return added
 
         return self._written(write)
 
-    def _rollback(self) -> None:
+    def check_writable(self) -> None:
+        """Raises:
+        FactoryError: the lake is of an earlier schema version.
+        """
+        if self.version < SCHEMA_VERSION:
+            where = self.place.where
+            raise FactoryError(
+                f"lake {where} has schema version {self.version}, which can only be read; "
+                f"`factory migrate --lake {shlex.quote(where)}` brings it to {SCHEMA_VERSION}"
+            )
+
+    def roll_back(self) -> None:
         with suppress(duckdb.TransactionException):  # a failed COMMIT has ended the transaction already
             self.connection.execute("ROLLBACK")
 
@@ -183,6 +208,11 @@ class Lake:
     def query(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The rows of a query as Arrow; parameters are `$name` in the text."""
         with self._lock:
+            if not self._offers_likeness and _CALLS_LIKENESS.search(text):
+                from stores.likeness import offer_likeness
+
+                offer_likeness(self.connection)
+                self._offers_likeness = True
             return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
 
     def relation(self, text: str) -> duckdb.DuckDBPyRelation:
@@ -220,7 +250,7 @@ class Lake:
             try:
                 yield self.latest_snapshot()
             finally:
-                self._rollback()
+                self.roll_back()
 
     def most_files(self) -> int:
         """Data files of the table that has most of them."""
@@ -275,26 +305,38 @@ class Lake:
                     self.connection.execute(ddl(name, table))
                 for name in SORTED_BY_RESPONSE:
                     self.connection.execute(f"ALTER TABLE {name} SET SORTED BY (response_id)")
-                for statement in VIEWS:
-                    self.connection.execute(statement)
             self.connection.execute("COMMIT")
         except BaseException:
-            self._rollback()
+            self.roll_back()
             raise
 
-    def _check_version(self) -> None:
+    def _make_views(self, as_stored: bool) -> None:
+        """Today's views over the tables in today's shape: temporary ones, so that a changed view locks out no lake."""
+        # In one transaction: each would ask the catalog for the newest snapshot.
+        self.connection.execute("BEGIN")
+        try:
+            self.version = self._read_version()
+            if not as_stored or self.version > VIEWS_IN_LAKE:
+                self.connection.execute(reading(self.version) + views())
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def _read_version(self) -> int:
         try:
             # fetchall, not fetchone: a result half read keeps its transaction, and so the catalog's lock.
-            [(version,)] = self.connection.execute("SELECT max(version) FROM schema_version").fetchall()
+            [(version,)] = self.connection.execute("SELECT max(version) FROM lake.schema_version").fetchall()
         except duckdb.CatalogException as error:
             raise FactoryError(
                 f"{self.place.where} is a DuckLake, but not one of this factory: give another place with --lake"
             ) from error
-        if version != SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise FactoryError(
-                f"lake {self.place.where} has schema version {version}, this factory writes {SCHEMA_VERSION}: "
-                "use the factory version that made it, or give another place with --lake"
+                f"lake {self.place.where} has schema version {version}, and this factory knows {SCHEMA_VERSION}: "
+                "update preference-factory, or give another place with --lake"
             )
+        return int(version)
 
 
 def _let_readers_in(catalog: Path, where: str) -> None:

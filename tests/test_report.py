@@ -25,9 +25,9 @@ from factory.recipes.recipe import load_recipe
 from factory.runs.loop import run_order
 from factory.runs.progress import Progress
 from factory.runs.specification import Order
-from factory.search.refinements import words
 from schemas.tables import Call, Model, Response, Run
 from stores.lake import Lake
+from stores.likeness import words
 from tests.rows import minutes, row, votes
 from tests.scripted_endpoint import Reply, Request, running_endpoint
 

@@ -19,6 +19,7 @@ from stores.likeness import words
 
 from factory.monitor.plain_text import clock, counted, shortened, visible
 from stores.lake import Lake
+from stores.likeness import words
 from stores.sql import sql
 from stores.training_sets import format_of, known_training_sets
 

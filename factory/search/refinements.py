@@ -1,9 +1,9 @@
-"""Reading a refiner's output, and how alike two texts are."""
+"""Reading a refiner's output, and what is wrong with it."""
 
 import re
 from dataclasses import dataclass
 
-from rapidfuzz.distance import Levenshtein
+from stores.likeness import words
 
 _MARKER = re.compile(r"^[ \t*#_]*refined (?:response|answer)[ \t]*:?[ \t*_]*:?[ \t*_]*", re.IGNORECASE | re.MULTILINE)
 _REFLECTION = re.compile(r"^[\s*#_]*reflection[\s*_]*:?[\s*_]*", re.IGNORECASE)
@@ -51,26 +51,3 @@ def repeats_itself(text: str) -> bool:
     last = words(text)[-203:]
     runs = [tuple(last[i : i + 4]) for i in range(len(last) - 3)]
     return len(runs) >= 40 and len(set(runs)) < len(runs) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Likeness:
-    """How alike two texts are, word by word."""
-
-    similarity: float  # 0..1: 1 - Levenshtein distance / words of the longer text
-    length_ratio: float | None  # words of the first / words of the second
-    shared_prefix_words: int
-
-
-_WORDS = re.compile(r"[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+")
-
-
-def words(text: str) -> list[str]:
-    """Words by white space; in a script that writes none (Chinese, Japanese), each character is one."""
-    return _WORDS.findall(text)
-
-
-def likeness(first: str, second: str) -> Likeness:
-    a, b = words(first), words(second)
-    shared = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return Likeness(Levenshtein.normalized_similarity(a, b), len(a) / len(b) if b else None, shared)

@@ -1,8 +1,28 @@
-"""The project's SQL, one query a file: `sql(name)` reads one, `VIEWS` are made with a lake in their order."""
+"""The project's SQL, one query a file: `sql(name)` reads one, `views()` are made when a lake is opened."""
 
+from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
+
+# In the order of their dependence: a view may use those before it.
+_VIEWS = (
+    "render",
+    "current_runs",
+    "verdicts",
+    "failed_responses",
+    "failed_prompts",
+    "call_messages",
+    "tree_paths",
+    "accepted_pairs",
+    "judge_agreement",
+    "preferences",
+    "win_rates",
+    "answers",
+    "preference_rows",
+    "run_progress",
+    "run_cost",
+)
 
 
 def sql(name: str) -> str:
@@ -10,20 +30,7 @@ def sql(name: str) -> str:
     return (_FOLDER / f"{name}.sql").read_text("utf-8")
 
 
-# In the order of their dependence: a view may use those before it.
-VIEWS = [
-    (_FOLDER / "views" / f"{name}.sql").read_text("utf-8")
-    for name in (
-        "render",
-        "current_runs",
-        "verdicts",
-        "failed_responses",
-        "failed_prompts",
-        "call_messages",
-        "tree_paths",
-        "accepted_pairs",
-        "judge_agreement",
-        "run_progress",
-        "run_cost",
-    )
-]
+@cache
+def views() -> str:
+    """What makes all views and macros, temporary ones of a connection: a lake stores tables alone."""
+    return "\n".join(sql(f"views/{name}") for name in _VIEWS)

@@ -16,15 +16,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from schemas.errors import FactoryError, nearest
+from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.named_files import read_named
+from stores.parameters import checked, defaults
 from stores.reading import own_words
 
 FOLDER = Path(__file__).parent
-_PARAMETER = re.compile(r"\$(\w+) (VARCHAR\[\]|DOUBLE|BIGINT)(?: = (\d+(?:\.\d+)?))?")
+_SLICE = 10_000
 _FORMAT = re.compile(r"^-- Out: (preference|prompt_completion);", re.MULTILINE)
 
 
@@ -59,7 +60,9 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
     """
     query = training_set_sql(name)
     name = Path(name).stem
-    parameters = {**_defaults(query), **_checked(query, given), "run_ids": sorted(run_ids)}
+    lake.check_writable()
+    values = checked(query, given, "training set", fixed=("run_ids",))
+    parameters = {**defaults(query), **values, "run_ids": sorted(run_ids)}
     # Read and pinned at one snapshot: a run that writes meanwhile does not get between.
     with lake.one_snapshot() as snapshot:
         rows = _ask(lake, name, query, parameters)
@@ -111,14 +114,15 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
         FactoryError: no such set, or the rows are not those that were built (the fingerprints differ).
     """
     row = find_training_set(lake, reference)
-    with Lake.open(lake.place.where, at=row.snapshot) as pinned:
+    with Lake.open(lake.place.where, at=row.snapshot, as_stored=True) as pinned:
         rows = _ask(pinned, row.name, row.sql, json.loads(row.parameters))
-    check_fingerprint(row, fingerprint_of(rows))
+    _check_fingerprint(row, rows)
     return _split(row, rows)
 
 
-def check_fingerprint(row: TrainingSet, found: str) -> None:
-    if found != row.fingerprint:
+def _check_fingerprint(row: TrainingSet, rows: pa.Table) -> None:
+    found = fingerprint_of(rows)
+    if found != row.fingerprint != _earliest_fingerprint_of(rows):
         raise FactoryError(
             f"training set {row.name}@{row.version} has fingerprint {found[:12]}, but {row.fingerprint[:12]} was built: "
             f"its rows have changed since; do not train on it, build it anew with `factory build {row.name}`"
@@ -127,16 +131,30 @@ def check_fingerprint(row: TrainingSet, found: str) -> None:
 
 def fingerprint_of(rows: pa.Table) -> str:
     """SHA-256 over that of every 10,000 rows as JSON lines, in their order: the same wherever the rows are stored."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = pool.map(lambda first: hashlib.sha256(_json_lines(rows, first)).digest(), _slices(rows))
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _earliest_fingerprint_of(rows: pa.Table) -> str:
+    """SHA-256 over all rows as JSON lines, which is the fingerprint of the earliest training sets."""
+    digest = hashlib.sha256()
+    for first in _slices(rows):
+        digest.update(_json_lines(rows, first))
+    return digest.hexdigest()
+
+
+def _slices(rows: pa.Table) -> range:
+    return range(0, rows.num_rows, _SLICE)
+
+
+def _json_lines(rows: pa.Table, first: int) -> memoryview:
     import polars
 
-    def digest_from(first: int) -> bytes:
-        lines = io.BytesIO()
-        # Polars writes JSON several times as fast as Python, and most of a build would be this.
-        polars.DataFrame(rows.slice(first, 10_000)).write_ndjson(lines)
-        return hashlib.sha256(lines.getbuffer()).digest()
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return hashlib.sha256(b"".join(pool.map(digest_from, range(0, rows.num_rows, 10_000)))).hexdigest()
+    lines = io.BytesIO()
+    # Polars writes JSON several times as fast as Python, and most of a build would be this.
+    polars.DataFrame(rows.slice(first, _SLICE)).write_ndjson(lines)
+    return lines.getbuffer()
 
 
 def write_parquet(built: TrainingSetRows, folder: Path) -> list[Path]:
@@ -175,24 +193,3 @@ def _format_of(query: str, name: str) -> str:
             "'-- Out: prompt_completion; ...'"
         )
     return found[1]
-
-
-def _defaults(query: str) -> dict[str, Any]:
-    return {
-        name: float(default) if kind == "DOUBLE" else int(default)
-        for name, kind, default in _PARAMETER.findall(query)
-        if default
-    }
-
-
-def _checked(query: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = {name: kind for name, kind, _ in _PARAMETER.findall(query) if name != "run_ids"}
-    values = {}
-    for name, value in given.items():
-        if name not in kinds:
-            raise FactoryError(f"unknown parameter {name!r} of the training set: {nearest(name, kinds)}")
-        try:
-            values[name] = float(value) if kinds[name] == "DOUBLE" else int(value)
-        except ValueError as error:
-            raise FactoryError(f"parameter {name} of the training set must be a number, got {value!r}") from error
-    return values

@@ -6,7 +6,7 @@ SELECT t.prompt_id, c.stage, count(c.call_id) AS calls,
 FROM run_prompts AS t
 LEFT JOIN calls AS c ON c.run_id = t.run_id AND c.prompt_id = t.prompt_id
 LEFT JOIN (
-  SELECT prompt_id, count(*) AS pairs FROM pairs WHERE run_id = $run_id AND source = 'tree' GROUP BY prompt_id
+  SELECT prompt_id, count(*) AS pairs FROM pairs WHERE run_id = $run_id AND source = 'refined_over_failed' GROUP BY prompt_id
 ) AS p ON p.prompt_id = t.prompt_id
 WHERE t.run_id = $run_id
 GROUP BY t.prompt_id, c.stage

@@ -39,17 +39,22 @@ WITH attempts AS (
   FROM trees
   WHERE run_id = $run_id
 ), paired AS (
-  SELECT count(*) FILTER (source = 'tree') AS refined_pairs, count(*) FILTER (source = 'sampling') AS control_pairs,
-    count(DISTINCT prompt_id) FILTER (source = 'tree') AS mended_prompts
+  SELECT count(*) FILTER (source = 'refined_over_failed') AS refined_pairs, count(*) FILTER (source = 'passing_over_failing') AS control_pairs,
+    count(DISTINCT prompt_id) FILTER (source = 'refined_over_failed') AS mended_prompts
   FROM pairs
   WHERE run_id = $run_id
 )
 SELECT run.status, run.reason, run.recipe_name, run.attempt,
   (SELECT count(*) FROM run_prompts WHERE run_id = $run_id AND NOT evolved) AS prompts,
-  (SELECT any_value(m.origin) FROM calls JOIN models AS m USING (model_id) WHERE run_id = $run_id AND stage = 'sample')
+  (SELECT any_value(m.origin) FROM responses JOIN models AS m USING (model_id) WHERE run_id = $run_id AND kind = 'sampled')
     AS actor_origin,
   times.*, asked.*, sampled.*, searched.*, paired.*, generated_tokens / nullif(asking_s, 0) AS tokens_per_s,
   agreement.agreement, agreement.kappa, agreement.responses AS agreement_answers, agreement.ties AS agreement_ties
 FROM current_runs AS run, times, asked, sampled, searched, paired
-LEFT JOIN (FROM judge_agreement WHERE run_id = $run_id) AS agreement ON true
+LEFT JOIN (
+  FROM judge_agreement
+  WHERE run_id = $run_id AND kind = 'votes' AND other_kind = 'verifier'
+  ORDER BY judge, other_judge
+  LIMIT 1
+) AS agreement ON true
 WHERE run.run_id = $run_id;

@@ -1,20 +1,29 @@
 -- call_messages.sql: every answered call's messages, rendered from the rows that they were made of.
 -- Out: call_id, template, messages_hash (as sent), messages. sha256(to_json(messages)) is messages_hash again.
-CREATE VIEW call_messages AS
+CREATE TEMP VIEW call_messages AS
+WITH texts AS (
+  SELECT run_id, entry.key AS name, entry.value AS text, sha256(text) AS hash
+  FROM (SELECT run_id, unnest(map_entries(templates)) AS entry FROM current_runs)
+), critiques AS (
+  -- Of the nodes of one call each was refined from the same words.
+  SELECT call_id, min(critique_judgement_id) AS judgement_id FROM nodes WHERE call_id IS NOT NULL GROUP BY call_id
+)
 SELECT c.call_id, c.run_id, c.template, c.messages_hash,
   CASE
     WHEN c.template IS NULL THEN p.messages
-    WHEN c.template = 'evolve' THEN [user_turn(render(t.templates['evolve'], conversation(p.messages), NULL))]
-    WHEN c.template = 'judge'
-      THEN [user_turn(render(t.templates['judge'], conversation(p.messages), r.text))]
-    WHEN c.template = 'refine'
-      THEN refine_turns(t.templates['judge'], t.templates['refine'], conversation(p.messages), r.text, j.critique)
+    WHEN j.critique IS NOT NULL
+      THEN refine_turns(coalesce(judging.text, usual.text), asked.text, conversation(p.messages), first.text, j.critique)
+    ELSE [user_turn(render(asked.text, MAP {'prompt': conversation(p.messages), 'response': first.text,
+      'first': first.text, 'second': second.text, 'reference': p.reference}))]
   END AS messages
 FROM calls AS c
-JOIN current_runs AS t USING (run_id)
 JOIN prompts AS p USING (prompt_id)
-LEFT JOIN responses AS r ON r.response_id = c.response_id
-LEFT JOIN (SELECT DISTINCT call_id, critique_judgement_id FROM nodes WHERE call_id IS NOT NULL) AS n
-  ON n.call_id = c.call_id AND c.template = 'refine'
-LEFT JOIN judgements AS j ON j.judgement_id = n.critique_judgement_id
+LEFT JOIN texts AS asked ON asked.run_id = c.run_id AND asked.name = c.template
+LEFT JOIN responses AS first ON first.response_id = c.response_ids[1]
+LEFT JOIN responses AS second ON second.response_id = c.response_ids[2]
+LEFT JOIN critiques AS n ON n.call_id = c.call_id
+LEFT JOIN judgements AS j USING (judgement_id)
+LEFT JOIN (SELECT run_id, hash, min(text) AS text FROM texts GROUP BY ALL) AS judging
+  ON judging.run_id = c.run_id AND judging.hash = j.template_hash
+LEFT JOIN texts AS usual ON usual.run_id = c.run_id AND usual.name = 'judge'
 WHERE c.error IS NULL;

@@ -1,5 +1,5 @@
 -- current_runs.sql: each run's state, its newest event. One row a run.
-CREATE VIEW current_runs AS
+CREATE TEMP VIEW current_runs AS
 SELECT DISTINCT ON (run_id) *
 FROM runs
 ORDER BY run_id, attempt DESC, ended_at DESC NULLS LAST;

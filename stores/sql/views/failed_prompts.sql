@@ -1,5 +1,5 @@
 -- failed_prompts.sql: prompts that a run has set aside, with the reason. One row a run and prompt.
-CREATE VIEW failed_prompts AS
+CREATE TEMP VIEW failed_prompts AS
 SELECT run_id, prompt_id, arg_min(error, started_at) AS error, arg_min(stage, started_at) AS stage
 FROM calls
 WHERE error IS NOT NULL

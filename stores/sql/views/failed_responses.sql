@@ -1,5 +1,5 @@
 -- failed_responses.sql: sampled responses that the deciding judge failed, with the critique to refine from.
-CREATE VIEW failed_responses AS
+CREATE TEMP VIEW failed_responses AS
 SELECT v.run_id, v.prompt_id, v.response_id, r.text, v.value, v.critique_judgement_id
 FROM verdicts AS v
 JOIN responses AS r USING (response_id)

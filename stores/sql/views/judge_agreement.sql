@@ -1,15 +1,17 @@
--- judge_agreement.sql: how often the model judge's majority and the verifier say the same of a response.
--- Out: one row a run in which both judged. agreement: 0..1; kappa: Cohen's, 0 is chance; ties are counted apart.
-CREATE VIEW judge_agreement AS
-SELECT run_id, responses, ties, agreement, votes_pass_rate, verifier_pass_rate,
-  (agreement - by_chance) / nullif(1 - by_chance, 0) AS kappa
+-- judge_agreement.sql: how often two judges of a run say the same of a response.
+-- Out: one row a run and two judges of it that judged the same responses. other_judge: the one that decides, else the
+-- later of both by name. agreement: 0..1; kappa: Cohen's, 0 is chance; ties: one of them came to no verdict.
+CREATE TEMP VIEW judge_agreement AS
+SELECT * EXCLUDE (by_chance), (agreement - by_chance) / nullif(1 - by_chance, 0) AS kappa
 FROM (
-  SELECT run_id, count(*) AS responses, count(*) FILTER (votes.passed IS NULL) AS ties,
-    avg((votes.passed = verifier.passed)::DOUBLE) AS agreement,
-    avg(votes.passed::DOUBLE) AS votes_pass_rate,
-    avg(verifier.passed::DOUBLE) FILTER (votes.passed IS NOT NULL) AS verifier_pass_rate,
-    votes_pass_rate * verifier_pass_rate + (1 - votes_pass_rate) * (1 - verifier_pass_rate) AS by_chance
-  FROM (FROM verdicts WHERE judge = 'votes') AS votes
-  JOIN (FROM verdicts WHERE judge = 'verifier') AS verifier USING (run_id, response_id)
-  GROUP BY run_id
+  SELECT run_id, one.judge, other.judge AS other_judge, one.kind, other.kind AS other_kind, count(*) AS responses,
+    count(*) FILTER (one.passed IS NULL OR other.passed IS NULL) AS ties,
+    avg((one.passed = other.passed)::DOUBLE) AS agreement,
+    avg(one.passed::DOUBLE) FILTER (other.passed IS NOT NULL) AS pass_rate,
+    avg(other.passed::DOUBLE) FILTER (one.passed IS NOT NULL) AS other_pass_rate,
+    pass_rate * other_pass_rate + (1 - pass_rate) * (1 - other_pass_rate) AS by_chance
+  FROM verdicts AS one
+  JOIN verdicts AS other USING (run_id, response_id)
+  WHERE one.judge <> other.judge AND NOT one.decides AND (other.decides OR one.judge < other.judge)
+  GROUP BY ALL
 );

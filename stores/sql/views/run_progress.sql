@@ -1,6 +1,6 @@
 -- run_progress.sql: how far each run is. One row a run. What can be counted is 0 where there is none; `failing` is
 -- not known (NULL) while nothing is judged.
-CREATE VIEW run_progress AS
+CREATE TEMP VIEW run_progress AS
 SELECT run_id, status, coalesce(prompts, 0) AS prompts, coalesce(answered, 0) AS answered,
   coalesce(judged, 0) AS judged, CASE WHEN judged > 0 THEN coalesce(failing, 0) END AS failing,
   coalesce(trees, 0) AS trees, coalesce(accepted, 0) AS accepted, coalesce(set_aside, 0) AS set_aside

@@ -1,5 +1,5 @@
 -- tree_paths.sql: the path from each tree's root to each of its nodes. One row a node.
-CREATE VIEW tree_paths AS
+CREATE TEMP VIEW tree_paths AS
 WITH RECURSIVE path AS (
   SELECT run_id, tree_id, node_id, depth, [node_id] AS node_ids, [value] AS node_values, state
   FROM nodes

@@ -1,19 +1,23 @@
--- verdicts.sql: what each judge's votes on a response come to (majority; SPaR, arXiv:2412.11605, 3.2).
--- Out: one row a run, response and judge. passed: NULL for a tie or no readable vote. value: 0..1, share of yes
--- among readable votes; a response that fails the verifier has half the share of constraints it follows, so that
--- of two failing ones the nearer is the greater. critique_judgement_id: the first critique that agrees.
-CREATE VIEW verdicts AS
-SELECT *, no_votes = 0 OR yes_votes = 0 AS unanimous,
-  CASE WHEN passed THEN first_yes WHEN NOT passed THEN first_no END AS critique_judgement_id
+-- verdicts.sql: what each judge's judgements of a response come to.
+-- Out: one row a run, response and judge. value, points: their means; NULL where none can be read. passed: the points
+-- reach those that pass, or the majority of the votes (SPaR, arXiv:2412.11605, 3.2); NULL for a tie, or where neither is
+-- known. critique_judgement_id: the first judgement that agrees, of a judge that gives points the first readable one.
+CREATE TEMP VIEW verdicts AS
+SELECT run_id, prompt_id, response_id, judge, kind, decides, yes_votes, no_votes, unparsed_votes, value, points,
+  CASE WHEN pass_points IS NOT NULL THEN points >= pass_points
+    WHEN yes_votes > no_votes THEN true WHEN no_votes > yes_votes THEN false END AS passed,
+  no_votes = 0 OR yes_votes = 0 AS unanimous,
+  CASE WHEN kind = 'score' THEN first_points WHEN passed THEN first_yes WHEN NOT passed THEN first_no END
+    AS critique_judgement_id
 FROM (
-  SELECT run_id, prompt_id, response_id, judge, decides,
+  SELECT run_id, prompt_id, response_id, judge, kind, decides,
     count(*) FILTER (verdict = 'yes') AS yes_votes,
     count(*) FILTER (verdict = 'no') AS no_votes,
     count(*) FILTER (verdict = 'unparsed') AS unparsed_votes,
-    avg(CASE verdict WHEN 'yes' THEN 1.0 WHEN 'no' THEN coalesce(score / 2, 0.0) END) AS value,
-    CASE WHEN yes_votes > no_votes THEN true WHEN no_votes > yes_votes THEN false END AS passed,
+    avg(value) AS value, avg(points) AS points, max(pass_points) AS pass_points,
     arg_min(judgement_id, vote) FILTER (verdict = 'yes') AS first_yes,
-    arg_min(judgement_id, vote) FILTER (verdict = 'no') AS first_no
+    arg_min(judgement_id, vote) FILTER (verdict = 'no') AS first_no,
+    arg_min(judgement_id, vote) FILTER (points IS NOT NULL) AS first_points
   FROM judgements
   GROUP BY ALL
 );

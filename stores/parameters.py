@@ -1,0 +1,50 @@
+"""What a query takes, declared in its head: `$name TYPE`, or `$name TYPE = DEFAULT` for what may be left out."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from schemas.errors import FactoryError, nearest
+
+_DECLARED = re.compile(r"\$(\w+) (VARCHAR\[\]|VARCHAR|DOUBLE|BIGINT)(?: = (NULL|'[^']*'|-?\d+(?:\.\d+)?))?")
+_NUMBERS = {"DOUBLE": float, "BIGINT": int}
+
+
+def defaults(query: str) -> dict[str, Any]:
+    """The parameters that have a default, by name."""
+    return {name: _read(kind, default) for name, kind, default in _DECLARED.findall(query) if default}
+
+
+def checked(query: str, given: Mapping[str, Any], of: str, fixed: tuple[str, ...]) -> dict[str, Any]:
+    """`given` in the types that the query declares.
+
+    Args:
+        of: what the query is called in an error, as in "training set".
+        fixed: parameters that are not for the user to give.
+    Raises:
+        FactoryError: a parameter that the query does not take, or one that must be a number and is none.
+    """
+    kinds = {name: kind for name, kind, _ in _DECLARED.findall(query) if name not in fixed}
+    values = {}
+    for name, value in given.items():
+        if name not in kinds:
+            raise FactoryError(f"unknown parameter {name!r} of the {of}: {nearest(name, kinds)}")
+        try:
+            values[name] = value if value is None else _NUMBERS.get(kinds[name], str)(value)
+        except (ValueError, TypeError) as error:
+            raise FactoryError(f"parameter {name} of the {of} must be a number, got {value!r}") from error
+    return values
+
+
+def those_used(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that the query's text uses: DuckDB refuses others."""
+    names = {name for statement in connection.extract_statements(query) for name in statement.named_parameters}
+    return {name: value for name, value in parameters.items() if name in names}
+
+
+def _read(kind: str, default: str) -> Any:
+    if default == "NULL":
+        return None
+    return _NUMBERS[kind](default) if kind in _NUMBERS else default.strip("'")

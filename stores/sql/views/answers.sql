@@ -1,0 +1,25 @@
+-- answers.sql: sampled answers with what a judge says of them; pairings and training sets choose among them.
+-- In: runs, prompts (NULL: all of theirs), and a judge's name or that of a stage that compared (NULL: the judge that
+-- decides, and all stages that compared). Out: one row a sampled response. points, value, passed, win_rate: NULL where
+-- they are not known.
+CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
+  WITH said AS (
+    SELECT run_id, response_id, judge, points, value, passed
+    FROM verdicts
+    WHERE list_contains(of_runs, run_id) AND coalesce(list_contains(of_prompts, prompt_id), true)
+      AND CASE WHEN by_judge IS NULL THEN decides ELSE judge = by_judge END
+  ), won AS (
+    SELECT run_id, response_id, avg(win_rate) AS win_rate
+    FROM win_rates
+    WHERE list_contains(of_runs, run_id) AND coalesce(list_contains(of_prompts, prompt_id), true)
+      AND (by_judge IS NULL OR stage = by_judge)
+    GROUP BY run_id, response_id
+  )
+  SELECT r.run_id, r.prompt_id, r.response_id, r.stage, r.model_id, r.tokens, r.finish_reason, judge, points, value,
+    passed, win_rate
+  FROM responses AS r
+  LEFT JOIN said USING (run_id, response_id)
+  LEFT JOIN won USING (run_id, response_id)
+  WHERE kind = 'sampled' AND list_contains(of_runs, r.run_id) AND coalesce(list_contains(of_prompts, r.prompt_id), true);
+CREATE TEMP MACRO answers(of_run, of_prompts, by_judge) AS TABLE
+  FROM answers_of_runs([of_run], of_prompts, by_judge);

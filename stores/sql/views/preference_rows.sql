@@ -1,0 +1,23 @@
+-- preference_rows.sql: chosen pairs as the rows of a preference set.
+-- In: the name of a CTE or table of rows of `pairs`, the rows' class, the held-out share.
+-- Out: one row a pair whose texts differ: equal ones teach nothing. split, prompt, chosen, rejected, and lineage.
+CREATE TEMP MACRO preference_rows(chosen_pairs, of_class, held_out) AS TABLE
+  WITH picked AS (FROM query_table(chosen_pairs)),
+  sides AS MATERIALIZED (  -- both sides in one reading: texts are nearly all of a lake's bytes
+    SELECT response_id, text
+    FROM responses
+    JOIN (SELECT chosen_response_id AS side FROM picked UNION SELECT rejected_response_id FROM picked)
+      ON response_id = side
+  )
+  SELECT
+    split_of(prompt_id, held_out) AS split,
+    q.messages AS prompt,
+    [assistant_turn(chosen.text)] AS chosen,
+    [assistant_turn(rejected.text)] AS rejected,
+    of_class AS class,
+    pair_id, prompt_id, picked.run_id, chosen_value, rejected_value, similarity, length_ratio, shared_prefix_words
+  FROM picked
+  JOIN prompts AS q USING (prompt_id)
+  JOIN sides AS chosen ON chosen.response_id = chosen_response_id
+  JOIN sides AS rejected ON rejected.response_id = rejected_response_id
+  WHERE chosen.text <> rejected.text;
