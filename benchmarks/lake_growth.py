@@ -15,8 +15,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.recipes.recipe import load_recipe
-from factory.runs.pending import work_left
+from factory.recipes.reading import load_recipe
+from factory.runs.pending import pending_prompts
 from schemas.ids import content_id
 from schemas.tables import Call
 from stores.lake import Lake
@@ -85,7 +85,7 @@ def main() -> None:
             commit_s = statistics.median(
                 seconds_of(lambda b=batch: lake.append(b, message="more")) for batch in batches
             )
-            left_s = seconds_of(lambda: work_left(lake, RUN_ID, recipe))
+            left_s = seconds_of(lambda: pending_prompts(lake, RUN_ID, recipe))
             size = lake.query("SELECT sum(file_size_bytes) FROM ducklake_table_info('lake') WHERE table_name = 'calls'")
             rows = lake.counts()["calls"]
             print(

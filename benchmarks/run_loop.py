@@ -16,10 +16,10 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.mock_endpoint import answer_factory
-from factory.recipes.recipe import load_recipe
-from factory.runs.loop import run_order
+from factory.recipes.reading import load_recipe
+from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.specification import RunSpecification
 from tests.scripted_endpoint import Request, ScriptedEndpoint, running_endpoint
 
 
@@ -53,7 +53,7 @@ def main() -> None:
         for role in ("actor", "refiner"):
             overrides |= {f"models.{role}.endpoint": endpoint.url, f"models.{role}.concurrency": 2 * options.slots}
         started = time.monotonic()
-        run_order(Order(load_recipe("spar", overrides)), str(Path(folder) / "lake"), Progress())
+        run_recipe(RunSpecification(load_recipe("spar", overrides)), str(Path(folder) / "lake"), Progress())
         run_s = time.monotonic() - started
         stats, requests = endpoint.stats(), list(endpoint.requests)
         started = time.monotonic()

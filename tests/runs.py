@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mock_endpoint import answer_factory
-from factory.recipes.recipe import load_recipe
-from factory.runs.loop import run_order
+from factory.recipes.reading import load_recipe
+from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.specification import RunSpecification
 from schemas.tables import TABLES
 from stores.lake import Lake
 from tests.scripted_endpoint import Request
@@ -35,13 +35,13 @@ def spar_overrides(url: str, prompts: int, **changes: Any) -> dict[str, Any]:
     return fixed | {key.replace("__", "."): value for key, value in changes.items()}
 
 
-def spar_order(url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> Order:
-    return Order(load_recipe("spar", spar_overrides(url, prompts, **changes)), seed)
+def spar_specification(url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> RunSpecification:
+    return RunSpecification(load_recipe("spar", spar_overrides(url, prompts, **changes)), seed)
 
 
 def run_spar(lake: Path, url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> tuple[str, Progress]:
     progress = Progress()
-    return run_order(spar_order(url, prompts, seed, **changes), str(lake), progress), progress
+    return run_recipe(spar_specification(url, prompts, seed, **changes), str(lake), progress), progress
 
 
 def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subprocess.Popen[str]:

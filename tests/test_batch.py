@@ -12,10 +12,10 @@ from rich.console import Console
 from factory.batch.batches import Written, read_batch, write_and_report, write_batch
 from factory.batch.request_files import RequestFiles
 from factory.cli.main import main
-from factory.recipes.recipe import load_recipe
-from factory.runs.loop import run_order
+from factory.recipes.reading import load_recipe
+from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.runs import answer, assert_ids_unique, assert_same_tables, spar_overrides, tables
@@ -25,12 +25,12 @@ NOBODY = "http://127.0.0.1:9/v1"
 PROMPTS = 6
 
 
-def order(url: str = NOBODY, prompts: int = PROMPTS, **changes: Any) -> Order:
+def order(url: str = NOBODY, prompts: int = PROMPTS, **changes: Any) -> RunSpecification:
     names = {"models__actor__name": "mock", "models__refiner__name": "mock"}
-    return Order(load_recipe("spar", spar_overrides(url, prompts, **(names | changes))))
+    return RunSpecification(load_recipe("spar", spar_overrides(url, prompts, **(names | changes))))
 
 
-def write(lake: Path, out: Path, asked: Order | None = None) -> Written:
+def write(lake: Path, out: Path, asked: RunSpecification | None = None) -> Written:
     return write_batch(asked or order(), str(lake), out, Progress())
 
 
@@ -66,7 +66,9 @@ def lines(file: Path, *documents: Any) -> Path:
     return file
 
 
-def until_nothing_is_left(lake: Path, folder: Path, asked: Order, script: Callable[[Request], Any] = answer) -> int:
+def until_nothing_is_left(
+    lake: Path, folder: Path, asked: RunSpecification, script: Callable[[Request], Any] = answer
+) -> int:
     """Writes and reads batches; returns how many."""
     for batch in range(20):
         written = write(lake, folder / f"requests{batch}.jsonl", asked)
@@ -95,9 +97,9 @@ def test_a_batched_run_that_is_resumed_for_the_search_has_the_tables_of_a_live_o
     assert until_nothing_is_left(tmp_path / "batched", tmp_path, batched) >= 3  # answers, votes, more votes
     assert endpoint.stats().received == 0
     assert status(tmp_path / "batched")["judged"] == PROMPTS
-    run_order(batched, str(tmp_path / "batched"), Progress())
+    run_recipe(batched, str(tmp_path / "batched"), Progress())
     searched = endpoint.stats().received
-    run_order(batched, str(tmp_path / "live"), Progress())
+    run_recipe(batched, str(tmp_path / "live"), Progress())
     assert 0 < searched < endpoint.stats().received - searched
     assert_same_tables(tables(tmp_path / "live"), tables(tmp_path / "batched"))
     assert_ids_unique(tmp_path / "batched")
@@ -107,7 +109,7 @@ def test_a_batched_run_that_is_resumed_for_the_search_has_the_tables_of_a_live_o
 def test_bodies_are_those_that_a_live_run_sends(tmp_path: Path, endpoint: ScriptedEndpoint) -> None:
     asked = order(endpoint.url, prompts=2)
     first = write(tmp_path / "batched", tmp_path / "requests.jsonl", asked)
-    run_order(asked, str(tmp_path / "live"), Progress())
+    run_recipe(asked, str(tmp_path / "live"), Progress())
     sent = [request.body for request in endpoint.requests if "Final Judgement" not in str(request.body)]
     written = requests_in(first)
     assert all(request["method"] == "POST" and request["url"] == "/v1/chat/completions" for request in written)
@@ -122,7 +124,7 @@ def test_a_run_without_search_is_finished_by_batches_alone(tmp_path: Path) -> No
         f"models: {{actor: {{endpoint: '{NOBODY}', name: mock}}, refiner: {{endpoint: '{NOBODY}', name: judge}}}}\n"
         "stages: {evolve: {}, sample: {n: 2}, judge: {votes: 3}}\n"
     )
-    asked = Order(load_recipe(str(recipe)))
+    asked = RunSpecification(load_recipe(str(recipe)))
     assert until_nothing_is_left(tmp_path / "lake", tmp_path, asked) >= 3
     state = status(tmp_path / "lake")
     assert (state["status"], state["answered"], state["judged"]) == ("finished", 3, 3)
@@ -236,7 +238,7 @@ def test_equal_requests_are_written_once(tmp_path: Path) -> None:
 )
 def test_a_model_must_be_named(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     names = {"models.actor.name": "mock", "models.refiner.name": "mock"}
-    asked = Order(load_recipe("spar", spar_overrides(NOBODY, 1) | names | changes))
+    asked = RunSpecification(load_recipe("spar", spar_overrides(NOBODY, 1) | names | changes))
     with pytest.raises(FactoryError, match=sentence):
         write(tmp_path / "lake", tmp_path / "requests.jsonl", asked)
     assert list(tmp_path.iterdir()) == []

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from factory.runs.loop import run_order
+from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
-from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_order, tables
+from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_specification, tables
 from tests.scripted_endpoint import Reply, Request, running_endpoint
 
 PROMPTS = 8
@@ -79,7 +79,10 @@ def worker_processes() -> list[int]:
 def test_two_workers_make_the_rows_of_a_local_run(cluster: Any, shared_lake: str, local: SimpleNamespace) -> None:
     with running_endpoint(answer) as endpoint:
         progress = Progress()
-        assert run_order(spar_order(endpoint.url, PROMPTS), shared_lake, progress, answering=cluster) == local.run_id
+        assert (
+            run_recipe(spar_specification(endpoint.url, PROMPTS), shared_lake, progress, answering=cluster)
+            == local.run_id
+        )
         assert endpoint.stats().received == local.asked
     assert_same_tables(local.tables, tables(shared_lake))
     assert_ids_unique(shared_lake)
@@ -89,8 +92,8 @@ def test_two_workers_make_the_rows_of_a_local_run(cluster: Any, shared_lake: str
 
 def test_a_worker_killed_half_way_changes_no_row(cluster: Any, shared_lake: str, local: SimpleNamespace) -> None:
     with running_endpoint(answer, slots=2 * CONCURRENCY, latency_ms=100) as endpoint:
-        order = spar_order(endpoint.url, PROMPTS, **SLOW)
-        run = threading.Thread(target=run_order, args=(order, shared_lake, Progress()), kwargs={"answering": cluster})
+        order = spar_specification(endpoint.url, PROMPTS, **SLOW)
+        run = threading.Thread(target=run_recipe, args=(order, shared_lake, Progress()), kwargs={"answering": cluster})
         run.start()
         while endpoint.stats().received < local.asked // 2:
             time.sleep(0.01)
@@ -106,12 +109,12 @@ def test_a_worker_killed_half_way_changes_no_row(cluster: Any, shared_lake: str,
 
 def test_a_budget_is_that_of_all_workers(cluster: Any, shared_lake: str) -> None:
     with running_endpoint(answer, slots=CONCURRENCY, latency_ms=100) as endpoint:
-        order = spar_order(endpoint.url, PROMPTS, budget__max_requests=60, **SLOW)
+        order = spar_specification(endpoint.url, PROMPTS, budget__max_requests=60, **SLOW)
         with pytest.raises(FactoryError, match=r"max_requests of 60 is reached .*-o budget.max_requests="):
-            run_order(order, shared_lake, Progress(), answering=cluster)
+            run_recipe(order, shared_lake, Progress(), answering=cluster)
         first = endpoint.stats().received
         with pytest.raises(FactoryError, match="max_requests of 60 is reached"):
-            run_order(order, shared_lake, Progress(), answering=cluster)
+            run_recipe(order, shared_lake, Progress(), answering=cluster)
         assert endpoint.stats().received == first
     # Each worker hears of the other's spending within a second.
     assert 60 <= first < 120
@@ -125,12 +128,12 @@ def test_what_ends_a_worker_ends_the_run_with_the_same_sentence(cluster: Any, sh
         running_endpoint(refuse) as endpoint,
         pytest.raises(FactoryError, match=rf"^{endpoint.url} refuses the key \(HTTP 401\): put the right one where"),
     ):
-        run_order(spar_order(endpoint.url, 4), shared_lake, Progress(), answering=cluster)
+        run_recipe(spar_specification(endpoint.url, 4), shared_lake, Progress(), answering=cluster)
 
 
 def test_a_lake_in_a_folder_is_refused(tmp_path: Path, cluster: Any) -> None:
     with running_endpoint(answer) as endpoint, pytest.raises(FactoryError, match="a lake that all workers reach"):
-        run_order(spar_order(endpoint.url, 2), str(tmp_path / "lake"), Progress(), answering=cluster)
+        run_recipe(spar_specification(endpoint.url, 2), str(tmp_path / "lake"), Progress(), answering=cluster)
 
 
 def test_the_command_starts_a_cluster_of_its_own(cluster: Any, shared_lake: str) -> None:

@@ -11,17 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.inference.settings import ModelSettings, VllmSettings
-from factory.recipes.recipe import (
-    RECIPES,
-    EvolveSettings,
-    JudgeSettings,
-    PromptSettings,
-    Recipe,
-    SampleSettings,
-    SearchSettings,
-    load_recipe,
-    recipe_of,
-)
+from factory.judges import score, verifier, votes
+from factory.prompts.settings import PromptSettings
+from factory.recipes.reading import RECIPES, load_recipe, recipe_of
+from factory.recipes.recipe import Entry, Recipe
+from factory.stages import evolve, sample, search
 from schemas.errors import FactoryError
 from tests.defaults import all_defaults
 

@@ -21,10 +21,10 @@ from factory.monitor.report import (
     word_difference,
 )
 from factory.monitor.table import table_of
-from factory.recipes.recipe import load_recipe
-from factory.runs.loop import run_order
+from factory.recipes.reading import load_recipe
+from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.specification import RunSpecification
 from schemas.tables import Call, Model, Response, Run
 from stores.lake import Lake
 from stores.likeness import words
@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Progress]:
                 "prompts.limit": 8,
             },
         )
-        run_order(Order(recipe), where, progress)
+        run_recipe(RunSpecification(recipe), where, progress)
     return where, progress
 
 

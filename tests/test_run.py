@@ -186,18 +186,18 @@ def test_an_evolved_prompt_takes_its_parents_place(tmp_path: Path):
         "models: {actor: {endpoint: http://localhost:1/v1}, refiner: {endpoint: http://localhost:1/v1}}\n"
         "stages: {evolve: {}, sample: {n: 2}, judge: {}, search: {depth: 1}}\n"
     )
-    from factory.recipes.recipe import load_recipe
-    from factory.runs.loop import run_order
+    from factory.recipes.reading import load_recipe
+    from factory.runs.loop import run_recipe
     from factory.runs.progress import Progress
-    from factory.runs.specification import Order
+    from factory.runs.specification import RunSpecification
 
     with running_endpoint(script) as running:
-        order = Order(
+        order = RunSpecification(
             load_recipe(str(recipe), {"models.actor.endpoint": running.url, "models.refiner.endpoint": running.url})
         )
-        run_order(order, str(tmp_path / "lake"), Progress())
+        run_recipe(order, str(tmp_path / "lake"), Progress())
         asked = running.stats().received
-        run_order(order, str(tmp_path / "lake"), Progress())
+        run_recipe(order, str(tmp_path / "lake"), Progress())
         assert running.stats().received == asked
     (evolved,) = rows(tmp_path / "lake", "FROM prompts WHERE evolved_from IS NOT NULL")
     assert evolved["messages"][0]["content"].startswith("A harder instruction")

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factory.judges.verdicts import Vote, majority
 from hypothesis import given
 from hypothesis import strategies as st
 
 import stores
-from factory.judges.verdicts import Vote, majority
 from factory.templates.rendering import conversation, refine_turns, render
 from schemas.ids import messages_hash
 from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Run, RunPrompt, Tree

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from factory.monitor.status import RunStatus, picture_of, print_status, read_status, watch_status
-from factory.recipes.recipe import load_recipe
+from factory.recipes.reading import load_recipe
 from schemas.errors import FactoryError
 from schemas.tables import Call, Model, Response, Run, RunPrompt, Tree
 from stores.lake import Lake

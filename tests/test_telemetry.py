@@ -174,7 +174,7 @@ def test_answers_from_the_journal_are_spans_marked_so(tmp_path: Path, monkeypatc
 
 def test_where_nothing_asks_for_it_nothing_is_imported() -> None:
     code = (
-        "import sys; from factory.runs.loop import run_order; from factory.monitor.telemetry import exporting, Progress\n"
+        "import sys; from factory.runs.loop import run_recipe; from factory.monitor.telemetry import exporting, Progress\n"
         "with exporting(Progress()) as tracing: assert tracing is None\n"
         "assert not any(name.startswith('opentelemetry') for name in sys.modules)"
     )

@@ -16,10 +16,10 @@ import pytest
 
 from factory.inference.settings import VllmSettings
 from factory.inference.vllm_server import LOGS_KEPT, VllmServer, serve
-from factory.recipes.recipe import load_recipe
-from factory.runs.loop import run_order
+from factory.recipes.reading import load_recipe
+from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import Order
+from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.fake_vllm import ROOT, program
@@ -86,9 +86,9 @@ def write_recipe(folder: Path, command: Path, prompts: int = 3) -> str:
     return str(folder / "mine.yaml")
 
 
-def run_recipe(file: str, lake: Path) -> Progress:
+def run_file(file: str, lake: Path) -> Progress:
     progress = Progress()
-    run_order(Order(load_recipe(file)), str(lake), progress)
+    run_recipe(RunSpecification(load_recipe(file)), str(lake), progress)
     return progress
 
 
@@ -96,7 +96,7 @@ def run_recipe(file: str, lake: Path) -> Progress:
 
 
 def test_a_run_starts_the_server_asks_it_and_stops_all_its_processes(tmp_path: Path, cache: Path) -> None:
-    progress = run_recipe(write_recipe(tmp_path, program(tmp_path)), tmp_path / "lake")
+    progress = run_file(write_recipe(tmp_path, program(tmp_path)), tmp_path / "lake")
     assert progress.done == progress.prompts == 3 and not progress.set_aside
     assert len(progress.endpoints) == 1  # one server for both roles, which ask for the same
     said = told(only_log(cache))
@@ -257,10 +257,10 @@ def test_an_error_inside_the_block_stays_what_it_is(tmp_path: Path) -> None:
 
 def test_a_run_whose_server_was_killed_is_resumed_as_if_nothing_had_been(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, program(tmp_path))
-    run_recipe(recipe, tmp_path / "calm")
+    run_file(recipe, tmp_path / "calm")
     program(tmp_path, "import tests.fake_vllm as fake\nfake.answers_left = 5")
     with pytest.raises(FactoryError, match=r"vLLM ended with status 137 while the run asked it.*`factory resume`"):
-        run_recipe(recipe, tmp_path / "lake")
+        run_file(recipe, tmp_path / "lake")
     program(tmp_path)
-    run_recipe(recipe, tmp_path / "lake")
+    run_file(recipe, tmp_path / "lake")
     assert_same_tables(tables(tmp_path / "calm"), tables(tmp_path / "lake"))

@@ -80,7 +80,7 @@ def expire(
 
 def migrate(lake: LakeOption = "lake") -> None:
     """Bring a lake of an earlier version to this one; its catalog is kept until all of it has been verified."""
-    from stores.migrations import migrate as migrate_lake
+    from stores.migrate import migrate as migrate_lake
 
     console = Console()
     migrate_lake(lake, lambda words: console.print(words, markup=False, soft_wrap=True))

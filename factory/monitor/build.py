@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from stores.likeness import words
 
 from factory.monitor.plain_text import visible
 from schemas.errors import FactoryError
 from stores.lake import Lake
+from stores.likeness import words
 from stores.training_sets import NoRows, TrainingSetRows, build_training_set, training_set_sql, write_parquet
 
 LIKENESS = ("similarity", "length_ratio", "shared_prefix_words")

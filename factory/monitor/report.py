@@ -15,7 +15,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
-from stores.likeness import words
 
 from factory.monitor.plain_text import clock, counted, shortened, visible
 from stores.lake import Lake

@@ -188,9 +188,14 @@ def _check_templates(recipe: Recipe, where: str) -> None:
         dict.fromkeys(name for e in recipe.stages for local, full, _ in e.templates() for name in (local, full))
     )
     for name in recipe.templates:
-        if name not in known:
+        # One that only another stage or kind of judge renders may stay: `--judge verifier` does not make it wrong.
+        if name not in known and name not in _all_templates():
             raise FactoryError(f"{where}: templates: unknown key {name!r}: {nearest(name, known)}")
     _ = recipe.template_texts  # read now: a file that is missing is no surprise later
+
+
+def _all_templates() -> set[str]:
+    return {name for settings in all_settings().values() for name in settings().templates()}
 
 
 def all_settings() -> dict[str, Any]:

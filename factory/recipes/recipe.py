@@ -1,11 +1,11 @@
 """A recipe: a method as data. Which models, which stages in which order, which pairs, which training sets."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, cast
 
 import msgspec
-from stores.pairing import Pairing, known_pairings, load_pairing
 
 from factory.inference.budget import BudgetSettings
 from factory.inference.settings import ModelSettings
@@ -16,6 +16,7 @@ from factory.work.judging import Judge, JudgeSettings
 from factory.work.stage import StageSettings
 from schemas.ids import canonical_json, sha256_text
 from schemas.settings import Settings, about, differing
+from stores.pairing import Pairing, known_pairings, load_pairing
 
 DEFAULTS_VERSION = 1
 """Of the settings' defaults: raise it when one changes, since a run's id hashes only what differs from them."""
@@ -130,10 +131,11 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
             "templates": self.template_texts,
         }
         if self.pairs is not None:
-            # A bundled pairing is known by its name; one of the user's own by what it says.
+            # A bundled pairing is known by its name, one of the user's own by what it says.
+            bundled = known_pairings()
             asked["pairs"] = [
-                [p.source, p.parameters, *([] if p.name in known_pairings() else [sha256_text(p.sql)])]
-                for p in self.pairings()
+                [given, *([] if _name_of(given) in bundled else [sha256_text(pairing.sql)])]
+                for given, pairing in zip(self.pairs, self.pairings(), strict=True)
             ]
         return sha256_text(canonical_json(asked))
 
@@ -152,9 +154,14 @@ def pairing_of(given: str | dict[str, Any]) -> Pairing:
         FactoryError: no such pairing or parameter.
     """
     if isinstance(given, str):
-        return load_pairing(given, {})
+        return load_pairing(given)
     parameters = {key: value for key, value in given.items() if key not in ("pairing", "name")}
-    return load_pairing(str(given.get("pairing", "")), parameters, source=given.get("name"))
+    pairing = load_pairing(_name_of(given), parameters)
+    return replace(pairing, source=str(given["name"])) if "name" in given else pairing
+
+
+def _name_of(given: str | dict[str, Any]) -> str:
+    return given if isinstance(given, str) else str(given.get("pairing", ""))
 
 
 def bound_templates(entry: Entry, texts: Mapping[str, str]) -> dict[str, Template]:

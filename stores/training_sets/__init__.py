@@ -29,6 +29,10 @@ _SLICE = 10_000
 _FORMAT = re.compile(r"^-- Out: (preference|prompt_completion);", re.MULTILINE)
 
 
+class NoRows(FactoryError):
+    """A training set whose query gives nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSetRows:
     """A built training set. Columns of `train` and `held_out`, both conversational (lists of {role, content}):
@@ -56,7 +60,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         given: values for the query's parameters; the rest keep the defaults of its head.
         run_ids: the runs whose rows it is made of.
     Raises:
-        FactoryError: no such set, an unknown parameter, a query that DuckDB refuses, or no rows.
+        FactoryError: no such set, an unknown parameter, a query that DuckDB refuses, or (NoRows) no rows.
     """
     query = training_set_sql(name)
     name = Path(name).stem
@@ -67,7 +71,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
     with lake.one_snapshot() as snapshot:
         rows = _ask(lake, name, query, parameters)
     if rows.num_rows == 0:
-        raise FactoryError(
+        raise NoRows(
             f"training set {name} has no rows in {', '.join(parameters['run_ids']) or 'this lake'}: see `factory status`, "
             "or lower its thresholds"
         )
@@ -183,6 +187,11 @@ def _split(row: TrainingSet, rows: pa.Table) -> TrainingSetRows:
     if pc.all(train.slice(0, row.train_rows)).as_py():  # ordered by split: cut, not copied
         return TrainingSetRows(row, plain.slice(0, row.train_rows), plain.slice(row.train_rows))
     return TrainingSetRows(row, plain.filter(train), plain.filter(pc.invert(train)))
+
+
+def format_of(name: str) -> str:
+    """The format of a training set's rows: preference or prompt_completion."""
+    return _format_of(training_set_sql(name), name)
 
 
 def _format_of(query: str, name: str) -> str:

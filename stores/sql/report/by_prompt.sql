@@ -1,13 +1,13 @@
--- by_prompt.sql: what each prompt of a run took, by stage.
--- In: $run_id. Out: one row a prompt and stage that asked a model (stage NULL where none did); pairs: refined, of the prompt.
-SELECT t.prompt_id, c.stage, count(c.call_id) AS calls,
+-- by_prompt.sql: what each prompt of a run took, by the role of the model that was asked.
+-- In: $run_id. Out: one row a prompt and role (NULL where no model was asked); pairs: of the prompt, by any pairing.
+SELECT t.prompt_id, c.role, count(c.call_id) AS calls,
   coalesce(sum(c.prompt_tokens), 0)::BIGINT AS prompt_tokens, coalesce(sum(c.completion_tokens), 0)::BIGINT AS completion_tokens,
   coalesce(sum(c.latency_s), 0) AS latency_s, any_value(coalesce(p.pairs, 0)) AS pairs
 FROM run_prompts AS t
 LEFT JOIN calls AS c ON c.run_id = t.run_id AND c.prompt_id = t.prompt_id
 LEFT JOIN (
-  SELECT prompt_id, count(*) AS pairs FROM pairs WHERE run_id = $run_id AND source = 'refined_over_failed' GROUP BY prompt_id
+  SELECT prompt_id, count(*) AS pairs FROM pairs WHERE run_id = $run_id GROUP BY prompt_id
 ) AS p ON p.prompt_id = t.prompt_id
 WHERE t.run_id = $run_id
-GROUP BY t.prompt_id, c.stage
-ORDER BY t.prompt_id, c.stage;
+GROUP BY t.prompt_id, c.role
+ORDER BY t.prompt_id, c.role;

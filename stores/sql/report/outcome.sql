@@ -38,19 +38,14 @@ WITH attempts AS (
     count(*) FILTER (outcome = 'failed') AS failed_trees, coalesce(sum(nodes_expanded), 0)::BIGINT AS nodes_expanded
   FROM trees
   WHERE run_id = $run_id
-), paired AS (
-  SELECT count(*) FILTER (source = 'refined_over_failed') AS refined_pairs, count(*) FILTER (source = 'passing_over_failing') AS control_pairs,
-    count(DISTINCT prompt_id) FILTER (source = 'refined_over_failed') AS mended_prompts
-  FROM pairs
-  WHERE run_id = $run_id
 )
-SELECT run.status, run.reason, run.recipe_name, run.attempt,
+SELECT run.status, run.reason, run.recipe_name, run.recipe, run.attempt,
   (SELECT count(*) FROM run_prompts WHERE run_id = $run_id AND NOT evolved) AS prompts,
   (SELECT any_value(m.origin) FROM responses JOIN models AS m USING (model_id) WHERE run_id = $run_id AND kind = 'sampled')
     AS actor_origin,
-  times.*, asked.*, sampled.*, searched.*, paired.*, generated_tokens / nullif(asking_s, 0) AS tokens_per_s,
+  times.*, asked.*, sampled.*, searched.*, generated_tokens / nullif(asking_s, 0) AS tokens_per_s,
   agreement.agreement, agreement.kappa, agreement.responses AS agreement_answers, agreement.ties AS agreement_ties
-FROM current_runs AS run, times, asked, sampled, searched, paired
+FROM current_runs AS run, times, asked, sampled, searched
 LEFT JOIN (
   FROM judge_agreement
   WHERE run_id = $run_id AND kind = 'votes' AND other_kind = 'verifier'

@@ -1,4 +1,4 @@
--- savings.sql: what a run's search took for a refined pair, and what was not asked for because it could change nothing.
+-- savings.sql: what a run's search took for an accepted refinement, and what was not asked for because it could change nothing.
 -- In: $run_id. Out: one row; spared_refinements: siblings after the first accepted one (expansion eager); spared_votes:
 -- those left when a verdict was settled (first_votes), of the answers and refinements that were judged.
 WITH mine AS (FROM nodes WHERE run_id = $run_id),
@@ -33,7 +33,7 @@ accepted AS (
   FROM calls
   WHERE run_id = $run_id AND stage IN (SELECT stage FROM trees WHERE run_id = $run_id)
 )
-SELECT (SELECT count(*) FROM pairs WHERE run_id = $run_id AND source = 'refined_over_failed') AS pairs, searching.*,
+SELECT (SELECT count(*) FROM trees WHERE run_id = $run_id AND outcome = 'accepted') AS accepted, searching.*,
   (SELECT coalesce(sum(greatest(whole - asked, 0)), 0)::BIGINT FROM last_level) AS spared_refinements,
   (SELECT count(*) FROM mine WHERE depth > 0) AS refinements,
   (SELECT coalesce(sum(greatest(planned - votes, 0)), 0)::BIGINT FROM cast_votes JOIN rounds USING (judge)) AS spared_votes,
