@@ -76,7 +76,7 @@ async def _compare(
         second=second.text,
         reference=prompt.reference or "",
     )
-    logprobs = {"logprobs": True, "top_logprobs": 20} if settings.logprobs else {}
+    logprobs = {"logprobs": True, "top_logprobs": 5} if settings.logprobs else {}
     ids = (first.response_id, second.response_id)
     try:
         answered = await context.ask(
