@@ -168,6 +168,13 @@ def test_where_nothing_divides_the_1_that_was_taken_it_is_what_was_written(after
     assert probabilities == pytest.approx({"10" if after else "1": 0.5, "7": 0.5})
 
 
+@pytest.mark.parametrize("second", [".", ""])
+def test_the_end_of_the_answer_ends_a_number_too(second: str) -> None:
+    tokens = [token("1", _1=0.5, _7=0.5), token(second, **{"_.": 0.5, "_": 0.5})]
+    probabilities, _ = digit_expectation(tokens, 0) or ({}, 0)
+    assert probabilities == pytest.approx({"1": 0.5, "7": 0.5})
+
+
 def test_a_1_that_nobody_can_divide_is_left_out() -> None:
     probabilities, expected = digit_expectation([token("7", _7=0.5, _8=0.25, _1=0.25)], 0) or ({}, 0)
     assert probabilities == pytest.approx({"7": 2 / 3, "8": 1 / 3})
