@@ -5,9 +5,9 @@ and adds `/stats`. At most `slots` requests are served at once and the others wa
 vLLM; faults and latencies are drawn from a hash of the request, so that a run can be repeated. It
 runs in a thread of its own: asynchronous tests, synchronous ones and subprocesses can all call it.
 
-Left out: sampling settings (`temperature`, `max_tokens`, `logprobs` and so on) are accepted and
-change nothing but the hash, tokens are words, and every answer finishes with `stop`. A script that
-needs more edits what `completion_body` gives and returns it in a `Reply`.
+Left out: sampling settings (`temperature`, `max_tokens` and so on) are accepted and change nothing
+but the hash, tokens are words unless a script gives `Tokens`, and every answer finishes with `stop`.
+A script that needs more edits what `completion_body` gives and returns it in a `Reply`.
 """
 
 import asyncio
@@ -21,21 +21,10 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from tests.completions import Request, Tokens, completion_body
+
 FAULTS = ("status_429", "status_500", "garbage", "drop", "hang")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One chat request as it came in."""
-
-    body: dict[str, Any]
-    body_hash: str  # of the body as JSON with sorted keys
-    attempt: int  # 1 when this very body is seen for the first time
-    model: str
-    messages: list[dict[str, Any]]
-    n: int
-    seed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +36,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-# Gives the texts of the choices, or a whole reply. It runs in the endpoint's loop: never block it.
-Script = Callable[[Request], Sequence[str] | Reply]
+# Gives the choices, or a whole reply. It runs in the endpoint's loop: never block it.
+Script = Callable[[Request], Sequence[str | Tokens] | Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,33 +335,6 @@ def draw_fraction(*parts: object) -> float:
     """A number in [0, 1) that depends on `parts` alone: the only source of chance here."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=6).digest()
     return int.from_bytes(digest, "big") / 2**48
-
-
-def completion_body(request: Request, texts: Sequence[str]) -> dict[str, Any]:
-    """OpenAI's `chat.completion`; `completion_tokens` covers all choices."""
-    prompt_tokens = sum(len(str(message.get("content")).split()) for message in request.messages)
-    completion_tokens = sum(len(text.split()) for text in texts)
-    choices = [
-        {
-            "index": index,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": "stop",
-            "logprobs": None,
-        }
-        for index, text in enumerate(texts)
-    ]
-    return {
-        "id": f"chatcmpl-{request.body_hash}-{request.attempt}",
-        "object": "chat.completion",
-        "created": 0,  # the answer depends on the request alone
-        "model": request.model,
-        "choices": choices,
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-        },
-    }
 
 
 def _http_response(reply: Reply) -> web.Response:

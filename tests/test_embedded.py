@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from factory.inference.embedded import EmbeddedServer, serve
+from factory.inference.replies import read_completion
 from factory.inference.weights import Weights, fetch
 from schemas.errors import FactoryError
 
@@ -86,6 +87,14 @@ def test_the_protocol_that_the_client_relies_on(smollm2: Weights) -> None:
             apart = [post(server, messages=QUESTION, max_tokens=8, seed=7 + i) for i in (0, 1)]
             assert together == [text for one in apart for text in texts(one)]
             assert together[0] != together[1]
+
+            told = post(server, messages=QUESTION, max_tokens=8, n=2, seed=7, logprobs=True, top_logprobs=4)
+            assert texts(told) == together
+            choices, _, _ = read_completion(told[1])
+            for choice in choices:
+                assert choice.logprobs is not None and len(choice.logprobs) == 8
+                assert "".join(token.token for token in choice.logprobs).startswith(choice.text)
+                assert all(4 <= len(token.top) <= 5 for token in choice.logprobs)
 
             too_long = [{"role": "user", "content": "word " * 300}]
             status, refusal = post(server, messages=too_long, max_tokens=8)

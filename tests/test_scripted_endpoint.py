@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from benchmarks.mock_endpoint import answer_factory
-from tests.scripted_endpoint import Faults, Reply, Request, ScriptedEndpoint, running_endpoint
+from tests.scripted_endpoint import Faults, Reply, Request, ScriptedEndpoint, Tokens, running_endpoint
 
 ROOT = Path(__file__).parents[1]
 CLIENT = httpx.Client()  # one for all: making one takes longer than a call
@@ -70,6 +71,26 @@ def test_n_choices_and_usage_come_back_in_openais_shape() -> None:
     assert answer["usage"] == {"prompt_tokens": 2, "completion_tokens": 9, "total_tokens": 11}
     assert (endpoint.requests[0].n, endpoint.requests[0].seed) == (3, 7)
     assert endpoint.stats().choices == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "alternatives"), [({}, None), ({"logprobs": True}, 0), ({"logprobs": True, "top_logprobs": 1}, 1)]
+)
+def test_a_script_may_give_tokens_whose_log_probabilities_are_sent_when_asked_for(
+    asked: dict[str, Any], alternatives: int | None
+) -> None:
+    tokens = Tokens([("Points:", {}), (" 7", {" 7": 0.75, " 8": 0.25})])
+    with running_endpoint(lambda request: [tokens, "plain"]) as endpoint:
+        answer = post(endpoint, body(n=2, **asked)).json()
+    scored, plain = answer["choices"]
+    assert scored["message"]["content"] == "Points: 7" and answer["usage"]["completion_tokens"] == 3
+    assert plain["logprobs"] is None
+    if alternatives is None:
+        assert scored["logprobs"] is None
+    else:
+        _, points = scored["logprobs"]["content"]
+        assert (points["token"], points["logprob"]) == (" 7", math.log(0.75))
+        assert [top["token"] for top in points["top_logprobs"]] == [" 7"][:alternatives]
 
 
 def test_a_script_may_give_a_whole_reply_depending_on_the_attempt() -> None:

@@ -1,4 +1,4 @@
-"""Files of requests in the format of OpenAI's Batch API: JSON lines, as many files as the services' limits ask for.
+"""Files of requests in the format of OpenAI's Batch API: JSON lines, split where a service's limits want it.
 
 Limits: 50,000 requests and 200 MB a file, all of one model (OpenAI's API reference, "Create batch", and its guide).
 """
@@ -22,7 +22,7 @@ class RequestFile:
     """One file of requests to one model."""
 
     path: Path
-    """where it is written; it gets its name when all of them are whole"""
+    """a temporary name until all files are complete"""
     model: str
     opened: TextIO
     requests: int = 0
@@ -30,12 +30,12 @@ class RequestFile:
 
 
 class RequestFiles:
-    """`requests.jsonl`, or `requests-0001.jsonl` and so on. They are there when the block ends without an error."""
+    """`requests.jsonl`, or `requests-0001.jsonl` and so on; they appear when the block ends without an error."""
 
     def __init__(self, out: Path, most_requests: int = MOST_REQUESTS, most_bytes: int = MOST_BYTES) -> None:
         """
         Raises:
-            FactoryError: files of these names are there already.
+            FactoryError: files with these names exist already.
         """
         self.out = out
         self.most_requests = most_requests
@@ -52,6 +52,7 @@ class RequestFiles:
         return self
 
     def write(self, custom_id: str, body: dict[str, Any]) -> None:
+        """Adds a request to the file of its model."""
         request = {"custom_id": custom_id, "method": "POST", "url": URL, "body": body}
         line = json.dumps(request) + "\n"  # ASCII: as many bytes as characters
         file = self._filling.get(body["model"])

@@ -22,10 +22,10 @@ class BudgetReached(FactoryError):
 class BudgetSettings(Settings, frozen=True, kw_only=True):
     """Where a run stops; it can go on with a larger budget. What is left out has no limit."""
 
-    max_requests: Annotated[int, about("requests, over all starts of the run", above=0)] | None = None
-    max_tokens: Annotated[int, about("tokens of prompts and answers, over all starts", above=0)] | None = None
-    max_cost: Annotated[float, about("cost by the prices of the models, over all starts", above=0)] | None = None
-    max_hours: Annotated[float, about("hours of one start", above=0)] | None = None
+    max_requests: Annotated[int, about("the most requests over all starts of the run", above=0)] | None = None
+    max_tokens: Annotated[int, about("the most tokens of prompts and answers over all starts", above=0)] | None = None
+    max_cost: Annotated[float, about("the most that all starts may cost, by the models' prices", above=0)] | None = None
+    max_hours: Annotated[float, about("the most hours of one start", above=0)] | None = None
 
 
 @dataclass(slots=True)

@@ -115,7 +115,7 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
         client_of(embedded.api_key) as http,
     ):
         server = _server(model.origin, embedded.base_url, http, settings)
-        # A request holds a slot for each of its choices: few at a time keep all slots busy, and the first prompts
+        # A request takes a slot for each of its choices: a few requests keep all slots busy, and the first prompts
         # are answered, written down and searched while the others wait.
         limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
         server.pace = Concurrency(limit, time.monotonic(), least=limit)
@@ -168,7 +168,7 @@ def public_address(url: str) -> str:
 
 
 class Silent(FactoryError):
-    """A server that does not answer at all."""
+    """A server gives no answer at all."""
 
 
 async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:

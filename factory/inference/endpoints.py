@@ -43,10 +43,9 @@ class Sampling:
     top_logprobs: int | None = None  # and for those of so many alternatives to it
 
     def parameters(self) -> dict[str, Any]:
-        """What a call's row and the hash of its request have of it, in the names of OpenAI's protocol.
+        """What goes into a call's row and the hash of its request, by OpenAI's names; `n` has a column of its own.
 
-        `n` stands in a column of its own. What is not asked for has no key, so that hashes stay as they were before
-        it could be asked for.
+        What is not asked for has no key, so the hashes of requests from before it could be asked for stay the same.
         """
         sent: dict[str, Any] = {
             "temperature": self.temperature,
@@ -75,12 +74,12 @@ def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told of what happens at an endpoint, when it happens."""
+    """What to call when something happens at an endpoint."""
 
     on_reply: Callable[[Reply], None] = lambda reply: None
     on_failure: Callable[[Failure], None] = lambda failure: None
     tell: Callable[[str], None] = lambda words: None
-    """takes what is going on while it starts, in words"""
+    """takes what is going on while a server starts, in words"""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +96,7 @@ class Endpoint:
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     _timer: asyncio.TimerHandle | None = None
     _stopped: str | None = None
-    """why no places are given any more"""
+    """why it gives out no more places"""
 
     @property
     def in_flight(self) -> int:
@@ -109,7 +108,7 @@ class Endpoint:
 
     @property
     def most(self) -> int:
-        """requests at once that the recipe allows"""
+        """how many requests at once the recipe allows"""
         return sum(server.pace.most for server in self.servers)
 
     @property

@@ -120,7 +120,8 @@ class JournalTable:
         try:
             return self._db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise self._trouble(error) from error
+            reading = statement.startswith("SELECT")
+            raise self._trouble("read" if reading else "written", error) from error
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Runs a statement for every row, in one transaction.
@@ -135,11 +136,11 @@ class JournalTable:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise self._trouble(error) from error
+            raise self._trouble("written", error) from error
 
-    def _trouble(self, error: sqlite3.Error) -> FactoryError:
+    def _trouble(self, what: str, error: sqlite3.Error) -> FactoryError:
         return FactoryError(
-            f"the journal {self.file} cannot be read or written: {error}; free the disk and go on with `factory resume`"
+            f"the journal {self.file} cannot be {what}: {error}; free the disk and go on with `factory resume`"
         )
 
     def close(self) -> None:

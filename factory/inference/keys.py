@@ -1,4 +1,4 @@
-"""Where an endpoint's key comes from. The key itself goes to the endpoint alone: into no recipe, row, log or message."""
+"""Where an endpoint's key comes from. The key goes to the endpoint alone, never into a recipe, row, log or message."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ from schemas.errors import FactoryError
 
 
 def key_place(settings: ModelSettings) -> str:
-    """Where the key is looked for, in words."""
+    """Where the key is read from, in words."""
     if settings.api_key_file is not None:
         return f"the first line of the file {settings.api_key_file}"
     return f"the environment variable {settings.api_key_env}"
 
 
 def read_key(settings: ModelSettings) -> str:
-    """The key; of an endpoint that asks for none, where no variable is set, a word that is none.
+    """The key; NO_KEY where the variable is not set, for endpoints that ask for none.
 
     Raises:
         FactoryError: the file cannot be read, or what is there cannot be a key.
@@ -32,7 +32,7 @@ def read_key(settings: ModelSettings) -> str:
                 "is the key"
             ) from error
         key = first_line.decode("utf-8", "replace").strip()
-    # Anything else could not be sent, and the error that says so would show it.
+    # Nothing else can be sent, and the client's error about it would show the key.
     if not key.isascii() or not key.isprintable() or not key or " " in key:
         raise FactoryError(f"{key_place(settings)} holds no key: put one word of plain letters, digits and signs there")
     return key

@@ -135,10 +135,9 @@ def digit_expectation(
     """How probable each whole number was where one was written, and the sum of i·P(i) (arXiv:2309.00267, direct RLAIF).
 
     Many tokenizers write 10 as '1' and '0'. Where the answer itself took '1', the next token's alternatives say how
-    P('1') divides into 1 and 10; where the answer ends there without a further token, all of it is 1's. Limits: where
-    the answer took another digit and no alternative is 10 as a whole, nobody knows how P('1') divides, so it is left
-    out of the sum; and numbers that are not among the alternatives count as 0. A scale of single digits has neither
-    trouble with '1'.
+    P('1') divides into 1 and 10; where it has none, all of it goes to what was written. Limits: where the answer took
+    another digit and no alternative is 10 as a whole, nobody knows how P('1') divides, so it is left out (a scale of
+    single digits has no such trouble); numbers that are not among the alternatives count as impossible.
 
     Args:
         offset: where the number's first digit stands in the text of the answer.
@@ -163,8 +162,9 @@ def digit_expectation(
             break
         before, weight, index = before + chosen, weight * followed, index + 1
         if index == len(tokens) or not tokens[index].top:
-            if before in found:
-                found[before] += weight
+            written = before + _digits("".join(token.token for token in tokens[index:]))
+            if written in found:
+                found[written] += weight
             break
         chosen = tokens[index].token
         options = [(written, math.exp(logprob)) for written, logprob in tokens[index].top.items()]
@@ -188,7 +188,7 @@ def _share_out(
     for written, probability in options:
         number = before + _digits(written)
         longer = {label for label in found if label.startswith(number)} - {number}
-        if _digits(written) == written and longer:
+        if written and written == _digits(written) and longer:  # an empty one is the end of the answer
             if written == chosen:
                 followed += probability
                 continue

@@ -14,14 +14,14 @@ from factory.inference.replies import Failure, of_transport, read_completion, re
 DOWN_AFTER = 5
 """Failures in a row, without an answer between them, after which a server is left alone for a while."""
 PROBE_S = 30.0
-"""How long a word is waited for, of a server that may be dead."""
+"""How long to wait for a word from a server that may be dead."""
 PATIENCE = 10.0
-"""An answer is waited for so many times as long as the slowest before it took."""
+"""How many times the slowest answer so far to wait for the next."""
 SHORTEST_PATIENCE_S = 300.0
 
 
 async def exchange(http: aiohttp.ClientSession, url: str, timeout_s: float, body: dict[str, Any] | None = None) -> Any:
-    """The JSON that a server answers to a body, or to a question without one.
+    """Sends a body (or a GET without one) and gives the JSON that comes back.
 
     Raises:
         Failure: anything else came back, or nothing.
@@ -45,10 +45,10 @@ class Server:
     """One base URL, and how it is doing. Times are seconds of the monotonic clock."""
 
     address: str
-    """as it stands in rows: embedded:NAME, or the base URL without credentials"""
+    """as in the rows: embedded:NAME, vllm:NAME, or the base URL without credentials"""
     chat_url: str
     http: aiohttp.ClientSession
-    """its connections, which show it the key"""
+    """its connections, which send the key"""
     pace: Concurrency
     timeout_s: float
     last_answer_s: float = field(default_factory=time.monotonic)
@@ -62,13 +62,13 @@ class Server:
 
     @property
     def patience_s(self) -> float:
-        """How long an answer is waited for: of a server that has answered, not for ever longer than it ever took."""
+        """How long to wait for an answer: once a server has answered, not much longer than it ever took."""
         if self.answers < DOWN_AFTER:
             return self.timeout_s
         return min(self.timeout_s, max(SHORTEST_PATIENCE_S, PATIENCE * self.longest_s))
 
     async def send(self, body: dict[str, Any]) -> tuple[list[Choice], int | None, int | None]:
-        """What comes back for a chat request, as of `read_completion`.
+        """Sends a chat request and reads what comes back, as `read_completion` does.
 
         Raises:
             Failure: anything else came back, or nothing.
@@ -91,7 +91,7 @@ class Server:
         if failure.retry_after_s is not None:
             self.paused_until_s = max(self.paused_until_s, now_s + failure.retry_after_s)
         if failure.is_refusal or failure.status == 429:
-            self.failures = 0  # it is there, and says so
+            self.failures = 0  # it is up, and says so
             return
         self.failures += 1
         if self.failures >= DOWN_AFTER and now_s >= self.paused_until_s:
@@ -100,7 +100,7 @@ class Server:
             self.pace.restart(now_s)
 
     async def gives_a_word(self, model: str) -> bool:
-        """Whether it answers within PROBE_S to a question that is nobody's prompt."""
+        """Whether it answers a question that is nobody's prompt within PROBE_S."""
         question = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
             read_completion(await exchange(self.http, self.chat_url, PROBE_S, question))

@@ -25,10 +25,10 @@ class VllmSettings(Settings, frozen=True, kw_only=True):
 
     model: Annotated[str, about("a folder of safetensors, or a hub id")]
     args: Annotated[
-        dict[str, Any], about("flags of `vllm serve`: tensor_parallel_size: 2 is --tensor-parallel-size 2")
+        dict[str, Any], about("flags of `vllm serve`, where tensor_parallel_size: 2 is --tensor-parallel-size 2")
     ] = msgspec.field(default_factory=dict)
     command: Annotated[str, about("the program, on PATH or by its path in an environment of its own")] = "vllm"
-    start_timeout_s: Annotated[float, about("how long it may take to load the weights, in seconds", above=0)] = 1800.0
+    start_timeout_s: Annotated[float, about("the time to load the weights, in seconds", above=0)] = 1800.0
 
     def __post_init__(self) -> None:
         for name in self.args:
@@ -70,21 +70,23 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         tuple[str, ...],
         about("embedded:NAME, embedded:FILE.gguf, or one base URL or several, such as http://localhost:8000/v1"),
     ] = ()
-    vllm: Annotated[VllmSettings | None, about("instead of an endpoint: the run starts `vllm serve` itself")] = None
-    name: Annotated[str | None, about("as the endpoint knows it; left out: the only one that it serves")] = None
-    revision: Annotated[str | None, about("of a model behind a URL; it goes into the rows")] = None
+    vllm: Annotated[
+        VllmSettings | None, about("a model that the run serves itself with `vllm serve`, instead of an endpoint")
+    ] = None
+    name: Annotated[str | None, about("the model's name at the endpoint; left out: the only one that it serves")] = None
+    revision: Annotated[str | None, about("the version of a model behind a URL, for the rows")] = None
     api_key_env: Annotated[str, about("the environment variable that holds the key; never the key itself")] = (
         "OPENAI_API_KEY"
     )
-    api_key_file: Annotated[str | None, about("instead: a file whose first line is the key")] = None
+    api_key_file: Annotated[str | None, about("a file whose first line is the key, instead of the variable")] = None
     concurrency: Annotated[
-        int, about("requests in flight at one server, at most; it is given as many as it answers well", least=1)
+        int, about("the most requests in flight at one server, which is given as many as it answers well", least=1)
     ] = 256
-    timeout_s: Annotated[float, about("how long one request may take, in seconds", above=0)] = 600.0
+    timeout_s: Annotated[float, about("the time for one request, in seconds", above=0)] = 600.0
     prompt_price: (
-        Annotated[float, about("of a million tokens of prompts, in a currency of your own", least=0)] | None
+        Annotated[float, about("the price of a million prompt tokens, in a currency of your own", least=0)] | None
     ) = None
-    completion_price: Annotated[float, about("of a million generated tokens", least=0)] | None = None
+    completion_price: Annotated[float, about("the price of a million generated tokens", least=0)] | None = None
 
     def __post_init__(self) -> None:
         if self.vllm is not None:
