@@ -9,6 +9,7 @@ _FOLDER = Path(__file__).parent
 _VIEWS = (
     "render",
     "current_runs",
+    "run_templates",
     "verdicts",
     "failed_responses",
     "failed_prompts",

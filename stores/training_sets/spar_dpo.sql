@@ -4,25 +4,9 @@
 WITH best AS (
   SELECT DISTINCT ON (prompt_id) *
   FROM pairs
-  WHERE source = 'tree' AND list_contains($run_ids, run_id)
+  WHERE source = 'refined_over_failed' AND list_contains($run_ids, run_id)
     AND chosen_value > $min_value AND similarity >= $min_similarity
   ORDER BY prompt_id, chosen_value DESC, pair_id
-),
-sides AS MATERIALIZED (  -- both sides in one reading: texts are nearly all of a lake's bytes
-  SELECT response_id, text
-  FROM responses
-  JOIN (SELECT chosen_response_id AS side FROM best UNION SELECT rejected_response_id FROM best) ON response_id = side
 )
-SELECT
-  split_of(prompt_id, $held_out) AS split,
-  q.messages AS prompt,
-  [assistant_turn(chosen.text)] AS chosen,
-  [assistant_turn(rejected.text)] AS rejected,
-  'refined' AS class,
-  pair_id, prompt_id, best.run_id, chosen_value, rejected_value, similarity, length_ratio, shared_prefix_words
-FROM best
-JOIN prompts AS q USING (prompt_id)
-JOIN sides AS chosen ON chosen.response_id = chosen_response_id
-JOIN sides AS rejected ON rejected.response_id = rejected_response_id
-WHERE chosen.text <> rejected.text  -- a refiner may hand back its input: such a pair teaches nothing
+FROM preference_rows('best', 'refined', $held_out)
 ORDER BY split DESC, pair_id;

@@ -39,57 +39,61 @@ refinements AS (
   LIMIT $refinements
 ),
 voted AS (
-  SELECT run_id, response_id, count(*) FILTER (v.verdict = 'yes') AS yes, count(*) FILTER (v.verdict = 'no') AS no,
+  SELECT run_id, response_id, judge, count(*) FILTER (v.verdict = 'yes') AS yes, count(*) FILTER (v.verdict = 'no') AS no,
     if(yes > no, 'yes', 'no') AS verdict
   FROM judgements AS v
-  WHERE judge = 'votes' AND list_contains($run_ids, run_id)
-  GROUP BY run_id, response_id
+  WHERE kind = 'votes' AND list_contains($run_ids, run_id)
+  GROUP BY run_id, response_id, judge
   HAVING yes > 0 AND no > 0 AND yes <> no  -- unanimous ones and ties are left out everywhere
 ),
 tree_votes AS (
-  SELECT run_id, tree_id, verdict, min(response_id) AS response_id, any_value(prompt_id) AS prompt_id
+  SELECT run_id, tree_id, judge, verdict, min(response_id) AS response_id, any_value(prompt_id) AS prompt_id
   FROM voted
   JOIN (
     SELECT response_id, tree_id, prompt_id FROM nodes WHERE depth > 0 AND judged_response_id = response_id
   ) USING (response_id)
-  GROUP BY run_id, tree_id, verdict
+  GROUP BY run_id, tree_id, judge, verdict
 ),
 sampled_votes AS (
-  SELECT run_id, NULL::VARCHAR AS tree_id, verdict, response_id, prompt_id
+  SELECT run_id, NULL::VARCHAR AS tree_id, judge, verdict, response_id, prompt_id
   FROM voted
   JOIN (SELECT response_id, prompt_id FROM responses WHERE kind = 'sampled') USING (response_id)
 ),
 judged AS (
-  (SELECT 'positive critique' AS class, * FROM tree_votes WHERE verdict = 'yes' ORDER BY response_id LIMIT $positive_critiques)
+  (SELECT 'positive critique' AS class, * FROM tree_votes WHERE verdict = 'yes' ORDER BY response_id, judge LIMIT $positive_critiques)
   UNION ALL
-  (SELECT 'negative critique', * FROM tree_votes WHERE verdict = 'no' ORDER BY response_id LIMIT $negative_critiques)
+  (SELECT 'negative critique', * FROM tree_votes WHERE verdict = 'no' ORDER BY response_id, judge LIMIT $negative_critiques)
   UNION ALL
-  (SELECT 'positive judgement', * FROM sampled_votes WHERE verdict = 'yes' ORDER BY response_id LIMIT $positive_judgements)
+  (SELECT 'positive judgement', * FROM sampled_votes WHERE verdict = 'yes' ORDER BY response_id, judge LIMIT $positive_judgements)
   UNION ALL
-  (SELECT 'negative judgement', * FROM sampled_votes WHERE verdict = 'no' ORDER BY response_id LIMIT $negative_judgements)
+  (SELECT 'negative judgement', * FROM sampled_votes WHERE verdict = 'no' ORDER BY response_id, judge LIMIT $negative_judgements)
 ),
 picked AS (
-  SELECT 'refinement' AS class, id, run_id, prompt_id, tree_id, judged_id, critique_id, output
+  SELECT 'refinement' AS class, id, run_id, prompt_id, tree_id, judged_id, critique_id, output, call_id
   FROM refinements
   JOIN nodes ON node_id = id
   UNION ALL
   -- The first vote that agrees with the majority.
-  SELECT class, arg_min(judgement_id, vote) AS id, run_id, j.prompt_id, j.tree_id, response_id, id, NULL
+  SELECT class, arg_min(judgement_id, vote) AS id, run_id, j.prompt_id, j.tree_id, response_id, id, NULL, NULL
   FROM judged AS j
-  JOIN (FROM judgements WHERE judge = 'votes') USING (run_id, response_id, verdict)
+  JOIN judgements USING (run_id, response_id, judge, verdict)
   GROUP BY ALL
 ),
 rendered AS (
-  SELECT p.*, run.templates['judge'] AS judge_template, run.templates['refine'] AS refine_template,
+  SELECT p.*, coalesce(judging.text, usual.text) AS judge_template, coalesce(refining.text, refine.text) AS refine_template,
     conversation(q.messages) AS asked, r.text AS judged, j.critique,
     -- What the refiner said: of a verdict in JSON only the critique is kept as text, so the JSON is made again.
-    coalesce(p.output, CASE WHEN run.recipe ->> '$.stages.judge.verdict' = 'json'
+    coalesce(p.output, CASE WHEN json_exists(c.parameters, '$.response_format')
       THEN to_json({'critique': j.critique, 'verdict': j.verdict})::VARCHAR ELSE j.critique END) AS answer
   FROM picked AS p
-  JOIN current_runs AS run USING (run_id)
   JOIN prompts AS q USING (prompt_id)
   JOIN responses AS r ON r.response_id = p.judged_id
   JOIN judgements AS j ON j.response_id = p.judged_id AND j.judgement_id = p.critique_id
+  LEFT JOIN calls AS c ON c.call_id = coalesce(p.call_id, j.call_id)
+  LEFT JOIN run_templates AS refining ON refining.run_id = p.run_id AND refining.name = c.template
+  LEFT JOIN run_templates AS refine ON refine.run_id = p.run_id AND refine.name = 'refine'
+  LEFT JOIN (SELECT DISTINCT run_id, hash, text FROM run_templates) AS judging ON judging.run_id = p.run_id AND judging.hash = j.template_hash
+  LEFT JOIN run_templates AS usual ON usual.run_id = p.run_id AND usual.name = 'judge'
 )
 SELECT
   split_of(prompt_id, $held_out) AS split,

@@ -23,3 +23,14 @@ CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
   WHERE kind = 'sampled' AND list_contains(of_runs, r.run_id) AND coalesce(list_contains(of_prompts, r.prompt_id), true);
 CREATE TEMP MACRO answers(of_run, of_prompts, by_judge) AS TABLE
   FROM answers_of_runs([of_run], of_prompts, by_judge);
+CREATE TEMP MACRO ranked_answers(of_runs, of_prompts, by_judge) AS TABLE
+  -- rank: points, else value, else win_rate: one measure for a prompt, never mixed; answers without it are left out.
+  -- value: the judge's, and where win rates rank, those.
+  SELECT * REPLACE (CASE WHEN pointed OR valued THEN value ELSE win_rate END AS value),
+    CASE WHEN pointed THEN points WHEN valued THEN value ELSE win_rate END AS rank
+  FROM (
+    SELECT *, count(points) OVER of_prompt > 0 AS pointed, count(value) OVER of_prompt > 0 AS valued
+    FROM answers_of_runs(of_runs, of_prompts, by_judge)
+    WINDOW of_prompt AS (PARTITION BY run_id, prompt_id)
+  )
+  WHERE rank IS NOT NULL;

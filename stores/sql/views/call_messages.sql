@@ -1,13 +1,10 @@
 -- call_messages.sql: every answered call's messages, rendered from the rows that they were made of.
 -- Out: call_id, template, messages_hash (as sent), messages. sha256(to_json(messages)) is messages_hash again.
 CREATE TEMP VIEW call_messages AS
-WITH texts AS (
-  SELECT run_id, entry.key AS name, entry.value AS text, sha256(text) AS hash
-  FROM (SELECT run_id, unnest(map_entries(templates)) AS entry FROM current_runs)
-), critiques AS (
-  -- Of the nodes of one call each was refined from the same words.
+WITH critiques AS (
+  -- All nodes of a call were refined from the same words.
   SELECT call_id, min(critique_judgement_id) AS judgement_id FROM nodes WHERE call_id IS NOT NULL GROUP BY call_id
-)
+), judging AS (SELECT run_id, hash, any_value(text) AS text FROM run_templates GROUP BY ALL)
 SELECT c.call_id, c.run_id, c.template, c.messages_hash,
   CASE
     WHEN c.template IS NULL THEN p.messages
@@ -18,12 +15,11 @@ SELECT c.call_id, c.run_id, c.template, c.messages_hash,
   END AS messages
 FROM calls AS c
 JOIN prompts AS p USING (prompt_id)
-LEFT JOIN texts AS asked ON asked.run_id = c.run_id AND asked.name = c.template
+LEFT JOIN run_templates AS asked ON asked.run_id = c.run_id AND asked.name = c.template
 LEFT JOIN responses AS first ON first.response_id = c.response_ids[1]
 LEFT JOIN responses AS second ON second.response_id = c.response_ids[2]
 LEFT JOIN critiques AS n ON n.call_id = c.call_id
 LEFT JOIN judgements AS j USING (judgement_id)
-LEFT JOIN (SELECT run_id, hash, min(text) AS text FROM texts GROUP BY ALL) AS judging
-  ON judging.run_id = c.run_id AND judging.hash = j.template_hash
-LEFT JOIN texts AS usual ON usual.run_id = c.run_id AND usual.name = 'judge'
+LEFT JOIN judging ON judging.run_id = c.run_id AND judging.hash = j.template_hash
+LEFT JOIN run_templates AS usual ON usual.run_id = c.run_id AND usual.name = 'judge'
 WHERE c.error IS NULL;

@@ -9,7 +9,7 @@ CREATE TEMP MACRO render(template, given) AS
   array_to_string(list_transform(
     regexp_extract_all(template, '\{(?:prompt|response|critique|reference|first|second)\}|[^{]+|\{'),
     lambda part: CASE WHEN part IN ('{prompt}', '{response}', '{critique}', '{reference}', '{first}', '{second}')
-      THEN given[part[2:-2]] ELSE part END), '');
+      THEN coalesce(given[part[2:-2]], '') ELSE part END), '');
 CREATE TEMP MACRO user_turn(text) AS {'role': 'user', 'content': text};
 CREATE TEMP MACRO assistant_turn(text) AS {'role': 'assistant', 'content': text};
 CREATE TEMP MACRO refine_turns(judge_template, refine_template, prompt, response, critique) AS

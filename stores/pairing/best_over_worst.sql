@@ -1,0 +1,15 @@
+-- best_over_worst.sql: the best over the worst sampled answer of a prompt (Self-Rewarding, arXiv:2401.10020).
+-- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run),
+--      $judge VARCHAR = NULL: who ranks, a judge or a stage that compares; NULL: the judge that decides, else all such stages.
+-- Out: one row a prompt whose best and worst answer differ in rank and text; of equals, the answer of the least response_id.
+WITH ranked AS (FROM ranked_answers([$run_id], $prompt_ids, $judge)),
+best AS (SELECT DISTINCT ON (prompt_id) * FROM ranked ORDER BY prompt_id, rank DESC, response_id),
+worst AS (SELECT DISTINCT ON (prompt_id) * FROM ranked ORDER BY prompt_id, rank, response_id)
+SELECT prompt_id, best.response_id AS chosen_response_id, worst.response_id AS rejected_response_id,
+  best.value AS chosen_value, worst.value AS rejected_value
+FROM best
+JOIN worst USING (prompt_id)
+JOIN responses AS chosen ON chosen.response_id = best.response_id
+JOIN responses AS rejected ON rejected.response_id = worst.response_id
+WHERE best.rank > worst.rank AND chosen.text <> rejected.text
+ORDER BY prompt_id;

@@ -1,0 +1,17 @@
+-- new_pairs.sql: what a pairing gave, less the pairs that are there already, with both texts.
+-- In: $run_id, $source, and the pairing's rows as `given`. Out: one row a new pair, as given.
+WITH missing AS (
+  SELECT DISTINCT ON (chosen_response_id, rejected_response_id) *
+  FROM given
+  ANTI JOIN (FROM pairs WHERE run_id = $run_id AND source = $source) USING (chosen_response_id, rejected_response_id)
+  ORDER BY chosen_response_id, rejected_response_id
+), sides AS MATERIALIZED (
+  SELECT response_id, text
+  FROM responses
+  JOIN (SELECT chosen_response_id AS side FROM missing UNION SELECT rejected_response_id FROM missing) ON response_id = side
+)
+SELECT missing.*, chosen.text AS chosen, rejected.text AS rejected
+FROM missing
+JOIN sides AS chosen ON chosen.response_id = chosen_response_id
+JOIN sides AS rejected ON rejected.response_id = rejected_response_id
+ORDER BY prompt_id, chosen_response_id, rejected_response_id;
