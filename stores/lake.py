@@ -56,7 +56,8 @@ class Lake:
         self.version = SCHEMA_VERSION
         """the schema version of its tables; of an earlier one they are read in today's shape, and not written"""
         self._lock = threading.RLock()
-        self._offers_likeness = False
+        self._likeness_is_there = False
+        self._in_snapshot = False
 
     @classmethod
     def open(
@@ -208,15 +209,20 @@ class Lake:
     def query(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The rows of a query as Arrow; parameters are `$name` in the text."""
         with self._lock:
-            if not self._offers_likeness and _CALLS_LIKENESS.search(text):
-                from stores.likeness import offer_likeness
-
-                offer_likeness(self.connection)
-                self._offers_likeness = True
+            self._offer_likeness(text)
             return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
+
+    def _offer_likeness(self, text: str) -> None:
+        if self._likeness_is_there or self._in_snapshot or not _CALLS_LIKENESS.search(text):
+            return
+        from stores.likeness import offer_likeness
+
+        offer_likeness(self.connection)
+        self._likeness_is_there = True
 
     def relation(self, text: str) -> duckdb.DuckDBPyRelation:
         """A query as a DuckDB relation: `.pl()` gives polars, `.arrow()` Arrow, `.df()` pandas."""
+        self._offer_likeness(text)
         return self.connection.sql(text)
 
     def read(self, table: type[Row], where: str = "true", parameters: Mapping[str, Any] | None = None) -> list[Row]:
@@ -243,13 +249,20 @@ class Lake:
         return int(self.query("SELECT id FROM ducklake_current_snapshot('lake')").column(0)[0].as_py())
 
     @contextmanager
-    def one_snapshot(self) -> Iterator[int]:
-        """All that is asked inside is read at the newest snapshot, which it gives, whoever writes meanwhile."""
+    def one_snapshot(self, text: str = "") -> Iterator[int]:
+        """All that is asked inside is read at the newest snapshot, which it gives, whoever writes meanwhile.
+
+        Args:
+            text: a query to come that may call `likeness`: made inside, the function would go with the transaction.
+        """
         with self._lock:
+            self._offer_likeness(text)
             self.connection.execute("BEGIN")
+            self._in_snapshot = True
             try:
                 yield self.latest_snapshot()
             finally:
+                self._in_snapshot = False
                 self.roll_back()
 
     def most_files(self) -> int:

@@ -29,14 +29,12 @@ def read_only(lake: Lake, query: str) -> pa.Table:
         raise FactoryError(
             "only one reading query at a time (SELECT, FROM, WITH, DESCRIBE, EXPLAIN): rows are never changed"
         )
-    lake.connection.execute("BEGIN")
     try:
-        return lake.query(query)
+        # It ends with a rollback: a function with side effects inside a SELECT is undone with the rest.
+        with lake.one_snapshot(query):
+            return lake.query(query)
     except duckdb.Error as error:
         raise FactoryError(f"the query fails: {own_words(error)}") from error
-    finally:
-        # A function with side effects inside a SELECT is undone with the rest.
-        lake.connection.execute("ROLLBACK")
 
 
 def own_words(error: duckdb.Error) -> str:

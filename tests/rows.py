@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from schemas.columns import columns
-from schemas.tables import Judgement, Message, Response, Run
+from schemas.tables import Comparison, Judgement, Message, Response, Run
 from stores.lake import Lake
 
 Row = TypeVar("Row")
@@ -44,11 +44,30 @@ def votes(response_id: str, verdicts: str, **given: Any) -> list[Judgement]:
     """A judgement a letter, y(es), n(o) or u(nparsed), of ids `response_id/0`, `/1`, ..."""
     words = {"y": "yes", "n": "no", "u": "unparsed"}
     fixed = {"response_id": response_id, "judge": "votes", "decides": True, "run_id": "run", "prompt_id": "p1", **given}
+    fixed.setdefault("kind", fixed["judge"])
     name = f"{response_id}/{fixed['judge'][0]}" if fixed["judge"] != "votes" else response_id
     return [
-        row(Judgement, f"{name}/{i}", vote=i, verdict=words[v], critique=f"{name}/{i} says {words[v]}", **fixed)
+        row(Judgement, f"{name}/{i}", vote=i, verdict=words[v], value={"y": 1.0, "n": 0.0, "u": None}[v],
+            critique=f"{name}/{i} says {words[v]}", **fixed)
         for i, v in enumerate(verdicts)
-    ]
+    ]  # fmt: skip
+
+
+def scores(response_id: str, *points: float | None, **given: Any) -> list[Judgement]:
+    """A judgement of a judge that gives points of 10 for each of them (None: it could not be read)."""
+    fixed = {"judge": "score", "kind": "score", "decides": True, "run_id": "run", "prompt_id": "p1", **given}
+    return [
+        row(Judgement, f"{response_id}/{fixed['judge']}/{i}", response_id=response_id, vote=i, points=p,
+            value=None if p is None else p / 10, **fixed)
+        for i, p in enumerate(points)
+    ]  # fmt: skip
+
+
+def compared(first: str, second: str, probability: float | None, **given: Any) -> Comparison:
+    """A comparison that showed `first` before `second`."""
+    fixed = {"run_id": "run", "prompt_id": "p1", "stage": "compare", **given}
+    return row(Comparison, f"{first}>{second}/{fixed['stage']}", first_response_id=first, second_response_id=second,
+               probability=probability, **fixed)  # fmt: skip
 
 
 _SCALARS: dict[Any, st.SearchStrategy[Any]] = {

@@ -114,7 +114,7 @@ def one_pair() -> list[Any]:
         row(Prompt, "p", messages=asked("Say hello.")),
         row(Response, "good", prompt_id="p", text="Hello!"),
         row(Response, "bad", prompt_id="p", text="Bye!"),
-        row(Pair, "pair", run_id="run", prompt_id="p", source="tree", chosen_response_id="good",
+        row(Pair, "pair", run_id="run", prompt_id="p", source="refined_over_failed", chosen_response_id="good",
             rejected_response_id="bad", chosen_value=1.0, similarity=0.5),
     ]  # fmt: skip
 
@@ -325,9 +325,9 @@ def test_a_missing_lake_is_refused_with_what_makes_one(tmp_path: Path) -> None:
         Lake.open(tmp_path / "nowhere")
 
 
-def test_a_lake_of_another_schema_version_is_refused(lake: Lake) -> None:
+def test_a_lake_of_a_later_schema_version_is_refused(lake: Lake) -> None:
     lake.connection.execute("INSERT INTO schema_version VALUES (99)")
-    with pytest.raises(FactoryError, match="has schema version 99, this factory writes"):
+    with pytest.raises(FactoryError, match=r"has schema version 99, and this factory knows \d+: update"):
         Lake.open(lake.place.where)
 
 

@@ -16,9 +16,11 @@ from schemas.ids import messages_hash
 from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Run, RunPrompt, Tree
 from stores.lake import Lake
 from stores.sql import sql
-from tests.rows import asked, fill, minutes, row, sampled, votes
+from tests.rows import asked, compared, fill, minutes, row, sampled, scores, votes
 
 SQL_FILES = sorted(Path(stores.__file__).parent.rglob("*.sql"))
+MADE = ("views", "migrations")  # not queries
+PLACEHOLDERS = ("prompt", "response", "critique", "reference", "first", "second")
 BRACES = st.lists(
     st.sampled_from(["{prompt}", "{response}", "{critique}", "{", "}", "{{", "{other}", "prompt", "\n", "ü", "語", " "])
 ).map("".join)
@@ -37,7 +39,7 @@ def test_a_file_opens_with_its_name_and_what_comes_out(file: Path) -> None:
     assert re.match(rf"-- {re.escape(file.name)}: \w.+", file.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name != "views"], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name not in MADE], ids=lambda file: file.name)
 def test_a_final_query_has_an_order_or_gives_one_row(file: Path) -> None:
     text = file.read_text("utf-8")
     by_id = r"WHERE \w+\.(\w+_id) = \$\1;\s*\Z"
@@ -45,12 +47,19 @@ def test_a_final_query_has_an_order_or_gives_one_row(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name == "views"], ids=lambda file: file.stem)
-def test_every_view_is_made_with_the_lake(lake: Lake, file: Path) -> None:
-    for kind, name in re.findall(r"^CREATE (VIEW|MACRO) (\w+)", file.read_text("utf-8"), re.MULTILINE):
+def test_every_view_is_made_when_a_lake_is_opened(lake: Lake, file: Path) -> None:
+    made = re.findall(r"^CREATE TEMP (VIEW|MACRO) (\w+)", file.read_text("utf-8"), re.MULTILINE)
+    assert made
+    for kind, name in made:
         if kind == "VIEW":
             assert rows_of(lake, name) == []
         else:
             assert lake.query(f"SELECT * FROM duckdb_functions() WHERE function_name = '{name}'").num_rows == 1
+
+
+def test_a_lake_stores_tables_alone(lake: Lake) -> None:
+    for kind in ("views", "functions"):
+        assert lake.query(f"SELECT * FROM duckdb_{kind}() WHERE database_name = 'lake'").num_rows == 0
 
 
 # Rendering
@@ -67,8 +76,22 @@ def test_sql_renders_a_template_as_the_factory_does(
     macros: Any, template: str, prompt: str, response: str, critique: str
 ) -> None:
     values = [template, prompt, response, critique]
-    found = macros.execute("SELECT render($1, $2, $3, critique := $4)", values).fetchall()
-    assert found == [(render(*values),)]
+    query = "SELECT render($1, MAP {'prompt': $2, 'response': $3, 'critique': $4})"
+    assert macros.execute(query, values).fetchall() == [(render(*values),)]
+
+
+@given(
+    template=st.lists(st.sampled_from([*(f"{{{name}}}" for name in PLACEHOLDERS), "{", "}", "{other}", " "])).map(
+        "".join
+    ),
+    texts=st.lists(st.none() | ANY_TEXT, min_size=len(PLACEHOLDERS), max_size=len(PLACEHOLDERS)),
+)
+def test_sql_fills_every_placeholder_in_one_pass(macros: Any, template: str, texts: list[str | None]) -> None:
+    values = dict(zip(PLACEHOLDERS, texts, strict=True))
+    filled = re.sub(r"\{(\w+)\}", lambda m: (values[m[1]] or "") if m[1] in values else m[0], template)
+    query = "SELECT render($1, map_from_entries($2::STRUCT(k VARCHAR, v VARCHAR)[]))"
+    entries = [{"k": name, "v": text} for name, text in values.items()]
+    assert macros.execute(query, [template, entries]).fetchall() == [(filled,)]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), ANY_TEXT), min_size=1, max_size=4))
@@ -108,18 +131,39 @@ def test_verdicts_count_each_kind_of_vote(lake: Lake) -> None:
 
 
 def test_a_verifiers_no_is_worth_half_the_share_that_is_followed(lake: Lake) -> None:
-    verifier = {"judge": "verifier", "vote": 0, "decides": True, "run_id": "run"}
+    verifier = {"judge": "verifier", "kind": "verifier", "vote": 0, "decides": True, "run_id": "run"}
     fill(
         lake,
-        row(Judgement, "a", response_id="most", verdict="no", score=0.75, **verifier),
-        row(Judgement, "b", response_id="all", verdict="yes", score=1.0, **verifier),
-        row(Judgement, "c", response_id="none", verdict="no", score=0.0, **verifier),
+        row(Judgement, "a", response_id="most", verdict="no", points=0.75, value=0.375, **verifier),
+        row(Judgement, "b", response_id="all", verdict="yes", points=1.0, value=1.0, **verifier),
+        row(Judgement, "c", response_id="none", verdict="no", points=0.0, value=0.0, **verifier),
     )
-    assert rows_of(lake, "verdicts", "response_id, passed, value") == [
-        ("all", True, 1.0),
-        ("most", False, 0.375),
-        ("none", False, 0.0),
+    assert rows_of(lake, "verdicts", "response_id, passed, value, points") == [
+        ("all", True, 1.0, 1.0),
+        ("most", False, 0.375, 0.75),
+        ("none", False, 0.0, 0.0),
     ]
+
+
+def test_points_pass_by_their_mean_where_the_recipe_says_from_which_on(lake: Lake) -> None:
+    fill(
+        lake,
+        *scores("reaches", 6, 8, pass_points=7),
+        *scores("misses", None, 6, 7, pass_points=7),
+        *scores("unreadable", None, pass_points=7),
+        *scores("undecided", 9),
+    )
+    assert rows_of(lake, "verdicts", "response_id, points, value, passed, critique_judgement_id") == [
+        ("misses", 6.5, pytest.approx(0.65), False, "misses/score/1"),
+        ("reaches", 7.0, pytest.approx(0.7), True, "reaches/score/0"),
+        ("undecided", 9.0, 0.9, None, "undecided/score/0"),
+        ("unreadable", None, None, None, None),
+    ]
+
+
+def test_two_judges_of_a_kind_have_a_verdict_each(lake: Lake) -> None:
+    fill(lake, *votes("a", "yyn", judge="strict", kind="votes"), *votes("a", "n", judge="mild", kind="votes"))
+    assert rows_of(lake, "verdicts", "judge, passed") == [("mild", False), ("strict", True)]
 
 
 @given(
@@ -127,10 +171,12 @@ def test_a_verifiers_no_is_worth_half_the_share_that_is_followed(lake: Lake) -> 
 )
 def test_sql_and_the_factory_come_to_the_same_verdict(macros: Any, cast: list[tuple[str, float | None]]) -> None:
     expected = majority([Vote(verdict, "", score) for verdict, score in cast])
-    query = sql("views/verdicts").split("CREATE VIEW verdicts AS")[1].rstrip().rstrip(";")
+    query = sql("views/verdicts").split("CREATE TEMP VIEW verdicts AS")[1].rstrip().rstrip(";")
     macros.execute(
         """WITH judgements AS (SELECT 'run' AS run_id, 'p' AS prompt_id, 'r' AS response_id, 'votes' AS judge,
-          true AS decides, k AS vote, k::VARCHAR AS judgement_id, v[k + 1].verdict AS verdict, v[k + 1].score AS score
+          'votes' AS kind, true AS decides, k AS vote, k::VARCHAR AS judgement_id, v[k + 1].verdict AS verdict,
+          v[k + 1].score AS points, NULL::DOUBLE AS pass_points,
+          CASE verdict WHEN 'yes' THEN 1.0 WHEN 'no' THEN coalesce(points / 2, 0) END AS value
           FROM (SELECT $1::STRUCT(verdict VARCHAR, score DOUBLE)[] AS v), range(len(v)) AS t(k))
         SELECT passed, value, critique_judgement_id FROM ("""
         + query
@@ -164,13 +210,81 @@ def test_judge_agreement_compares_majority_and_verifier(lake: Lake) -> None:
     fill(lake, *votes("not verified", "y"), *votes("other run", "y", run_id="other"))
     # Four of five have a majority, three agree: 0.75; by chance 0.5 * 0.25 + 0.5 * 0.75 = 0.5.
     assert rows_of(
-        lake, "judge_agreement", "run_id, responses, ties, agreement, votes_pass_rate, verifier_pass_rate, kappa"
-    ) == [("run", 5, 1, 0.75, 0.5, 0.25, 0.5)]
+        lake,
+        "judge_agreement",
+        "run_id, judge, other_judge, responses, ties, agreement, pass_rate, other_pass_rate, kappa",
+    ) == [("run", "votes", "verifier", 5, 1, 0.75, 0.5, 0.25, 0.5)]
+
+
+def test_judge_agreement_compares_every_two_judges_of_a_run(lake: Lake) -> None:
+    beside = {"kind": "votes", "decides": False}
+    for id in "ab":
+        fill(lake, *votes(id, "y", judge="first"), *votes(id, "y", judge="z", **beside))
+        fill(lake, *votes(id, "n" if id == "a" else "y", judge="other", **beside))
+    assert rows_of(lake, "judge_agreement", "judge, other_judge, agreement") == [
+        ("other", "first", 0.5),
+        ("other", "z", 0.5),
+        ("z", "first", 1.0),
+    ]
 
 
 def test_kappa_is_unknown_where_chance_alone_agrees(lake: Lake) -> None:
     fill(lake, *votes("a", "y", decides=False), *votes("a", "y", judge="verifier"))
     assert rows_of(lake, "judge_agreement", "agreement, kappa") == [(1.0, None)]
+
+
+# Comparisons
+
+
+def test_both_orders_of_a_comparison_are_averaged(lake: Lake) -> None:
+    fill(
+        lake,
+        compared("a", "b", 0.9), compared("b", "a", 0.3),
+        compared("c", "a", 0.25), compared("a", "c", None),
+        compared("b", "c", None), compared("c", "b", None),
+    )  # fmt: skip
+    columns = "prompt_id, stage, response_id, other_response_id, probability, orders"
+    assert rows_of(lake, "preferences", columns) == [
+        ("p1", "compare", "a", "b", pytest.approx(0.8), 2),
+        ("p1", "compare", "a", "c", 0.75, 1),
+        ("p1", "compare", "b", "c", None, 0),
+    ]
+
+
+def test_a_win_rate_is_the_mean_over_all_that_were_compared_and_itself(lake: Lake) -> None:
+    fill(
+        lake,
+        compared("a", "b", 1.0), compared("b", "a", 0.5), compared("a", "c", 0.0), compared("b", "c", None),
+        compared("x", "y", 1.0, prompt_id="p2"),
+    )  # fmt: skip
+    assert rows_of(lake, "win_rates", "prompt_id, response_id, win_rate, compared") == [
+        ("p1", "a", pytest.approx((0.75 + 0.0 + 0.5) / 3), 2),
+        ("p1", "b", pytest.approx((0.25 + 0.5) / 2), 1),
+        ("p1", "c", pytest.approx((1.0 + 0.5) / 2), 1),
+        ("p2", "x", 0.75, 1),
+        ("p2", "y", 0.25, 1),
+    ]
+
+
+@given(st.dictionaries(st.sampled_from(["ab", "ba", "ac", "ca", "bc", "cb"]), st.floats(0, 1), min_size=1))
+def test_what_one_answer_wins_the_other_loses(macros: Any, given_probabilities: dict[str, float]) -> None:
+    rows = [{"f": pair[0], "s": pair[1], "p": p} for pair, p in given_probabilities.items()]
+    query = sql("views/win_rates").split("CREATE TEMP VIEW win_rates AS")[1].rstrip().rstrip(";")
+    preferences = sql("views/preferences").split("CREATE TEMP VIEW preferences AS")[1].rstrip().rstrip(";")
+    found = macros.execute(
+        """WITH comparisons AS (SELECT 'run' AS run_id, 'p' AS prompt_id, 's' AS stage, c.f AS first_response_id,
+          c.s AS second_response_id, c.p AS probability
+          FROM (SELECT unnest($1::STRUCT(f VARCHAR, s VARCHAR, p DOUBLE)[]) AS c)),
+        preferences AS ("""
+        + preferences
+        + ") SELECT win_rate, compared FROM ("
+        + query
+        + ")",
+        [rows],
+    ).fetchall()
+    assert all(0 <= rate <= 1 for rate, _ in found)
+    # Each pair shares out one win, and each answer has half a win over itself.
+    assert sum(rate * (n + 1) for rate, n in found) == pytest.approx(sum(n for _, n in found) / 2 + len(found) / 2)
 
 
 # Trees and pairs
@@ -201,8 +315,17 @@ def test_accepted_pairs_are_those_of_trees_with_their_texts(lake: Lake) -> None:
         row(Prompt, "p1", messages=turns, language="en"),
         sampled("good", text="Hello!"),
         sampled("bad", text="Go."),
-        row(Pair, "of a tree", source="tree", tree_id="t", node_id="n", chosen_value=0.8, rejected_value=0.2, **sides),
-        row(Pair, "control", source="sampling", **sides),
+        row(
+            Pair,
+            "of a tree",
+            source="refined_over_failed",
+            tree_id="t",
+            node_id="n",
+            chosen_value=0.8,
+            rejected_value=0.2,
+            **sides,
+        ),
+        row(Pair, "control", source="passing_over_failing", **sides),
     )
     assert rows_of(lake, "accepted_pairs", "pair_id, language, prompt, chosen, rejected, chosen_value, tree_id") == [
         ("of a tree", "en", "[system]\nBe kind.\n\n[user]\nHello?", "Hello!", "Go.", 0.8, "t")
@@ -270,18 +393,17 @@ def test_run_cost_prices_what_was_paid_by_the_model_that_was_asked(lake: Lake) -
         "refiner": {"prompt_price": 0.0, "completion_price": 2e6},
     }
     unpriced = {"own": {"prompt_price": None, "completion_price": 1.0}}
-    stages = {"sample": {"model": "actor"}, "judge": {"model": "refiner"}, "search": {"model": "own"}}
-    recipe = json.dumps({"models": prices | unpriced, "stages": stages})
+    recipe = json.dumps({"models": prices | unpriced})
     spent = {"run_id": "run", "model_id": "m", "prompt_tokens": 1_000_000, "completion_tokens": 3}
     fill(
         lake,
         row(Model, "m", name="mock"),
         row(Run, "event", run_id="run", status="running", recipe=recipe),
-        row(Call, "c1", stage="sample", **spent),
-        row(Call, "c2", stage="sample", **spent),
-        row(Call, "c3", stage="judge", template="judge", from_journal=True, **spent),
-        row(Call, "c4", stage="search", template="judge", **spent),
-        row(Call, "c5", stage="search", template="refine", **spent),
+        row(Call, "c1", stage="sample", role="actor", **spent),
+        row(Call, "c2", stage="sample", role="actor", **spent),
+        row(Call, "c3", stage="judge", role="refiner", template="judge", from_journal=True, **spent),
+        row(Call, "c4", stage="search", role="refiner", template="judge", **spent),
+        row(Call, "c5", stage="search", role="own", template="refine", **spent),
         row(Call, "c6", stage="evolve", template="evolve", **spent),
     )
     assert rows_of(lake, "run_cost", "stage, template, cost") == [
@@ -325,7 +447,7 @@ def test_call_messages_are_those_that_were_sent(lake: Lake, refine: str) -> None
         *(row(Node, f"n{i}", call_id="search", critique_judgement_id="j") for i in range(3)),
         *(
             row(Call, stage, run_id="run", prompt_id="p1", template=template, messages_hash=messages_hash(messages),
-                response_id="a1" if template in ("judge", "refine") else None)
+                response_ids=["a1"] if template in ("judge", "refine") else [])
             for stage, (template, messages) in sent.items()
         ),
         row(Call, "lost", run_id="run", prompt_id="p1", error="refused: no"),

@@ -40,7 +40,7 @@ def answer(id: str, prompt: str, text: str | None = None, kind: str = "sampled")
 
 
 def pair(id: str, prompt: str, chosen: str, rejected: str, **given: Any) -> Pair:
-    filled = {"source": "tree", "chosen_value": 1.0, "similarity": 0.5, **given}
+    filled = {"source": "refined_over_failed", "chosen_value": 1.0, "similarity": 0.5, **given}
     return row(
         Pair,
         id,
@@ -106,7 +106,7 @@ def test_spar_dpo_leaves_out_low_values_low_similarity_equal_texts_controls_and_
         pair("above it", "p1", "w1", "l1", chosen_value=0.51),
         pair("unlike", "p2", "w2", "l2", similarity=0.29),
         pair("like enough", "p3", "w3", "l3", similarity=0.3),
-        pair("control", "p4", "w4", "l4", source="sampling"),
+        pair("control", "p4", "w4", "l4", source="passing_over_failing"),
         pair("other run", "p5", "w5", "l5", run_id="other"),
         pair("equal", "p6", "w6", "l6"),
     ]
@@ -118,12 +118,12 @@ def test_spar_dpo_leaves_out_low_values_low_similarity_equal_texts_controls_and_
 
 def test_independent_dpo_gives_the_control_pairs_one_a_prompt(lake: Lake) -> None:
     rows = [*prompts(1, 2), *(answer(id, "p1") for id in "ab"), *(answer(id, "p2") for id in "cd")]
-    control = {"source": "sampling", "chosen_value": None}
+    control = {"source": "passing_over_failing", "chosen_value": None}
     pairs = [
         pair("2", "p1", "a", "b", **control),
         pair("1", "p1", "b", "a", **control),
         pair("tree", "p1", "a", "b"),
-        pair("3", "p2", "c", "d", source="sampling", similarity=0.1),
+        pair("3", "p2", "c", "d", source="passing_over_failing", similarity=0.1),
     ]
     built = build(lake, "independent_dpo", rows + pairs)
     assert column(built, "pair_id") == ["1", "3"] and set(column(built, "class")) == {"sampled"}
@@ -263,7 +263,7 @@ def many(count: int) -> list[Any]:
     for n in range(count):
         rows += tree(n, {"r": "nny", "ra": "nyy"}, "ra")
         rows += [answer(f"s{n}", f"p{n}"), pair(f"t{n}", f"p{n}", f"{n}ra", f"{n}r")]
-        rows += [pair(f"c{n}", f"p{n}", f"s{n}", f"{n}r", source="sampling")]
+        rows += [pair(f"c{n}", f"p{n}", f"s{n}", f"{n}r", source="passing_over_failing")]
     return rows
 
 

@@ -61,7 +61,7 @@ def unpaired(lake: Lake, run_id: str, pairing: Pairing, prompt_ids: Sequence[str
         FactoryError: DuckDB refuses the query, or its rows are not those of pairs.
     """
     asked = {**pairing.parameters, "run_id": run_id, "prompt_ids": None if prompt_ids is None else list(prompt_ids)}
-    with lake.one_snapshot():
+    with lake.one_snapshot(pairing.sql):
         try:
             given = lake.query(pairing.sql, those_used(lake.connection, pairing.sql, asked))
             lake.connection.register("given", _as_pairs(given, pairing.source))

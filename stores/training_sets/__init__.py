@@ -68,7 +68,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
     values = checked(query, given, "training set", fixed=("run_ids",))
     parameters = {**defaults(query), **values, "run_ids": sorted(run_ids)}
     # Read and pinned at one snapshot: a run that writes meanwhile does not get between.
-    with lake.one_snapshot() as snapshot:
+    with lake.one_snapshot(query) as snapshot:
         rows = _ask(lake, name, query, parameters)
     if rows.num_rows == 0:
         raise NoRows(
