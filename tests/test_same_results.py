@@ -62,7 +62,6 @@ def digest(rows: Iterable[Row]) -> dict[str, Any]:
     return {"rows": len(lines), "sha256": hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()}
 
 
-
 def rows_of(lake: Lake, table: str) -> list[Row]:
     rows = (without(row, *VOLATILE) for row in lake.query(f"SELECT * FROM {table}").to_pylist())
     return [AS_THEN.get(table, lambda row: row)(row) for row in rows]

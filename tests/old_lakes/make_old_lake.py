@@ -23,14 +23,15 @@ from typing import Any
 
 sys.path.insert(0, os.getcwd())
 
-from factory.recipe import load_recipe  # noqa: E402
-from factory.run import run_order  # noqa: E402
-from schemas.errors import FactoryError  # noqa: E402
-from schemas.tables import SCHEMA_VERSION, TrainingSet  # noqa: E402
-from stores.lake import Lake  # noqa: E402
-from stores.training_sets import build_training_set, read_training_set  # noqa: E402
-from tests.runs import answer, spar_overrides  # noqa: E402
-from tests.scripted_endpoint import Request, running_endpoint  # noqa: E402
+from factory.recipe import load_recipe
+from factory.run import run_order
+
+from schemas.errors import FactoryError
+from schemas.tables import SCHEMA_VERSION, TrainingSet
+from stores.lake import Lake
+from stores.training_sets import build_training_set, read_training_set
+from tests.runs import answer, spar_overrides
+from tests.scripted_endpoint import Request, running_endpoint
 
 try:
     from factory.orders import Order  # type: ignore[import-not-found]
