@@ -102,4 +102,4 @@ def fill(lake: Lake, *rows: Any) -> None:
 
 
 def sampled(id: str, **given: Any) -> Response:
-    return row(Response, id, **{"run_id": "run", "prompt_id": "p1", "kind": "sampled", **given})
+    return row(Response, id, **{"run_id": "run", "prompt_id": "p1", "kind": "sampled", "stage": "sample", **given})

@@ -1,18 +1,22 @@
-"""What is left to do is a query: which prompts still lack something of a stage."""
+"""What is still to be done is a query: which prompts lack something of a stage."""
 
 from typing import Any
 
 import pytest
 
-from schemas.tables import Call, RunPrompt, Tree
+from factory.recipes.reading import load_recipe
+from factory.runs.pending import pending_parameters
+from schemas.tables import Call, Constraint, Prompt, Response, RunPrompt, Tree
 from stores.lake import Lake
 from stores.sql import sql
-from tests.rows import fill, row, sampled, votes
+from tests.rows import compared, fill, row, sampled, votes
 
 
-def left(lake: Lake, stage: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    asked_for = {"run_id": "run", **parameters}
-    return [tuple(r.values()) for r in lake.query(sql(f"pending/{stage}"), asked_for).to_pylist()]
+def pending(lake: Lake, stage: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
+    text = sql(f"pending/{stage}")
+    given = {"run_id": "run", "stage": stage, "evolved": False, "judges": ["votes"], "kind": "votes", **parameters}
+    asked = {name: value for name, value in given.items() if f"${name}" in text.split("\n", 2)[2]}
+    return [tuple(r.values()) for r in lake.query(text, asked).to_pylist()]
 
 
 @pytest.fixture
@@ -26,42 +30,90 @@ def begun(lake: Lake) -> Lake:
     return lake
 
 
-def test_prompts_without_answers_are_left_to_sample(begun: Lake) -> None:
+def test_prompts_without_answers_are_pending_for_sample(begun: Lake) -> None:
     fill(begun, sampled("a2", prompt_id="p2"), sampled("theirs", run_id="other", prompt_id="p1"))
-    assert left(begun, "sample", evolved=False) == [("p3", 0), ("p1", 2)]
-    assert left(begun, "sample", evolved=True) == []
+    assert pending(begun, "sample", evolved=False) == [("p3", 0), ("p1", 2)]
+    assert pending(begun, "sample", evolved=True) == []
     fill(begun, row(Call, "c", run_id="run", prompt_id="p3", error="refused: no"))
-    assert left(begun, "sample", evolved=False) == [("p1", 2)]
+    assert pending(begun, "sample", evolved=False) == [("p1", 2)]
 
 
-def test_prompts_with_an_unjudged_answer_are_left_to_judge(begun: Lake) -> None:
+def test_prompts_with_an_unjudged_answer_are_pending_for_judge(begun: Lake) -> None:
     fill(
         begun,
         sampled("a1"), sampled("a1b"), *votes("a1", "y"),
         sampled("a2", prompt_id="p2"), *votes("a2", "n", prompt_id="p2"),
         sampled("a3", prompt_id="p3", kind="refined"),
     )  # fmt: skip
-    assert left(begun, "judge") == [("p1", 2)]
+    assert pending(begun, "judge") == [("p1", 2)]
 
 
-def test_prompts_not_tried_are_left_to_evolve(begun: Lake) -> None:
+def test_prompts_not_tried_are_pending_for_evolve(begun: Lake) -> None:
     fill(
         begun,
         row(Call, "c", run_id="run", prompt_id="p2", stage="evolve"),
         row(RunPrompt, "harder", run_id="run", prompt_id="p2+", position=1, evolved=True),
     )
-    assert left(begun, "evolve") == [("p3", 0), ("p1", 2)]
-    assert left(begun, "sample", evolved=True) == [("p2+", 1)]
+    assert pending(begun, "evolve") == [("p3", 0), ("p1", 2)]
+    assert pending(begun, "sample", evolved=True) == [("p2+", 1)]
 
 
-def test_failed_answers_without_a_tree_are_left_to_search(begun: Lake) -> None:
+def test_failed_answers_without_a_tree_are_pending_for_search(begun: Lake) -> None:
     fill(
         begun,
         sampled("a1"), *votes("a1", "n"), sampled("b1"), *votes("b1", "n"),
         sampled("a3", prompt_id="p3"), *votes("a3", "n", prompt_id="p3"),
         sampled("a2", prompt_id="p2"), *votes("a2", "y", prompt_id="p2"),
     )  # fmt: skip
-    assert left(begun, "search", every=False) == [("p3", 0), ("p1", 2)]
-    fill(begun, row(Tree, "t", run_id="run", prompt_id="p1", root_response_id="a1"))
-    assert left(begun, "search", every=False) == [("p3", 0)]
-    assert left(begun, "search", every=True) == [("p3", 0), ("p1", 2)]
+    assert pending(begun, "search", roots="one") == [("p3", 0), ("p1", 2)]
+    fill(begun, row(Tree, "t", run_id="run", prompt_id="p1", root_response_id="a1", stage="search"))
+    assert pending(begun, "search", roots="one") == [("p3", 0)]
+    assert pending(begun, "search", roots="every") == [("p3", 0), ("p1", 2)]
+    assert pending(begun, "search", roots="one", stage="again") == [("p3", 0), ("p1", 2)]
+
+
+def test_a_search_is_begun_by_the_first_of_its_judges_that_has_judged(begun: Lake) -> None:
+    fill(
+        begun,
+        sampled("a1"), *votes("a1", "n"), *votes("a1", "y", judge="strict", kind="votes"),
+        sampled("a2", prompt_id="p2"), *votes("a2", "n", judge="strict", kind="votes", prompt_id="p2"),
+    )  # fmt: skip
+    assert pending(begun, "search", roots="one", judges=["votes", "strict"]) == [("p2", 1), ("p1", 2)]
+    assert pending(begun, "search", roots="one", judges=["strict", "votes"]) == [("p2", 1)]
+    assert pending(begun, "search", roots="one", judges=["votes"]) == [("p1", 2)]
+
+
+def test_another_judge_has_prompts_pending_that_the_first_has_judged(begun: Lake) -> None:
+    fill(begun, sampled("a1"), *votes("a1", "y"))
+    assert pending(begun, "judge") == []
+    assert pending(begun, "judge", judges=["strict"]) == [("p1", 2)]
+
+
+def test_the_verifier_has_only_prompts_with_constraints_pending(begun: Lake) -> None:
+    fill(
+        begun,
+        row(Prompt, "p1", constraints=[]), sampled("a1"),
+        row(Prompt, "p2", constraints=[Constraint("punctuation:no_comma", "{}")]), sampled("a2", prompt_id="p2"),
+    )  # fmt: skip
+    assert pending(begun, "judge", judges=["verifier"], kind="verifier") == [("p2", 1)]
+
+
+def test_answers_that_are_not_compared_in_both_orders_are_pending_for_compare(begun: Lake) -> None:
+    fill(begun, sampled("a1"), sampled("b1"), sampled("a2", prompt_id="p2"), compared("a1", "b1", 0.5))
+    assert pending(begun, "compare") == [("p1", 2)]
+    fill(begun, compared("b1", "a1", None))
+    assert pending(begun, "compare") == []
+
+
+def test_reference_answers_are_pending_until_they_are_responses(begun: Lake) -> None:
+    fill(begun, row(Prompt, "p1", reference="Yes."), row(Prompt, "p2", reference=""), row(Prompt, "p3"))
+    assert pending(begun, "reference") == [("p1", 2)]
+    fill(begun, row(Response, "r1", run_id="run", prompt_id="p1", kind="reference"))
+    assert pending(begun, "reference") == []
+
+
+def test_a_setting_of_a_stage_can_be_asked_for_by_its_name() -> None:
+    recipe = load_recipe("spar")
+    given = [pending_parameters(recipe, entry) for entry in recipe.stages]
+    assert given[0]["n"] == 5 and given[1]["kind"] == "votes" and given[2]["roots"] == "one"
+    assert [one["judges"] for one in given] == [[], ["votes"], ["votes"]]

@@ -103,7 +103,10 @@ def test_summary_counts_accepted_trees_and_pairs_as_sql_does(searched: Lake, run
     assert accepted > 0
     assert f"{count(searched, 'FROM trees')} searched" in text
     assert f"{accepted} accepted" in text
-    assert re.search(rf"pairs +{count(searched, 'FROM accepted_pairs')} refined", text)
+    pairs = {
+        s: count(searched, f"FROM pairs WHERE source = '{s}'") for s in ("refined_over_failed", "passing_over_failing")
+    }
+    assert all(re.search(rf"pairs +.*\b{pairs[source]} {source}", text) for source in pairs)
 
 
 def test_progress_ends_where_the_lake_does(run: tuple[str, Progress], searched: Lake) -> None:
@@ -118,7 +121,7 @@ def test_progress_ends_where_the_lake_does(run: tuple[str, Progress], searched: 
 
 def test_summary_gives_the_pass_rate_of_sampled_answers(searched: Lake, run_id: str) -> None:
     text = printed(lambda console: print_summary(searched, run_id, console))
-    sampled = "FROM verdicts JOIN responses USING (response_id) WHERE kind = 'sampled'"
+    sampled = "FROM verdicts JOIN responses USING (response_id) WHERE responses.kind = 'sampled'"
     passed, judged = count(searched, f"{sampled} AND passed"), count(searched, sampled)
     assert 0 < passed < judged
     assert f"{judged} sampled: {passed} passed ({passed / judged:.0%})" in text
@@ -134,8 +137,8 @@ def test_summary_names_each_prompt_set_aside_with_its_reason(searched: Lake, run
 def test_summary_ends_with_commands_for_this_lake(searched: Lake, run_id: str) -> None:
     text = printed(lambda console: print_summary(searched, run_id, console), width=40)
     *_, query, build, train, end = text.split("\n")
-    assert query.startswith("  factory sql ") and build == f"  factory build spar_dpo --lake {searched.place.where}"
-    assert train.startswith("  factory train dpo ") and end == ""
+    assert query.startswith("  factory sql ") and build == f"  factory build --lake {searched.place.where}"
+    assert train.startswith("  factory train dpo --set spar_dpo ") and end == ""
 
 
 def test_summary_draws_a_tree_and_shows_its_pair_each_under_the_command_that_does_so(
@@ -143,8 +146,8 @@ def test_summary_draws_a_tree_and_shows_its_pair_each_under_the_command_that_doe
 ) -> None:
     text = printed(lambda console: print_summary(searched, run_id, console))
     example = pick_example(searched, run_id)
-    assert example is not None
-    for show, noun, id in zip((print_tree, print_pair), ("tree", "pair"), example, strict=True):
+    assert list(example) == ["tree", "pair"]
+    for (noun, id), show in zip(example.items(), (print_tree, print_pair), strict=True):
         drawn = printed(lambda console, show=show, id=id: show(searched, id, console))  # type: ignore[misc]
         assert f"factory {noun} {id[:12]} --lake {searched.place.where}\n{drawn}" in text
 
@@ -153,7 +156,7 @@ def test_summary_of_a_run_that_failed_at_once_says_why_and_how_to_go_on(lake: La
     run = row(Run, "e1", run_id="spar-1", status="failed", reason="the endpoint [x] is gone", ended_at=minutes(2))
     lake.append([run], message="test")
     text = printed(lambda console: print_summary(lake, "spar-1", console))
-    assert pick_example(lake, "spar-1") is None
+    assert pick_example(lake, "spar-1") == {}
     assert "run spar-1 failed: the endpoint [x] is gone, 2:00 in all" in text
     assert "factory resume spar-1" in text
 
@@ -209,19 +212,19 @@ def test_tree_shows_states_and_values_of_its_nodes(searched: Lake) -> None:
 
 
 def test_accepted_node_is_green(searched: Lake, run_id: str) -> None:
-    tree_id, _ = pick_example(searched, run_id) or ("", "")
+    tree_id = pick_example(searched, run_id)["tree"]
     text = printed(lambda console: print_tree(searched, tree_id, console), color=True)
     assert re.search(r"\x1b\[1;32m#\d+ accepted", text)
 
 
 def test_example_is_an_accepted_tree_and_its_own_pair(searched: Lake, run_id: str) -> None:
-    tree_id, pair_id = pick_example(searched, run_id) or ("", "")
+    tree_id, pair_id = pick_example(searched, run_id).values()
     assert some(searched, f"SELECT outcome FROM trees WHERE tree_id = '{tree_id}'") == "accepted"
     assert some(searched, f"SELECT tree_id FROM pairs WHERE pair_id = '{pair_id}'") == tree_id
 
 
 def test_pair_marks_exactly_the_changed_words(searched: Lake, run_id: str) -> None:
-    _, pair_id = pick_example(searched, run_id) or ("", "")
+    pair_id = pick_example(searched, run_id)["pair"]
     text = printed(lambda console: print_pair(searched, pair_id, console))
     (pair,) = searched.query(f"FROM accepted_pairs WHERE pair_id = '{pair_id}'").to_pylist()
     wrong = pair["rejected"].removeprefix(f"{SENTENCE} ")
@@ -230,7 +233,7 @@ def test_pair_marks_exactly_the_changed_words(searched: Lake, run_id: str) -> No
 
 
 def test_pair_names_where_it_comes_from(searched: Lake, run_id: str) -> None:
-    _, pair_id = pick_example(searched, run_id) or ("", "")
+    pair_id = pick_example(searched, run_id)["pair"]
     text = printed(lambda console: print_pair(searched, pair_id, console))
     (row,) = searched.query(f"FROM pairs WHERE pair_id = '{pair_id}'").to_pylist()
     for name, value in row.items():
@@ -239,7 +242,7 @@ def test_pair_names_where_it_comes_from(searched: Lake, run_id: str) -> None:
 
 
 def test_pair_is_coloured_in_a_terminal(searched: Lake, run_id: str) -> None:
-    _, pair_id = pick_example(searched, run_id) or ("", "")
+    pair_id = pick_example(searched, run_id)["pair"]
     text = printed(lambda console: print_pair(searched, pair_id, console), color=True)
     assert "\x1b[1;32mmended.\x1b[0m" in text
     assert re.search(r"\x1b\[9;31mslowly", text)
