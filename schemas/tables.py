@@ -247,6 +247,7 @@ class TrainingSet:
     version: int = column("1, 2, ...; the same rows keep their version")
     snapshot: int = column("the lake's snapshot that the query read")
     sql: str = column("the query's text")
+    views: str | None = column("the views and macros of its time; NULL: those that the lake held at the snapshot")
     parameters: str = column("JSON: the query's parameters")
     format: str = column("preference or prompt_completion, both conversational")
     train_rows: int = column("rows in the training split", "rows")

@@ -22,7 +22,7 @@ from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
-from stores.migrations import VIEWS_IN_LAKE, reading
+from stores.migrations import reading
 from stores.sql import sql, views
 
 Row = TypeVar("Row")
@@ -68,7 +68,7 @@ class Lake:
         Args:
             at: a snapshot to read from; the lake is then read-only.
             create: make the lake if there is none.
-            as_stored: a lake that holds views and macros of its own is read with those, for SQL of its time.
+            as_stored: the tables in the shape that they have and the views that the lake holds, for SQL of its time.
         Raises:
             FactoryError: no lake there, one of a later schema version, with `create` one of an earlier version, no such
                 snapshot, or a place where none can be made.
@@ -329,7 +329,7 @@ class Lake:
         self.connection.execute("BEGIN")
         try:
             self.version = self._read_version()
-            if not as_stored or self.version > VIEWS_IN_LAKE:
+            if not as_stored:
                 self.connection.execute(reading(self.version) + views())
             self.connection.execute("COMMIT")
         except BaseException:

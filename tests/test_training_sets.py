@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from factory.templates.rendering import load_template, render
 from schemas.errors import FactoryError
-from schemas.tables import Node, Pair, Prompt, Response, Run, TrainingSet, Tree
+from schemas.ids import sha256_text
+from schemas.tables import Call, Judgement, Node, Pair, Prompt, Response, Run, TrainingSet, Tree
 from stores.lake import Lake
 from stores.training_sets import (
     TrainingSetRows,
@@ -25,7 +26,7 @@ from stores.training_sets import (
     training_set_sql,
     write_parquet,
 )
-from tests.rows import asked, row, votes
+from tests.rows import asked, row, scores, votes
 
 ALL = {"held_out": 0}
 TEMPLATES = {name: load_template(name) for name in ("judge", "refine")}
@@ -130,6 +131,32 @@ def test_independent_dpo_gives_the_control_pairs_one_a_prompt(lake: Lake) -> Non
     assert column(build(lake, "independent_dpo", min_similarity=0.2), "pair_id") == ["1"]
 
 
+# best_over_worst and best_of_n_sft
+
+
+def test_best_over_worst_gives_that_pairings_pairs(lake: Lake) -> None:
+    rows = [*prompts(1, 2), *(answer(id, "p1") for id in "ab"), *(answer(id, "p2", "same") for id in "cd")]
+    best = {"source": "best_over_worst"}
+    pairs = [pair("1", "p1", "a", "b", **best), pair("2", "p2", "c", "d", **best), pair("3", "p1", "b", "a")]
+    (found,) = build(lake, "best_over_worst", rows + pairs).train.to_pylist()
+    assert (found["pair_id"], said(found["chosen"]), found["class"]) == ("1", [("assistant", "text a")], "sampled")
+
+
+def test_best_of_n_sft_gives_the_best_answer_of_each_prompt_unless_it_failed(lake: Lake) -> None:
+    rows: list[Any] = [
+        *prompts(*range(1, 6)),
+        *(answer(id, f"p{id[0]}") for id in ("1a", "1b", "1c", "2a", "3a", "4a", "5a")),
+    ]
+    for id, points in {"1a": 7, "1b": 9, "1c": 9, "2a": 3}.items():
+        rows += scores(id, points, prompt_id=f"p{id[0]}", pass_points=5)
+    rows += [*scores("3a", 3, prompt_id="p3"), *votes("4a", "yyn", prompt_id="p4"), *votes("5a", "y", decides=False)]
+    built = build(lake, "best_of_n_sft", rows)
+    assert column(built, "response_id") == ["1b", "3a", "4a"] and built.row.format == "prompt_completion"
+    first, *_ = built.train.to_pylist()
+    assert said(first["prompt"]) == [("user", "question 1")] and said(first["completion"]) == [("assistant", "text 1b")]
+    assert column(build(lake, "best_of_n_sft", only_passing=0), "response_id") == ["1b", "2a", "3a", "4a"]
+
+
 # spar_rft
 
 
@@ -221,13 +248,38 @@ def test_spar_rft_takes_judgements_of_sampled_answers_where_votes_disagreed(lake
 
 
 def test_spar_rft_teaches_the_json_that_a_verdict_was_asked_for_in(lake: Lake) -> None:
-    in_json = replace(RUN, recipe='{"stages":{"judge":{"verdict":"json"}}}')
-    nodes = {"r": "nnn", "ra": "yny"}
-    built = build(lake, "spar_rft", [*prompts(1), *tree(1, nodes, "ra")], in_json)
+    rows = tree(1, {"r": "nnn", "ra": "yny"}, "ra")
+    rows = [replace(made, call_id="c") if isinstance(made, Judgement) else made for made in rows]
+    asked_for_json = row(
+        Call, "c", run_id="run", template="judge", parameters='{"response_format":{"type":"json_schema"}}'
+    )
+    built = build(lake, "spar_rft", [*prompts(1), *rows, asked_for_json])
     judged, refined = built.train.to_pylist()
     assert said(judged["completion"]) == [("assistant", '{"critique":"1ra/0 says yes","verdict":"yes"}')]
     assert said(refined["prompt"])[1] == ("assistant", "1r/0 says no")
     assert said(refined["completion"]) == [("assistant", "output 1ra")]
+
+
+def test_spar_rft_asks_with_the_templates_that_were_used(lake: Lake) -> None:
+    texts = {
+        "judge": "not this one",
+        "strict": "Strictly: {prompt} {response}",
+        "refine": "nor this",
+        "mend": "Mend it.",
+    }
+    rows = tree(1, {"r": "nnn", "ra": "yny"}, "ra")
+    of_judgement = {"template_hash": sha256_text(texts["strict"]), "judge": "strict"}
+    rows = [replace(made, **of_judgement) if isinstance(made, Judgement) else made for made in rows]
+    rows = [replace(made, call_id="c") if isinstance(made, Node) and made.depth else made for made in rows]
+    refining = row(Call, "c", run_id="run", template="mend")
+    built = build(lake, "spar_rft", [*prompts(1), *rows, refining], replace(RUN, templates=texts))
+    judged, refined = built.train.to_pylist()
+    assert said(judged["prompt"]) == [("user", "Strictly: question 1 text 1ra")]
+    assert [content for _, content in said(refined["prompt"])] == [
+        "Strictly: question 1 text 1r",
+        "1r/0 says no",
+        "Mend it.",
+    ]
 
 
 def test_spar_rft_keeps_one_judgement_of_equal_answers_to_a_prompt(lake: Lake) -> None:
@@ -263,7 +315,11 @@ def many(count: int) -> list[Any]:
     for n in range(count):
         rows += tree(n, {"r": "nny", "ra": "nyy"}, "ra")
         rows += [answer(f"s{n}", f"p{n}"), pair(f"t{n}", f"p{n}", f"{n}ra", f"{n}r")]
-        rows += [pair(f"c{n}", f"p{n}", f"s{n}", f"{n}r", source="passing_over_failing")]
+        rows += [
+            pair(f"{source}{n}", f"p{n}", f"s{n}", f"{n}r", source=source)
+            for source in ("passing_over_failing", "best_over_worst")
+        ]
+        rows += votes(f"s{n}", "yyy", prompt_id=f"p{n}")
     return rows
 
 
@@ -319,9 +375,19 @@ def test_what_is_added_later_does_not_change_a_built_set(lake: Lake) -> None:
     assert again.train == built.train and again.held_out == built.held_out
 
 
+def test_a_view_that_changes_does_not_change_a_built_set(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build(lake, "spar_dpo", many(4))
+    changed = built.row.views.replace("{'role': 'assistant', 'content': text}", "{'role': 'model', 'content': text}")
+    assert changed != built.row.views
+    monkeypatch.setattr("stores.lake.views", lambda: changed)
+    with Lake.open(lake.place.where) as later:
+        assert later.query("SELECT assistant_turn('x').role AS role").to_pylist() == [{"role": "model"}]
+        assert read_training_set(later, "spar_dpo@1").train == built.train
+
+
 def test_rows_that_were_tampered_with_are_refused(lake: Lake) -> None:
     built = build(lake, "spar_dpo", many(4))
-    changed = replace(built.row, sql=built.row.sql.replace("'refined' AS class", "'better' AS class"))
+    changed = replace(built.row, sql=built.row.sql.replace("'refined'", "'better'"))
     lake.connection.execute("UPDATE training_sets SET sql = $1", [changed.sql])
     with pytest.raises(FactoryError, match=r"spar_dpo@1 has fingerprint \w{12}, but \w{12} was built"):
         read_training_set(lake, "spar_dpo@1")

@@ -2,6 +2,7 @@
 -- In: the temporary views of read_2.sql.
 CALL lake.set_option('parquet_row_group_size', '10240');
 CALL lake.set_option('target_file_size', '128MB');
+ALTER TABLE lake.training_sets ADD COLUMN views VARCHAR;
 CREATE TABLE lake.new_calls (
   call_id VARCHAR NOT NULL,
   run_id VARCHAR NOT NULL,

@@ -6,9 +6,6 @@ from schemas.tables import SCHEMA_VERSION
 
 _FOLDER = Path(__file__).parent
 
-VIEWS_IN_LAKE = 2
-"""Up to this version a lake holds views and macros, which serve the SQL of its time at its snapshots."""
-
 
 def reading(version: int) -> str:
     """What makes temporary views that show the tables of a lake of `version` in today's shape."""

@@ -24,6 +24,7 @@ SELECT '' AS comparison_id, '' AS run_id, '' AS prompt_id, '' AS stage, '' AS fi
   '' AS call_id
 WHERE false;
 CREATE TEMP VIEW trees AS SELECT *, 'search' AS stage FROM lake.trees;
+CREATE TEMP VIEW training_sets AS SELECT *, NULL::VARCHAR AS views FROM lake.training_sets;
 CREATE TEMP VIEW pairs AS
 SELECT * REPLACE (
   CASE source WHEN 'tree' THEN 'refined_over_failed' WHEN 'sampling' THEN 'passing_over_failing' ELSE source END AS source)

@@ -23,6 +23,7 @@ from stores.lake import Lake
 from stores.named_files import read_named
 from stores.parameters import checked, defaults
 from stores.reading import own_words
+from stores.sql import views
 
 FOLDER = Path(__file__).parent
 _SLICE = 10_000
@@ -87,6 +88,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         version=len(earlier) + 1,
         snapshot=snapshot,
         sql=query,
+        views=views(),
         parameters=canonical_json(parameters),
         format=_format_of(query, name),
         train_rows=train_rows,
@@ -119,6 +121,8 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
     """
     row = find_training_set(lake, reference)
     with Lake.open(lake.place.where, at=row.snapshot, as_stored=True) as pinned:
+        if row.views is not None:
+            pinned.connection.execute(row.views)
         rows = _ask(pinned, row.name, row.sql, json.loads(row.parameters))
     _check_fingerprint(row, rows)
     return _split(row, rows)

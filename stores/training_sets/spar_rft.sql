@@ -99,7 +99,7 @@ SELECT
   split_of(prompt_id, $held_out) AS split,
   CASE class
     WHEN 'refinement' THEN refine_turns(judge_template, refine_template, asked, judged, critique)
-    ELSE [user_turn(render(judge_template, asked, judged))]
+    ELSE [user_turn(render(judge_template, MAP {'prompt': asked, 'response': judged}))]
   END AS prompt,
   [assistant_turn(answer)] AS completion,
   class, id, prompt_id, run_id, tree_id
