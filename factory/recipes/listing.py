@@ -29,23 +29,28 @@ def print_recipes(console: Console) -> None:
 
 
 def print_recipe(name: str, console: Console) -> None:
-    """Every key of a recipe: what it is set to, its type and bounds, its default, what it means and where that is from.
+    """Every key of a recipe: its value, type and bounds, its default where the recipe sets another, meaning and source.
 
     Raises:
         FactoryError: as `load_recipe`.
     """
     recipe = load_recipe(name)
     console.print(Text.assemble((recipe.name, "bold"), f": {recipe.description}"))
-    table = Table("key", "value", "type", "default", "meaning", box=None, header_style="dim")
     for path, settings in _sections(recipe):
+        console.print()
+        console.print(Text(path, "bold cyan"))
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
         for setting in described(type(settings)):
             value = getattr(settings, setting.name)
-            meaning = f"{setting.meaning} ({setting.source})" if setting.source else setting.meaning
-            style = "" if setting.required or value == setting.default else "bold"
-            default = "" if setting.required else _plain(setting.default)
-            row = (f"{path}.{setting.name}", _plain(value), setting.type, default, meaning)
-            table.add_row(*(Text(cell, style) for cell in row))
-    console.print(table)
+            changed = not setting.required and value != setting.default
+            default = f", default {_plain(setting.default) or 'none'}" if changed else ""
+            source = f" [{setting.source}]" if setting.source else ""
+            told = Text(f"{setting.type}{default}: {setting.meaning}{source}", "dim")
+            given = Text(_plain(value) or "none", "bold" if changed or setting.required else "")
+            grid.add_row(f"  {setting.name}", Text.assemble(given, "  ", told))
+        console.print(grid)
 
 
 def _sections(recipe: Recipe) -> Iterator[tuple[str, Settings]]:
