@@ -76,7 +76,7 @@ FROM (
 SELECT id_of(kind || '-vote', tree, i * 8 + vote) AS judgement_id, id_of('prompt', tree, 0) AS prompt_id,
   id_of(kind, tree, i) AS response_id, 'votes' AS judge, true AS decides, vote,
   CASE WHEN (vote + tree) % 5 < CASE kind WHEN 'answer' THEN yes_of_answer(tree, i) ELSE yes_of_node(tree, i) END
-    THEN 'yes' ELSE 'no' END AS verdict,
+    THEN 'yes' ELSE 'no' END AS verdict, 'votes' AS kind, if(verdict = 'yes', 1.0, 0.0) AS value,
   words_of(kind || '-vote', (tree * 16 + i) * 8 + vote) AS critique
 FROM (
   SELECT tree, i, 'answer' AS kind FROM range($first, $after) AS t(tree), range(5) AS c(i)
@@ -108,7 +108,7 @@ WHERE i < size_of(tree)""",
 SELECT id_of('pair', tree, 0) AS pair_id, id_of('prompt', tree, 0) AS prompt_id,
   id_of('refined', tree, accepted_at(tree)) AS chosen_response_id, id_of('answer', tree, 0) AS rejected_response_id,
   yes_of_node(tree, accepted_at(tree)) / 5 AS chosen_value, yes_of_answer(tree, 0) / 5 AS rejected_value,
-  'tree' AS source, id_of('tree', tree, 0) AS tree_id, id_of('node', tree, accepted_at(tree)) AS node_id,
+  'refined_over_failed' AS source, id_of('tree', tree, 0) AS tree_id, id_of('node', tree, accepted_at(tree)) AS node_id,
   0.5 + draw('similarity', tree) % 50 / 100 AS similarity, 1.0 AS length_ratio, 3 AS shared_prefix_words
 FROM range($first, $after) AS t(tree)
 WHERE is_accepted(tree)""",

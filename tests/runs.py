@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mock_endpoint import answer_factory
+from factory.monitor.telemetry import exporting
 from factory.recipes.reading import load_recipe
-from factory.runs.loop import run_recipe
+from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from schemas.tables import TABLES
@@ -41,7 +42,8 @@ def spar_specification(url: str, prompts: int = 6, seed: int = 0, **changes: Any
 
 def run_spar(lake: Path, url: str, prompts: int = 6, seed: int = 0, **changes: Any) -> tuple[str, Progress]:
     progress = Progress()
-    return run_recipe(spar_specification(url, prompts, seed, **changes), str(lake), progress), progress
+    spec = spar_specification(url, prompts, seed, **changes)
+    return run_recipe(spec, str(lake), progress, Execution(observe=exporting)), progress
 
 
 def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subprocess.Popen[str]:

@@ -214,7 +214,7 @@ def test_build_pins_a_set_writes_parquet_and_makes_no_second_version_of_the_same
     factory: Command, mine: Path
 ) -> None:
     code, shown, _ = factory("build", "spar_dpo", "-p", "held_out=0.3", "--lake", mine)
-    assert code == 0 and "spar_dpo@1" in shown and "independent_dpo (control)" in shown
+    assert code == 0 and "spar_dpo@1" in shown and "all passing_over_failing" in shown
     folder = mine / "training_sets" / "spar_dpo@1"
     rows = sum(pyarrow.parquet.read_metadata(file).num_rows for file in folder.glob("*.parquet"))
     assert rows == one(mine, "SELECT train_rows + held_out_rows FROM training_sets") > 0

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from factory.runs.loop import run_recipe
+from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
 from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_specification, tables
@@ -33,14 +33,14 @@ if importlib.util.find_spec("ray") is None and os.environ.get("CI") != "true":
 @pytest.fixture(scope="module")
 def cluster(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster whose workers know the object store, and keep their journals in a folder of the tests."""
-    from factory.runs.ray_executor import Cluster, answer_on
+    from factory.runs.ray_executor import Cluster, execute_on
 
     import ray  # isort: skip  # after the factory has told it to send no statistics
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("journals")))
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        yield answer_on(Cluster(workers=2))
+        yield Execution(execute_on(Cluster(workers=2)))
         ray.shutdown()
 
 
@@ -79,10 +79,7 @@ def worker_processes() -> list[int]:
 def test_two_workers_make_the_rows_of_a_local_run(cluster: Any, shared_lake: str, local: SimpleNamespace) -> None:
     with running_endpoint(answer) as endpoint:
         progress = Progress()
-        assert (
-            run_recipe(spar_specification(endpoint.url, PROMPTS), shared_lake, progress, answering=cluster)
-            == local.run_id
-        )
+        assert run_recipe(spar_specification(endpoint.url, PROMPTS), shared_lake, progress, cluster) == local.run_id
         assert endpoint.stats().received == local.asked
     assert_same_tables(local.tables, tables(shared_lake))
     assert_ids_unique(shared_lake)
@@ -93,7 +90,7 @@ def test_two_workers_make_the_rows_of_a_local_run(cluster: Any, shared_lake: str
 def test_a_worker_killed_half_way_changes_no_row(cluster: Any, shared_lake: str, local: SimpleNamespace) -> None:
     with running_endpoint(answer, slots=2 * CONCURRENCY, latency_ms=100) as endpoint:
         order = spar_specification(endpoint.url, PROMPTS, **SLOW)
-        run = threading.Thread(target=run_recipe, args=(order, shared_lake, Progress()), kwargs={"answering": cluster})
+        run = threading.Thread(target=run_recipe, args=(order, shared_lake, Progress(), cluster))
         run.start()
         while endpoint.stats().received < local.asked // 2:
             time.sleep(0.01)
@@ -111,10 +108,10 @@ def test_a_budget_is_that_of_all_workers(cluster: Any, shared_lake: str) -> None
     with running_endpoint(answer, slots=CONCURRENCY, latency_ms=100) as endpoint:
         order = spar_specification(endpoint.url, PROMPTS, budget__max_requests=60, **SLOW)
         with pytest.raises(FactoryError, match=r"max_requests of 60 is reached .*-o budget.max_requests="):
-            run_recipe(order, shared_lake, Progress(), answering=cluster)
+            run_recipe(order, shared_lake, Progress(), cluster)
         first = endpoint.stats().received
         with pytest.raises(FactoryError, match="max_requests of 60 is reached"):
-            run_recipe(order, shared_lake, Progress(), answering=cluster)
+            run_recipe(order, shared_lake, Progress(), cluster)
         assert endpoint.stats().received == first
     # Each worker hears of the other's spending within a second.
     assert 60 <= first < 120
@@ -128,12 +125,12 @@ def test_what_ends_a_worker_ends_the_run_with_the_same_sentence(cluster: Any, sh
         running_endpoint(refuse) as endpoint,
         pytest.raises(FactoryError, match=rf"^{endpoint.url} refuses the key \(HTTP 401\): put the right one where"),
     ):
-        run_recipe(spar_specification(endpoint.url, 4), shared_lake, Progress(), answering=cluster)
+        run_recipe(spar_specification(endpoint.url, 4), shared_lake, Progress(), cluster)
 
 
 def test_a_lake_in_a_folder_is_refused(tmp_path: Path, cluster: Any) -> None:
     with running_endpoint(answer) as endpoint, pytest.raises(FactoryError, match="a lake that all workers reach"):
-        run_recipe(spar_specification(endpoint.url, 2), str(tmp_path / "lake"), Progress(), answering=cluster)
+        run_recipe(spar_specification(endpoint.url, 2), str(tmp_path / "lake"), Progress(), cluster)
 
 
 def test_the_command_starts_a_cluster_of_its_own(cluster: Any, shared_lake: str) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factory.judges.verdicts import Vote, majority
 from hypothesis import given
 from hypothesis import strategies as st
 
 import stores
 from factory.templates.rendering import conversation, refine_turns, render
+from factory.work.judging import Assessment
+from factory.work.verdicts import verdict_of
+from schemas.columns import to_arrow
 from schemas.ids import messages_hash
 from schemas.tables import Call, Judgement, Message, Model, Node, Pair, Prompt, Run, RunPrompt, Tree
 from stores.lake import Lake
@@ -77,7 +79,8 @@ def test_sql_renders_a_template_as_the_factory_does(
 ) -> None:
     values = [template, prompt, response, critique]
     query = "SELECT render($1, MAP {'prompt': $2, 'response': $3, 'critique': $4})"
-    assert macros.execute(query, values).fetchall() == [(render(*values),)]
+    filled = render(template, prompt=prompt, response=response, critique=critique)
+    assert macros.execute(query, values).fetchall() == [(filled,)]
 
 
 @given(
@@ -166,27 +169,36 @@ def test_two_judges_of_a_kind_have_a_verdict_each(lake: Lake) -> None:
     assert rows_of(lake, "verdicts", "judge, passed") == [("mild", False), ("strict", True)]
 
 
+def judgement(vote: int, verdict: str | None, points: float | None, pass_points: float | None) -> Judgement:
+    """One as a judge of any kind may write it; an unparsed one has neither value nor points."""
+    readable = verdict != "unparsed" and (verdict is not None or points is not None)
+    value = {"yes": 1.0, "no": (points or 0.0) / 2, None: points}.get(verdict) if readable else None
+    given = {"points": points if readable else None, "pass_points": pass_points, "value": value, "decides": True}
+    return row(Judgement, str(vote), run_id="r", judge="j", kind="k", vote=vote, verdict=verdict, **given)
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from(["yes", "no", "unparsed"]), st.none() | st.floats(0, 1)), min_size=1, max_size=7)
+    st.lists(
+        st.tuples(st.sampled_from(["yes", "no", "unparsed", None]), st.none() | st.floats(0, 1)), min_size=1, max_size=7
+    ),
+    st.none() | st.floats(0, 1),
 )
-def test_sql_and_the_factory_come_to_the_same_verdict(macros: Any, cast: list[tuple[str, float | None]]) -> None:
-    expected = majority([Vote(verdict, "", score) for verdict, score in cast])
+def test_sql_and_the_factory_come_to_the_same_verdict(
+    macros: Any, cast: list[tuple[str | None, float | None]], pass_points: float | None
+) -> None:
+    judgements = [judgement(vote, *one, pass_points) for vote, one in enumerate(cast)]
+    expected, critique = verdict_of(judgements), Assessment(judgements, []).critique
     query = sql("views/verdicts").split("CREATE TEMP VIEW verdicts AS")[1].rstrip().rstrip(";")
+    macros.register("cast_rows", to_arrow(Judgement, judgements))
     macros.execute(
-        """WITH judgements AS (SELECT 'run' AS run_id, 'p' AS prompt_id, 'r' AS response_id, 'votes' AS judge,
-          'votes' AS kind, true AS decides, k AS vote, k::VARCHAR AS judgement_id, v[k + 1].verdict AS verdict,
-          v[k + 1].score AS points, NULL::DOUBLE AS pass_points,
-          CASE verdict WHEN 'yes' THEN 1.0 WHEN 'no' THEN coalesce(points / 2, 0) END AS value
-          FROM (SELECT $1::STRUCT(verdict VARCHAR, score DOUBLE)[] AS v), range(len(v)) AS t(k))
-        SELECT passed, value, critique_judgement_id FROM ("""
-        + query
-        + ")",
-        [[{"verdict": verdict, "score": score} for verdict, score in cast]],
+        f"WITH judgements AS (FROM cast_rows) SELECT passed, value, points, critique_judgement_id FROM ({query})"
     )
-    ((passed, value, critique),) = macros.fetchall()
+    ((passed, value, points, critique_id),) = macros.fetchall()
     assert passed == expected.passed
     assert value == (None if expected.value is None else pytest.approx(expected.value))
-    assert critique == (None if expected.index is None else str(expected.index))
+    assert points == (None if expected.points is None else pytest.approx(expected.points))
+    if passed is False and pass_points is None:
+        assert critique is not None and critique_id == critique.judgement_id
 
 
 def test_failed_responses_are_sampled_ones_that_the_deciding_judge_failed(lake: Lake) -> None:
@@ -430,13 +442,13 @@ def test_failed_prompts_say_what_went_wrong_first(lake: Lake) -> None:
 def test_call_messages_are_those_that_were_sent(lake: Lake, refine: str) -> None:
     templates = {"judge": "Q: {prompt}\nA: {response}", "refine": refine, "evolve": "Harder: {prompt}"}
     question, answer = asked("{response}?"), "an {prompt} answer"
-    judge = Message("user", render(templates["judge"], question[0].content, answer))
+    judge = Message("user", render(templates["judge"], prompt=question[0].content, response=answer))
     critique = row(Judgement, "j", response_id="a1", critique="Too short.")
     sent = {
         "sample": (None, question),
-        "evolve": ("evolve", [Message("user", render(templates["evolve"], question[0].content))]),
+        "evolve": ("evolve", [Message("user", render(templates["evolve"], prompt=question[0].content))]),
         "judge": ("judge", [judge]),
-        "search": ("refine", refine_turns(templates, question[0].content, answer, "Too short.")),
+        "search": ("refine", refine_turns(templates["judge"], refine, question[0].content, answer, "Too short.")),
     }
     fill(
         lake,

@@ -13,9 +13,9 @@ from rich.console import Console
 from factory.monitor.status import RunStatus, picture_of, print_status, read_status, watch_status
 from factory.recipes.reading import load_recipe
 from schemas.errors import FactoryError
-from schemas.tables import Call, Model, Response, Run, RunPrompt, Tree
+from schemas.tables import Call, Model, Run, RunPrompt, Tree
 from stores.lake import Lake
-from tests.rows import NOON, fill, minutes, row, votes
+from tests.rows import NOON, fill, minutes, row, sampled, votes
 from tests.runs import PRICES, answer, run_spar, start_command
 from tests.scripted_endpoint import running_endpoint
 
@@ -33,13 +33,14 @@ def taken(*prompts: str, run_id: str = "run") -> list[RunPrompt]:
 
 
 def sample_call(prompt_id: str, at_minutes: float, tokens: int = 0, **given: Any) -> Call:
-    fixed = {"run_id": "run", "stage": "sample", "model_id": "m", "latency_s": 0.0, "started_at": minutes(at_minutes)}
+    fixed = {"run_id": "run", "stage": "sample", "role": "actor", "model_id": "m", "latency_s": 0.0}
+    fixed["started_at"] = minutes(at_minutes)
     return row(Call, f"c {prompt_id}", prompt_id=prompt_id, completion_tokens=tokens, prompt_tokens=0, **fixed | given)
 
 
 def passed(prompt_id: str) -> list[Any]:
     """An answer that needs nothing more."""
-    made = row(Response, f"r {prompt_id}", run_id="run", prompt_id=prompt_id, kind="sampled")
+    made = sampled(f"r {prompt_id}", prompt_id=prompt_id)
     return [made, *votes(made.response_id, "y", prompt_id=prompt_id)]
 
 

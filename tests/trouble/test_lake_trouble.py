@@ -34,7 +34,7 @@ def test_a_lake_of_another_schema_version_is_refused_and_left_as_it_is(
         lake.connection.execute("UPDATE schema_version SET version = 99")
     for words in (run_words(place, endpoint.url, prompts), ["status", "--lake", place]):
         said = sentence(factory(*words))
-        assert f"lake {place} has schema version 99" in said and "use the factory version that made it" in said
+        assert f"lake {place} has schema version 99" in said and "update preference-factory" in said
     assert endpoint.stats().received == 0
 
 

@@ -1,13 +1,13 @@
 -- verdicts.sql: what each judge's judgements of a response come to.
 -- Out: one row a run, response and judge. value, points: their means; NULL where none can be read. passed: the points
 -- reach those that pass, or the majority of the votes (SPaR, arXiv:2412.11605, 3.2); NULL for a tie, or where neither is
--- known. critique_judgement_id: the first judgement that agrees, of a judge that gives points the first readable one.
+-- known. critique_judgement_id: the first judgement that agrees, or of points alone the first that can be read.
 CREATE TEMP VIEW verdicts AS
 SELECT run_id, prompt_id, response_id, judge, kind, decides, yes_votes, no_votes, unparsed_votes, value, points,
   CASE WHEN pass_points IS NOT NULL THEN points >= pass_points
     WHEN yes_votes > no_votes THEN true WHEN no_votes > yes_votes THEN false END AS passed,
   no_votes = 0 OR yes_votes = 0 AS unanimous,
-  CASE WHEN kind = 'score' THEN first_points WHEN passed THEN first_yes WHEN NOT passed THEN first_no END
+  CASE WHEN yes_votes + no_votes = 0 THEN first_points WHEN passed THEN first_yes WHEN NOT passed THEN first_no END
     AS critique_judgement_id
 FROM (
   SELECT run_id, prompt_id, response_id, judge, kind, decides,
