@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import duckdb
 
 from schemas.errors import FactoryError
+from stores.without_pandas import keep_pandas_out
 
 # No rows in the catalog: DuckLake keeps nested values there as text, and reads some texts with quotes and braces
 # back as something else. Parquet holds them as they are; `compact` merges the small files.
@@ -59,12 +60,21 @@ def place(where: str) -> Place:
     )
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """A connection that writes nothing of its own: DuckDB draws a bar on standard output when a query takes long."""
+def connect(*, brief: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection that writes nothing of its own: DuckDB draws a bar on standard output when a query takes long.
+
+    Args:
+        brief: for many statements over few rows: one thread, and less planning.
+    """
+    keep_pandas_out()
     # The extensions come from wheels as DuckDB itself does. Checking their signatures again, 70 MB, takes as long as all
     # else that opening a lake does.
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    threads = {"threads": "1"} if brief else {}
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true", **threads})
     connection.execute("SET enable_progress_bar = false")
+    if brief:
+        # With it, DuckLake asks its catalog again for each column of each empty table: half of all that it asks.
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
     return connection
 
 

@@ -67,7 +67,7 @@ class Lake:
 
         Args:
             at: a snapshot to read from; the lake is then read-only.
-            create: make the lake if there is none.
+            create: for a run: the lake is made if there is none, and statements are many and short.
             as_stored: the tables in the shape that they have and the views that the lake holds, for SQL of its time.
         Raises:
             FactoryError: no lake there, one of a later schema version, with `create` one of an earlier version, no such
@@ -82,7 +82,7 @@ class Lake:
             (found.folder / "data").mkdir(parents=True, exist_ok=True)
         if found.folder is not None and create:
             _let_readers_in(found.folder / "catalog.sqlite", found.where)
-        connection = connect()
+        connection = connect(brief=create)
         lake = cls(found, connection, at)
         try:
             with lake.one_thread():

@@ -111,7 +111,7 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
     from stores.lake import Lake
 
     progress = Progress()
-    with Lake.open(lake, create=True) as opened, opened.one_thread():
+    with Lake.open(lake, create=True) as opened:
         try:
             with watch(progress, log_format):
                 run_id = run_on(opened, spec, progress, execution)

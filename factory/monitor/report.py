@@ -43,6 +43,8 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     grid.add_column()
     for label, text in _outcome_lines(outcome):
         grid.add_row(label, text)
+    if outcome["judges"] > 1:
+        outcome |= next(iter(lake.query(sql("report/agreement"), of_run).to_pylist()), {})
     likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
     grid.add_row("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none")
     if outcome["accepted_trees"]:
@@ -54,9 +56,10 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     console.print()
     _print_cost(lake, run_id, console)
     _print_likeness(likeness, console)
-    _print_set_aside(lake.query(sql("report/set_aside"), of_run).to_pylist(), console)
+    if outcome["call_errors"]:
+        _print_set_aside(lake.query(sql("report/set_aside"), of_run).to_pylist(), console)
     where = "" if lake.place.where == "lake" else f" --lake {shlex.quote(lake.place.where)}"
-    for noun, id in pick_example(lake, run_id).items():
+    for noun, id in (pick_example(lake, run_id) if likeness else {}).items():
         _print_command(f"factory {noun} {id[:12]}{where}", console)
         (print_tree if noun == "tree" else print_pair)(lake, id, console)
         console.print()
@@ -77,7 +80,7 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
     undecided = f", {counts['undecided']:,} undecided" if counts["undecided"] else ""
     passed = f"{counts['passed']:,} passed{_share(counts['passed'], judged)}, {counts['failed']:,} failed{undecided}"
     yield "answers", f"{counts['answers']:,} sampled: {passed}"
-    if outcome["agreement"] is not None:
+    if outcome.get("agreement") is not None:
         ties = f", {counts['agreement_ties']:,} tied" if counts["agreement_ties"] else ""
         kappa = "" if outcome["kappa"] is None else f" (kappa {outcome['kappa']:.2f})"
         yield (

@@ -20,7 +20,7 @@ import pyarrow as pa
 from factory.inference.budget import BudgetReached, Spending
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Journal
-from factory.runs.pending import load_work, pending_prompts
+from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.progress import Progress
 from factory.runs.session import (
     Deferral,
@@ -94,7 +94,6 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         run = replace(run, attempt=attempts.column(0)[0].as_py(), status="running", reason=None)
         run = replace(run, run_event_id=content_id("run_event", run.run_id, run.attempt, "running"))
         take_prompts(lake, run, spec, progress)
-        lake.append([run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
         session = RunSession(
             lake,
             run,
@@ -133,14 +132,17 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
 
 def _take_through(session: RunSession, execute: Execute) -> None:
     lake, progress = session.lake, session.progress
-    pending = pending_prompts(lake, session.run.run_id, session.recipe)
+    pending = taken = all_prompts(lake, session.run.run_id)
+    progress.prompts = taken.num_rows
+    if session.begun:
+        pending = pending_prompts(lake, session.run.run_id, session.recipe)
+        searched = lake.query(
+            "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id",
+            {"id": session.run.run_id},
+        )
+        progress.trees, progress.accepted = (column[0].as_py() for column in searched.columns)
+        progress.accepted_before = progress.accepted
     progress.done = progress.prompts - pending.num_rows
-    searched = lake.query(
-        "SELECT count(*), count(*) FILTER (outcome = 'accepted') FROM trees WHERE run_id = $id",
-        {"id": session.run.run_id},
-    )
-    progress.trees, progress.accepted = (column[0].as_py() for column in searched.columns)
-    progress.accepted_before = progress.accepted
     if pending.num_rows:
         (execute if session.deferral is None else execute_here)(session, pending)
     if session.begun and session.deferral is None:
@@ -199,9 +201,9 @@ async def at_work(
     progress.phase = "starting models"
     with session.observe(progress) as tracing:
         async with connected(session, spending) as endpoints:
-            lake.append([e.model for e in endpoints.values()], message=f"run {session.run.run_id}: models")
             writer = Writer(lake, session.run.run_id, spec.recipe.pairings(), session.flush_every_s)
             defer = session.deferral.defer if session.deferral else None
+            writer.emit(endpoint.model for endpoint in endpoints.values())  # with the first rows that name them
             emit = counting(writer, progress)
             asker = Asker(session.run.run_id, session.run.seed, endpoints, journal, spending, emit, spec.fresh, defer)
             through: Through = run_stages

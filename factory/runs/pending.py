@@ -37,6 +37,14 @@ def pending_prompts(lake: Lake, run_id: str, recipe: Recipe) -> pa.Table:
     )
 
 
+def all_prompts(lake: Lake, run_id: str) -> pa.Table:
+    """The prompts that a run took, in its order, as `pending_prompts` has them: none of a new run's is answered."""
+    return lake.query(
+        "SELECT prompt_id, position FROM run_prompts WHERE run_id = $run_id AND NOT evolved ORDER BY position, prompt_id",
+        {"run_id": run_id},
+    )
+
+
 def pending_parameters(recipe: Recipe, entry: Entry) -> dict[str, Any]:
     """What a stage's query of pending prompts may ask for beside `$run_id`: `$stage`, its name; `$evolved`, whether the
     recipe evolves its prompts; `$judges`, the names of the judges it is given; and its settings by their names."""
@@ -54,10 +62,12 @@ def load_work(lake: Lake, run_id: str, pending: pa.Table, begun: bool = True) ->
     Args:
         begun: whether any attempt of the run may have answered some of them; else no answers are looked for.
     """
-    parameters = {"run_id": run_id, "ids": pending.column("prompt_id").to_pylist()}
-    mine = "run_id = $run_id AND prompt_id IN (SELECT unnest($ids))"
+    # One text: DuckDB's client takes its time over each value of a list.
+    parameters = {"run_id": run_id, "ids": ",".join(pending.column("prompt_id").to_pylist())}
+    among = "prompt_id IN (SELECT unnest(string_split($ids, ',')))"
+    mine = f"run_id = $run_id AND {among}"
     taken = lake.read(RunPrompt, mine, parameters)
-    prompts = lake.read(Prompt, "prompt_id IN (SELECT unnest($ids))", {"ids": parameters["ids"]})
+    prompts = lake.read(Prompt, among, {"ids": parameters["ids"]})
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     work = {t.prompt_id: Work(by_id[t.prompt_id], t.position, t.evolved) for t in taken}
     if begun:

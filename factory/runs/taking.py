@@ -21,7 +21,9 @@ IMPORT_BATCH = 2_000
 
 
 def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progress) -> None:
-    """Writes down the prompts that the run takes. A stream: the source is never held as a whole.
+    """Writes down the prompts that the run takes and, with the last of them, that it has started.
+
+    A stream: the source is never held as a whole.
 
     Raises:
         FactoryError: there are none, or one that a stage can do nothing with.
@@ -31,8 +33,11 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
     prompts = read_prompts(source, spec.seed)
     if spec.sample is not None:
         prompts = iter(heapq.nsmallest(spec.sample, prompts, key=lambda prompt: prompt.prompt_id))
+    rows: list[Any] = []
     for chunk in _chunks(enumerate(prompts), IMPORT_BATCH):
-        rows: list[Any] = []
+        if rows:
+            lake.append(rows, message=f"run {run.run_id}: prompts", details={"run_id": run.run_id})
+        rows = []
         for position, prompt in chunk:
             try:
                 check_prompt(spec.recipe, prompt)
@@ -46,12 +51,10 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
                 evolved=False,
             )
             rows += [prompt, taken]
-        lake.append(rows, message=f"run {run.run_id}: prompts", details={"run_id": run.run_id})
-    count = lake.query("SELECT count(*) AS n FROM run_prompts WHERE run_id = $id AND NOT evolved", {"id": run.run_id})
-    progress.prompts = count.column(0)[0].as_py()
-    if progress.prompts == 0:
+    if not rows:
         of_what = "" if source.language is None else f" in language {source.language!r}"
         raise FactoryError(f"{source.source} holds no prompts{of_what}: give a source with at least one")
+    lake.append([*rows, run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
 
 
 def check_prompt(recipe: Recipe, prompt: Prompt) -> None:

@@ -32,6 +32,8 @@ WITH attempts AS (
   FROM responses AS r
   LEFT JOIN (FROM verdicts WHERE run_id = $run_id AND decides) AS v USING (response_id)
   WHERE r.run_id = $run_id AND r.kind = 'sampled'
+), judging AS (
+  SELECT count(DISTINCT judge) AS judges FROM judgements WHERE run_id = $run_id
 ), searched AS (
   SELECT count(*) AS trees, count(*) FILTER (outcome = 'accepted') AS accepted_trees,
     count(*) FILTER (outcome = 'exhausted') AS exhausted_trees, count(*) FILTER (outcome = 'budget') AS budget_trees,
@@ -43,13 +45,6 @@ SELECT run.status, run.reason, run.recipe_name, run.recipe, run.attempt,
   (SELECT count(*) FROM run_prompts WHERE run_id = $run_id AND NOT evolved) AS prompts,
   (SELECT any_value(m.origin) FROM responses JOIN models AS m USING (model_id) WHERE run_id = $run_id AND kind = 'sampled')
     AS actor_origin,
-  times.*, asked.*, sampled.*, searched.*, generated_tokens / nullif(asking_s, 0) AS tokens_per_s,
-  agreement.agreement, agreement.kappa, agreement.responses AS agreement_answers, agreement.ties AS agreement_ties
-FROM current_runs AS run, times, asked, sampled, searched
-LEFT JOIN (
-  FROM judge_agreement
-  WHERE run_id = $run_id AND kind = 'votes' AND other_kind = 'verifier'
-  ORDER BY judge, other_judge
-  LIMIT 1
-) AS agreement ON true
+  times.*, asked.*, sampled.*, searched.*, judging.judges, generated_tokens / nullif(asking_s, 0) AS tokens_per_s
+FROM current_runs AS run, times, asked, sampled, searched, judging
 WHERE run.run_id = $run_id;
