@@ -41,10 +41,10 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    for label, text in _outcome_lines(outcome):
-        grid.add_row(label, text)
     if outcome["judges"] > 1:
         outcome |= next(iter(lake.query(sql("report/agreement"), of_run).to_pylist()), {})
+    for label, text in _outcome_lines(outcome):
+        grid.add_row(label, text)
     likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
     grid.add_row("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none")
     if outcome["accepted_trees"]:
