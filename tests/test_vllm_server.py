@@ -196,7 +196,7 @@ def test_a_server_that_is_never_up_is_stopped(tmp_path: Path, cache: Path, monke
             time.sleep(0.01)
         return False
 
-    monkeypatch.setattr("factory.vllm_server._is_healthy", look_once_it_runs)
+    monkeypatch.setattr("factory.inference.vllm_server._is_healthy", look_once_it_runs)
     before = "print(os.getpid(), flush=True); time.sleep(600)"
     said = start_and_fail(settings(program(tmp_path, before), start_timeout_s=0.6))
     assert "was not up after 1 s (vllm.start_timeout_s)" in said
