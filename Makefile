@@ -51,8 +51,7 @@ lint: $(TEST_VENV)/installed
 # Where vLLM cannot be had, its tests are skipped; under CI=true they fail.
 test: lint
 	-$(MAKE) $(VLLM_VENV)/installed
-	$(TEST_VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not real_model"
-	$(TEST_VENV)/bin/python -m pytest -m real_model
+	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 # A hundred runs disturbed at random points, each compared with one that nobody disturbed.
 torture: $(TEST_VENV)/installed

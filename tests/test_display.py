@@ -204,7 +204,7 @@ def test_plain_lines_come_every_so_often(capsys: pytest.CaptureFixture[str], mon
             seen += capsys.readouterr().err
 
     with watch(going(prompts=4)):
-        asyncio.run(asyncio.wait_for(until_three_lines(), 10))
+        asyncio.run(asyncio.wait_for(until_three_lines(), 120))
     assert "spar-1: done" in capsys.readouterr().err
 
 

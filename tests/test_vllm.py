@@ -1,7 +1,8 @@
 """The real vLLM, its build for processors: SPaR on it, what it gives, and that it is gone afterwards.
 
 `make .venv-vllm/installed` makes its environment; VLLM_COMMAND names another `vllm` to try. The model is the embedded
-one, whose weights are written once as safetensors into the user's cache.
+one, whose weights are written once as safetensors into the user's cache. A start takes half a minute, so that there are
+two: a run's, which is halted while other tests ask its server and ends with the server's death, and that of its resuming.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,8 +25,7 @@ import pytest
 import yaml
 
 from factory.inference.connect import connect
-from factory.inference.settings import ModelSettings, VllmSettings
-from factory.inference.vllm_server import VllmServer, serve
+from factory.inference.settings import ModelSettings
 from factory.inference.weights import cache_dir, fetch
 from schemas.ids import weights_sha256
 from stores.lake import Lake
@@ -78,22 +79,41 @@ def _missing(what: str) -> NoReturn:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_memory() -> Iterator[None]:
+def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; else half of the machine's
+        patch.setenv("TORCHDYNAMO_DISABLE", "1")  # else the first token waits for a C++ compiler
         yield
 
 
+@dataclass(frozen=True)
+class Halted:
+    """A run that asks a vLLM which it has started, and a halt in the middle of it."""
+
+    run: subprocess.Popen[str]
+    lake: Path
+    processes: list[int]
+    """vLLM's"""
+    base_url: str
+    api_key: str
+
+
 @pytest.fixture(scope="module")
-def server(model: Path) -> Iterator[VllmServer]:
-    """One start for all tests that only ask."""
-    with asyncio.Runner() as runner:
-        running = serve(VllmSettings(model=str(model), command=str(COMMAND), args=ARGS), "smollm2", None)
-        started = runner.run(running.__aenter__())
-        try:
-            yield started
-        finally:
-            runner.run(running.__aexit__(None, None, None))
+def halted(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Halted]:
+    folder = tmp_path_factory.mktemp("vllm")
+    vllm = {"model": str(model), "command": str(COMMAND), "args": ARGS}
+    recipe = {**SPAR, "models": {role: {"vllm": vllm, "name": "smollm2"} for role in ("actor", "refiner")}}
+    (folder / "small.yaml").write_text(yaml.safe_dump(recipe))
+    run = factory("run", folder / "small.yaml", "--lake", folder / "lake")
+    try:
+        while answers_in(folder / "lake" / "journal.sqlite") < 3:
+            assert run.poll() is None, run.communicate()[1]
+            time.sleep(0.01)
+        run.send_signal(signal.SIGSTOP)
+        yield Halted(run, folder / "lake", group_members(leader_of_vllm(run.pid)), *address_of_vllm(run.pid))
+    finally:
+        run.kill()
+        run.communicate()
 
 
 def factory(*words: object) -> subprocess.Popen[str]:
@@ -109,8 +129,8 @@ def rows(lake: Path, query: str) -> list[dict[str, Any]]:
 # What it gives
 
 
-def test_it_gives_n_answers_with_the_log_probabilities_of_their_tokens(server: VllmServer) -> None:
-    with openai.OpenAI(base_url=server.base_url, api_key=server.api_key) as client:
+def test_it_gives_n_answers_with_the_log_probabilities_of_their_tokens(halted: Halted) -> None:
+    with openai.OpenAI(base_url=halted.base_url, api_key=halted.api_key) as client:
         reply = client.chat.completions.create(
             model="smollm2",
             messages=[{"role": "user", "content": "Name three animals."}],
@@ -130,23 +150,21 @@ def test_it_gives_n_answers_with_the_log_probabilities_of_their_tokens(server: V
     assert reply.usage is not None and reply.usage.completion_tokens == tokens
 
 
-def test_its_model_and_context_are_asked_for(server: VllmServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", server.api_key)
+def test_its_model_and_context_are_asked_for(halted: Halted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", halted.api_key)
 
     async def look() -> tuple[str, int | None]:
-        async with connect("actor", ModelSettings(endpoint=(server.base_url,))) as endpoint:
+        async with connect("actor", ModelSettings(endpoint=(halted.base_url,))) as endpoint:
             return endpoint.model.name, endpoint.context_tokens
 
     assert asyncio.run(look()) == ("smollm2", CONTEXT_TOKENS)
 
 
-def test_it_holds_to_the_schema_of_a_verdict(
-    server: VllmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", server.api_key)
+def test_it_holds_to_the_schema_of_a_verdict(halted: Halted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", halted.api_key)
     recipe = {
         "name": "json",
-        "models": {role: {"endpoint": server.base_url} for role in ("actor", "refiner")},
+        "models": {role: {"endpoint": halted.base_url} for role in ("actor", "refiner")},
         "prompts": {"limit": 1},
         "stages": {
             "sample": {"n": 2, "max_tokens": 48},
@@ -170,25 +188,17 @@ def test_it_holds_to_the_schema_of_a_verdict(
 # Started by a run
 
 
-def test_a_run_starts_it_survives_its_death_by_resuming_and_leaves_nothing(model: Path, tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
-    vllm = {"model": str(model), "command": str(COMMAND), "args": ARGS}
-    recipe = {**SPAR, "models": {role: {"vllm": vllm, "name": "smollm2"} for role in ("actor", "refiner")}}
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
-
-    run = factory("run", tmp_path / "small.yaml", "--lake", lake)
-    while answers_in(lake / "journal.sqlite") < 3:
-        assert run.poll() is None, run.communicate()[1]
-        time.sleep(0.05)
-    processes = vllm_of(run.pid)
-    (engine,) = [pid for pid in processes if "EngineCore" in name_of(pid)]
+def test_a_run_starts_it_survives_its_death_by_resuming_and_leaves_nothing(model: Path, halted: Halted) -> None:
+    lake = halted.lake
+    (engine,) = [pid for pid in halted.processes if any("EngineCore" in word for word in arguments_of(pid))]
     os.kill(engine, signal.SIGKILL)  # as the kernel does when memory is short
-    errors = run.communicate()[1]
-    assert run.returncode == 1
+    halted.run.send_signal(signal.SIGCONT)
+    errors = halted.run.communicate()[1]
+    assert halted.run.returncode == 1
     assert (
         "vLLM ended with status" in errors and "while the run asked it" in errors and "`factory resume small-" in errors
     )
-    assert all(map(has_ended, processes))
+    assert all(map(has_ended, halted.processes))
 
     answered = answers_in(lake / "journal.sqlite")
     resumed = factory("resume", "small", "--lake", lake)
@@ -219,24 +229,28 @@ def answers_in(journal: Path) -> int:
             return 0
 
 
-def vllm_of(pid: int) -> list[int]:
-    """The processes of the vLLM that a run started."""
-    (leader,) = [
-        int(process.name)
-        for process in Path("/proc").iterdir()
-        if process.name.isdigit()
-        and parent_of(int(process.name)) == pid
-        and "process_group" in name_of(int(process.name))
-    ]
-    return group_members(leader)
+def leader_of_vllm(pid: int) -> int:
+    """The process, of those that a run started, whose group is vLLM's."""
+    everyone = (int(process.name) for process in Path("/proc").iterdir() if process.name.isdigit())
+    (leader,) = [each for each in everyone if parent_of(each) == pid and "serve" in arguments_of(each)]
+    return leader
+
+
+def address_of_vllm(pid: int) -> tuple[str, str]:
+    """Where the vLLM that a run started is asked, and the key."""
+    leader = leader_of_vllm(pid)
+    words = arguments_of(leader)
+    environment = Path(f"/proc/{leader}/environ").read_bytes().decode().split("\0")
+    (key,) = [given.partition("=")[2] for given in environment if given.startswith("VLLM_API_KEY=")]
+    return f"http://127.0.0.1:{words[words.index('--port') + 1]}/v1", key
 
 
 def parent_of(pid: int) -> int | None:
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 
-def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+def arguments_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")

@@ -194,10 +194,16 @@ def test_a_server_that_ends_while_it_starts_gives_the_end_of_its_log(
     assert said.endswith(end)
 
 
-def test_a_server_that_is_never_up_is_stopped(tmp_path: Path, cache: Path) -> None:
+def test_a_server_that_is_never_up_is_stopped(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_once_it_runs(url: str) -> bool:
+        while not only_log(cache).read_text().endswith("\n"):
+            time.sleep(0.01)
+        return False
+
+    monkeypatch.setattr("factory.inference.vllm_server._is_healthy", look_once_it_runs)
     before = "print(os.getpid(), flush=True); time.sleep(600)"
-    said = start_and_fail(settings(program(tmp_path, before), start_timeout_s=3.0))
-    assert "was not up after 3 s (vllm.start_timeout_s)" in said
+    said = start_and_fail(settings(program(tmp_path, before), start_timeout_s=0.6))
+    assert "was not up after 1 s (vllm.start_timeout_s)" in said
     assert has_ended(int(only_log(cache).read_text()))
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stores.attach import place
 from tests.runs import answer, assert_ids_unique, assert_same_tables, run_spar, spar_overrides, tables
@@ -29,9 +30,24 @@ PROMPTS = 10
 SLOTS = 8
 
 
+@dataclass(frozen=True)
+class Calm:
+    """A run that nobody disturbed."""
+
+    tables: dict[str, list[dict[str, Any]]]
+    needed: int
+    """requests"""
+
+
+def undisturbed(folder: Path) -> Calm:
+    with running_endpoint(answer, slots=SLOTS) as endpoint:
+        run_spar(folder / "undisturbed", endpoint.url, prompts=PROMPTS)
+        return Calm(tables(folder / "undisturbed"), endpoint.stats().received)
+
+
 @dataclass
 class Scene:
-    """An undisturbed run's tables, and a run that is to be disturbed."""
+    """A run that is to be disturbed."""
 
     endpoint: ScriptedEndpoint
     lake: str
@@ -134,12 +150,11 @@ DISTURBANCES = {kill: 60, sleep: 12, full_disk: 10, endpoint_dies: 10, database_
 """and how often of a hundred"""
 
 
-def disturb(seed: int, disturbance: Callable[[Scene], None], folder: Path, database: PostgresServer | None) -> str:
+def disturb(
+    seed: int, disturbance: Callable[[Scene], None], folder: Path, calm: Calm, database: PostgresServer | None
+) -> str:
     """One disturbed run, and what is to hold after it; says how it went."""
     rng = random.Random(seed)
-    with running_endpoint(answer, slots=SLOTS, latency_ms=30) as calm:
-        run_spar(folder / "undisturbed", calm.url, prompts=PROMPTS)
-        needed = calm.stats().received
     with running_endpoint(answer, slots=SLOTS, latency_ms=30) as endpoint:
         on_server = disturbance is database_dies and database is not None
         lake = (
@@ -147,7 +162,7 @@ def disturb(seed: int, disturbance: Callable[[Scene], None], folder: Path, datab
             if on_server
             else str(folder / "lake")
         )  # type: ignore[union-attr]
-        scene = Scene(endpoint, lake, rng, needed, database)
+        scene = Scene(endpoint, lake, rng, calm.needed, database)
         disturbance(scene)
         disturbed_s = time.monotonic()
         process = scene.start()
@@ -156,13 +171,13 @@ def disturb(seed: int, disturbance: Callable[[Scene], None], folder: Path, datab
         resumed_s = time.monotonic() - disturbed_s
         twice = endpoint.stats().repeated_answers
     assert twice <= scene.lost, f"{twice} requests paid twice, {scene.lost} in flight"
-    assert_same_tables(tables(folder / "undisturbed"), tables(lake))
+    assert_same_tables(calm.tables, tables(lake))
     assert_ids_unique(lake)
     if place(lake).folder is None:
         from factory.inference.journal import journal_file
 
         journal_file(place(lake)).unlink()
-    return f"{twice} paid twice of {scene.lost} in flight, {needed} needed; went on in {resumed_s:.1f} s"
+    return f"{twice} paid twice of {scene.lost} in flight, {calm.needed} needed; went on in {resumed_s:.1f} s"
 
 
 def main() -> None:
@@ -175,11 +190,12 @@ def main() -> None:
     started_s = time.monotonic()
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())
+        calm = undisturbed(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         for seed in range(options.seed, options.seed + options.points):
             (disturbance,) = random.Random(f"which {seed}").choices(list(DISTURBANCES), list(DISTURBANCES.values()))
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    outcome = disturb(seed, disturbance, Path(folder), database)
+                    outcome = disturb(seed, disturbance, Path(folder), calm, database)
                     held[disturbance.__name__] += 1
                 except AssertionError as error:
                     outcome = f"FAILED: {error}"
