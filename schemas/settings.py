@@ -4,6 +4,7 @@ A setting is a field of a `Settings` class, and `about` says what it means, wher
 values it takes. Recipes, stages, judges, models and trainers all use it, so every error names its place alike.
 """
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,9 @@ class Setting:
     source: str | None
 
 
+_WITHOUT_DOT = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)
+
+
 def read_settings(cls: type[Read], given: Any, where: str, ready: Mapping[str, Any] | None = None) -> Read:
     """A settings section from plain data, such as YAML gives.
 
@@ -85,6 +89,8 @@ def _read(annotation: Any, value: Any, where: str) -> Any:
             return {str(key): read_settings(member, item or {}, f"{where}.{key}") for key, item in value.items()}
     if typing.get_origin(kind) is tuple and isinstance(value, str):
         value = [value]  # one of them may be written as itself
+    if kind is float and isinstance(value, str) and _WITHOUT_DOT.fullmatch(value):
+        value = float(value)  # YAML 1.1 reads 2e-7, which has no dot, as text
     try:
         return msgspec.convert(value, annotation)
     except msgspec.ValidationError as error:

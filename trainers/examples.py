@@ -14,7 +14,7 @@ from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.training_sets import read_training_set
 from trainers.command import Asked
-from trainers.settings import Settings
+from trainers.settings import TrainerSettings
 
 COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}
 TRAINER = {"preference": "dpo", "prompt_completion": "rft"}
@@ -69,7 +69,7 @@ def read_rows(asked: Asked, expected: str) -> Rows:
     return Rows(read.row, train, held_out)
 
 
-def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: Settings, which: str) -> Examples:
+def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: TrainerSettings, which: str) -> Examples:
     """Rows with their tokens, all of at most `settings.max_tokens`.
 
     Args:

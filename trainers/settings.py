@@ -1,100 +1,92 @@
-"""The trainers' settings: frozen dataclasses whose defaults are for 7B-class models, and the YAML that changes them.
+"""The trainers' settings, whose defaults are for 7B-class models, and the YAML that changes them.
 
-A file has a section for each objective (`dpo:`, `rft:`); a trainer reads its own. The defaults stand here alone:
+A file has a section for each objective (`dpo:`, `rft:`); a trainer reads its own. The defaults are declared here alone:
 a preset names only what it changes.
 """
 
-import dataclasses
-import types
-import typing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 
 from schemas.errors import FactoryError, nearest
+from schemas.settings import Settings, about, read_settings
 from stores.named_files import read_named
 
 PRESETS = Path(__file__).parent / "presets"
 OBJECTIVES = ("dpo", "rft")
+CODE = "SPaR's code"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lora:
-    """Low-rank adapters (arXiv:2106.09685) on every linear layer but the output one. The defaults are ours."""
+class Lora(Settings, frozen=True, kw_only=True):
+    """Low-rank adapters (arXiv:2106.09685) on every linear layer but the output layer. The defaults are ours."""
 
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self.rank >= 1, "rank must be at least 1")
-        _require(0 <= self.dropout < 1, "dropout must be in [0, 1)")
+    rank: Annotated[int, about("the rank of the adapters", least=1)] = 16
+    alpha: Annotated[int, about("their scale: alpha / rank", least=1)] = 32
+    dropout: Annotated[float, about("dropout on their input", least=0, below=1)] = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What both objectives share. `batch_size` is the dial; steps of accumulation follow from it."""
+class TrainerSettings(Settings, frozen=True, kw_only=True):
+    """What both objectives share. `batch_size` is the dial; the steps of accumulation follow from it."""
 
-    learning_rate: float
-    epochs: int
-    schedule: str  # linear (falls to 0) or constant, both after the warm-up
-    max_tokens: int  # of a prompt and its answer together
-    warmup: float = 0.1  # share of all steps; SPaR's code
-    batch_size: int = 64  # examples in one step of the optimizer, over all processes; DPO (arXiv:2305.18290)
-    micro_batch_size: int = 1  # examples at once on one device
-    precision: str = "bfloat16"  # bfloat16 (mixed: the weights trained stay in float32) or float32
-    gradient_checkpointing: bool = True  # less memory for about a fifth more time
-    drop_too_long: bool = False  # leave out examples longer than max_tokens; else they stop the training
-    lora: Lora | None = None  # None: every weight is trained
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "epochs", "max_tokens", "batch_size", "micro_batch_size"):
-            _require(getattr(self, name) > 0, f"{name} must be above 0, got {getattr(self, name)}")
-        _require(0 <= self.warmup < 1, f"warmup must be in [0, 1), got {self.warmup}")
-        _require(self.schedule in ("linear", "constant"), f"schedule must be linear or constant: {self.schedule}")
-        _require(self.precision in ("bfloat16", "float32"), f"precision must be bfloat16 or float32: {self.precision}")
+    learning_rate: Annotated[float, about("the learning rate after the warm-up", above=0)]
+    epochs: Annotated[int, about("how often each example is trained on", above=0)]
+    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up")]
+    max_tokens: Annotated[int, about("tokens of a prompt and its answer together", above=0)]
+    warmup: Annotated[float, about("the share of all steps in which the rate rises", CODE, least=0, below=1)] = 0.1
+    batch_size: Annotated[
+        int, about("examples in one optimizer step, over all processes", "DPO, arXiv:2305.18290", above=0)
+    ] = 64
+    micro_batch_size: Annotated[int, about("examples at once on one device", above=0)] = 1
+    precision: Annotated[
+        Literal["bfloat16", "float32"], about("bfloat16 is mixed: the weights trained stay in float32")
+    ] = "bfloat16"
+    gradient_checkpointing: Annotated[bool, about("less memory for about a fifth more time")] = True
+    drop_too_long: Annotated[
+        bool, about("leave out examples longer than max_tokens; otherwise they stop the training")
+    ] = False
+    lora: Annotated[Lora | None, about("adapters; none: every weight is trained")] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DpoSettings(Settings):
+class DpoSettings(TrainerSettings, frozen=True, kw_only=True):
     """SPaR's actor (arXiv:2412.11605, its public code): -log sigmoid(beta margin) + 0.1 NLL(chosen)."""
 
-    learning_rate: float = 2e-7
-    epochs: int = 1
-    schedule: str = "linear"
-    max_tokens: int = 2048
-    beta: float = 0.1
-    sigmoid_weight: float = 1.0
-    sft_weight: float = 0.1  # of the negative log-likelihood per token of the chosen answers; 0: plain DPO
+    learning_rate: Annotated[float, about("the learning rate after the warm-up", CODE, above=0)] = 2e-7
+    epochs: Annotated[int, about("how often each example is trained on", CODE, above=0)] = 1
+    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up", CODE)] = (
+        "linear"
+    )
+    max_tokens: Annotated[int, about("tokens of a prompt and its answer together", CODE, above=0)] = 2048
+    beta: Annotated[float, about("the strength of the pull to the reference model", CODE, above=0)] = 0.1
+    sigmoid_weight: Annotated[float, about("the weight of DPO's own loss", CODE, least=0)] = 1.0
+    sft_weight: Annotated[
+        float, about("the weight of the chosen answers' negative log-likelihood per token; 0: plain DPO", CODE, least=0)
+    ] = 0.1
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.beta > 0, f"beta must be above 0, got {self.beta}")
-        _require(self.sigmoid_weight >= 0 and self.sft_weight >= 0, "a loss's weight must not be below 0")
-        _require(self.sigmoid_weight + self.sft_weight > 0, "sigmoid_weight and sft_weight are both 0")
+        if self.sigmoid_weight + self.sft_weight == 0:
+            raise ValueError("sigmoid_weight and sft_weight are both 0: nothing would be trained")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RftSettings(Settings):
+class RftSettings(TrainerSettings, frozen=True, kw_only=True):
     """SPaR's refiner (its public code): rejection-sampling fine-tuning on accepted dialogues."""
 
-    learning_rate: float = 2e-6
-    epochs: int = 5
-    schedule: str = "constant"
-    max_tokens: int = 4096
+    learning_rate: Annotated[float, about("the learning rate after the warm-up", CODE, above=0)] = 2e-6
+    epochs: Annotated[int, about("how often each example is trained on", CODE, above=0)] = 5
+    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up", CODE)] = (
+        "constant"
+    )
+    max_tokens: Annotated[int, about("tokens of a prompt and its answer together", CODE, above=0)] = 4096
 
 
 Kind = TypeVar("Kind", DpoSettings, RftSettings)
-Built = TypeVar("Built")
 
 
 def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:
     """The settings of `objective`: the defaults, changed by the preset or YAML file that `config` names.
 
     Raises:
-        FactoryError: no such preset or file, a key that is not known (the nearest one is named), a wrong value.
+        FactoryError: no such preset or file, an unknown key (with the nearest right one), or a value that cannot be.
     """
     if config is None:
         return kind()
@@ -102,51 +94,10 @@ def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:
     try:
         content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise FactoryError(f"{path} cannot be read as YAML: {reason}") from error
-    sections = _mapping(content, str(path))
-    for name in sections:
-        if name not in OBJECTIVES:
-            raise FactoryError(f"{path}: unknown key {name!r}: {nearest(name, OBJECTIVES)}")
-    return _build(kind, sections.get(objective) or {}, f"{path}: {objective}")
-
-
-def _build(kind: type[Built], content: Any, where: str) -> Built:
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in _mapping(content, where).items():
-        if key not in hints:
-            raise FactoryError(f"{where}: unknown key {key!r}: {nearest(key, hints)}")
-        values[key] = _convert(hints[key], value, f"{where}.{key}")
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise FactoryError(f"{where}: {error}") from error
-
-
-def _convert(annotation: Any, value: Any, where: str) -> Any:
-    if isinstance(annotation, types.UnionType):
-        if value is None:
-            return None
-        (annotation,) = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
-    if dataclasses.is_dataclass(annotation):
-        return _build(annotation, value, where)  # type: ignore[arg-type]
-    if annotation is float and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML 1.1 reads 2e-7, which has no dot, as text
-        except (TypeError, ValueError):
-            pass
-    elif type(value) is annotation:
-        return value
-    raise FactoryError(f"{where} must be of type {annotation.__name__}, got {value!r}")
-
-
-def _mapping(content: Any, where: str) -> dict[str, Any]:
+        raise FactoryError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise FactoryError(f"{where} must hold 'key: value' lines, got {content!r}")
-    return {str(key): value for key, value in content.items()}
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
+        raise FactoryError(f"{path} must have a section for each objective ({', '.join(OBJECTIVES)}), got {content!r}")
+    for name in content:
+        if name not in OBJECTIVES:
+            raise FactoryError(f"{path}: unknown key {name!r}: {nearest(str(name), OBJECTIVES)}")
+    return read_settings(kind, content.get(objective) or {}, f"{path}: {objective}")

@@ -4,11 +4,12 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
@@ -21,7 +22,7 @@ from trainers.examples import Examples, Rows, Tokens, fit_examples
 from trainers.log_probs import LABELS, Figures, answer_log_probs
 from trainers.models import Base, find_model, load_model, load_tokenizer, save_model, weights_sha256
 from trainers.record import write_record
-from trainers.settings import Lora, Settings
+from trainers.settings import Lora, TrainerSettings
 
 SCHEDULES = {"linear": "linear", "constant": "constant_with_warmup"}
 LINES_OF_PROGRESS = 20
@@ -33,7 +34,7 @@ class Job:
 
     asked: Asked
     objective: str
-    settings: Settings
+    settings: TrainerSettings
     training_set: TrainingSet
     base: Base
     tokenizer: Any
@@ -47,7 +48,7 @@ class Job:
         return f"{self.training_set.name}@{self.training_set.version}"
 
 
-def prepare(asked: Asked, objective: str, settings: Settings, rows: Rows) -> Job:
+def prepare(asked: Asked, objective: str, settings: TrainerSettings, rows: Rows) -> Job:
     """Refuses what cannot be trained: an output that is taken, no model, no chat template, examples too long."""
     started_at = datetime.now(UTC)
     name = f"{rows.training_set.name}@{rows.training_set.version}"
@@ -111,7 +112,7 @@ def trainer_parts(job: Job) -> dict[str, Any]:
     }
 
 
-def _weights_dtype(settings: Settings) -> torch.dtype:
+def _weights_dtype(settings: TrainerSettings) -> torch.dtype:
     """float32 for weights that are trained: at SPaR's learning rates bfloat16 would round every step away."""
     return torch.bfloat16 if settings.lora and settings.precision == "bfloat16" else torch.float32
 
@@ -194,7 +195,7 @@ def _record(job: Job, trainer: Any, metrics: dict[str, Any]) -> None:
         objective=job.objective,
         base_model=job.base.name,
         base_weights_sha256=weights_sha256(job.base),
-        configuration=json.dumps(asdict(job.settings), sort_keys=True),
+        configuration=json.dumps(msgspec.to_builtins(job.settings), sort_keys=True),
         seed=job.asked.seed,
         processes=trainer.accelerator.num_processes,
         loss_curve=[float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
