@@ -38,6 +38,7 @@ class Run:
     recipe: str = column("the recipe in full, as canonical JSON, overrides of the command line included")
     recipe_hash: str = column("SHA-256 of recipe and templates")
     templates: dict[str, str] = column("the prompt templates used: name and text")
+    pairings: dict[str, str] = column("the queries that made its pairs: source and text")
     parameters: str = column("JSON: where the prompts came from, how many, which")
     seed: int = column("every sampling seed of the run is derived from it")
     iteration: int = column("round of self-play, from 0")

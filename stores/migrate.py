@@ -61,7 +61,7 @@ def _change(at: Place, version: int, copy: Path | None, tell: Callable[[str], No
         )
     tell(f"changing lake {at.where} from schema version {version} to {SCHEMA_VERSION}")
     try:
-        with Lake.open(at.where) as lake:
+        with Lake.open(at.where, as_stored=True) as lake:
             _write(lake)
     except BaseException:
         if copy is not None:
@@ -73,8 +73,12 @@ def _write(lake: Lake) -> None:
     connection = lake.connection
     connection.execute("BEGIN")
     try:
-        for step in steps(lake.version):
-            connection.execute(step)
+        for reading, change in steps(lake.version):
+            connection.execute(reading)
+            connection.execute(change)
+            made = "SELECT view_name FROM duckdb_views() WHERE temporary AND NOT internal"
+            for (view,) in connection.execute(made).fetchall():
+                connection.execute(f"DROP VIEW temp.{view}")
         connection.execute("INSERT INTO lake.schema_version VALUES (?)", [SCHEMA_VERSION])
         connection.execute("CALL lake.set_commit_message('factory', ?)", [_MESSAGE])
         connection.execute("COMMIT")

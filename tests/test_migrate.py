@@ -140,7 +140,7 @@ def test_a_migration_that_fails_leaves_the_old_lake(old: Path, monkeypatch: pyte
     with Lake.open(old) as lake:
         before = lake.counts(), lake.latest_snapshot()
     steps = stores.migrate.steps
-    monkeypatch.setattr("stores.migrate.steps", lambda version: [*steps(version), "SELECT nothing"])
+    monkeypatch.setattr("stores.migrate.steps", lambda version: [*steps(version), ("", "SELECT nothing")])
     with pytest.raises(FactoryError, match="could not be changed and is as it was: Binder Error"):
         migrate(str(old), quietly)
     with Lake.open(old) as lake:
@@ -153,7 +153,7 @@ def test_a_lake_that_is_not_the_same_afterwards_is_put_back(old: Path, monkeypat
         before = lake.counts(), lake.latest_snapshot()
     steps = stores.migrate.steps
     loses = "DELETE FROM lake.pairs WHERE source = 'refined_over_failed'"
-    monkeypatch.setattr("stores.migrate.steps", lambda version: [*steps(version), loses])
+    monkeypatch.setattr("stores.migrate.steps", lambda version: [*steps(version), ("", loses)])
     with pytest.raises(FactoryError, match=r"pairs had \d+ rows and has \d+; the catalog of before was put back"):
         migrate(str(old), quietly)
     with Lake.open(old) as lake:
@@ -167,7 +167,7 @@ from stores.lake import Lake
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 when = sys.argv[2]
 if when == "copied": m._write = die
-if when == "written": Lake.roll_back = die; real = m.steps; m.steps = lambda version: [*real(version), "SELECT nothing"]
+if when == "written": Lake.roll_back = die; real = m.steps; m.steps = lambda version: [*real(version), ("", "SELECT nothing")]
 if when == "committed": m._check = die
 m.migrate(sys.argv[1], print)
 """

@@ -99,7 +99,7 @@ class Worker:
                 await self._answer_block(block)
         except FactoryError as fault:
             # Not raised: Ray would wrap it, and what is under way in other workers would not be taken in.
-            self._stopped = fault
+            self._stopped = self._stopped or fault  # what ended it first is what the user is told
         finally:
             await self._report()
         set_aside, self._progress.set_aside = self._progress.set_aside, []

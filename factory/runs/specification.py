@@ -19,6 +19,7 @@ from schemas.ids import canonical_json, content_id
 from schemas.settings import differing
 from schemas.tables import Run
 from stores.lake import Lake
+from stores.pairing import known_pairings, pairing_sql
 
 DECIDING_PACKAGES = (
     "aiohttp",
@@ -69,6 +70,7 @@ def run_of(spec: RunSpecification) -> Run:
         recipe=recipe.as_json(),
         recipe_hash=recipe.hash(),
         templates=recipe.template_texts,
+        pairings={pairing.source: pairing.sql for pairing in recipe.pairings()},
         parameters=canonical_json(msgspec.to_builtins(prompts) | chosen),
         seed=spec.seed,
         iteration=spec.iteration,
@@ -110,6 +112,7 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
         for what, now, then in (
             ("its settings", recipe.hash(), begun_with.hash()),
             ("its templates", recipe.template_texts, {name: run.templates.get(name) for name in recipe.template_texts}),
+            ("its pairings", _of_files(recipe), {name: run.pairings.get(name) for name in _of_files(recipe)}),
             ("its prompts", _source_by_content(recipe.prompts).source, chosen["source"]),
         )
         if now != then
@@ -122,6 +125,11 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     return RunSpecification(
         recipe, run.seed, run.iteration, run.parent_run_id, chosen.get("fresh", 0), chosen.get("sample"), run
     )
+
+
+def _of_files(recipe: Recipe) -> dict[str, str]:
+    """The pairings that are files of the user's: their queries by source."""
+    return {p.source: p.sql for p in recipe.pairings() if p.sql not in map(pairing_sql, known_pairings())}
 
 
 def asked_anew(spec: RunSpecification, where: str) -> RunSpecification:

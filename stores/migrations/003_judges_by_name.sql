@@ -3,6 +3,9 @@
 CALL lake.set_option('parquet_row_group_size', '10240');
 CALL lake.set_option('target_file_size', '128MB');
 ALTER TABLE lake.training_sets ADD COLUMN views VARCHAR;
+ALTER TABLE lake.runs ADD COLUMN pairings MAP(VARCHAR, VARCHAR);
+UPDATE lake.runs SET pairings = MAP {};
+ALTER TABLE lake.runs ALTER COLUMN pairings SET NOT NULL;
 CREATE TABLE lake.new_calls (
   call_id VARCHAR NOT NULL,
   run_id VARCHAR NOT NULL,

@@ -12,7 +12,12 @@ def reading(version: int) -> str:
     return "\n".join((_FOLDER / f"read_{step}.sql").read_text("utf-8") for step in range(version, SCHEMA_VERSION))
 
 
-def steps(version: int) -> list[str]:
-    """The texts that change a lake of `version`, in their order; they read from the views of `reading`."""
+def steps(version: int) -> list[tuple[str, str]]:
+    """What changes a lake of `version`, one step for each later version, in their order.
+
+    A step is two texts: one that makes temporary views of its tables in the next version's shape, and the change, which
+    reads from them. So a step means the same forever, whatever the versions after it do.
+    """
     files = sorted(_FOLDER.glob("[0-9]*.sql"))
-    return [file.read_text("utf-8") for file in files if int(file.name[:3]) > version]
+    later = [(int(file.name[:3]), file) for file in files if int(file.name[:3]) > version]
+    return [((_FOLDER / f"read_{to - 1}.sql").read_text("utf-8"), file.read_text("utf-8")) for to, file in later]

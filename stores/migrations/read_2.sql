@@ -1,4 +1,5 @@
 -- read_2.sql: the tables of schema version 2 that version 3 changed, as version 3 has them; 003 writes them down.
+CREATE TEMP VIEW runs AS SELECT *, MAP {}::MAP(VARCHAR, VARCHAR) AS pairings FROM lake.runs;
 CREATE TEMP VIEW calls AS
 WITH recipes AS (SELECT run_id, any_value(recipe) AS recipe FROM lake.runs GROUP BY run_id),
 roles AS (

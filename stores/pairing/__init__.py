@@ -39,6 +39,11 @@ def known_pairings() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.sql"))
 
 
+def pairing_sql(name: str) -> str:
+    """The query of a bundled pairing by name, or of the user's own by its file's path."""
+    return read_named(FOLDER, ".sql", name, "pairing")[1]
+
+
 def load_pairing(name: str, given: Mapping[str, Any] | None = None) -> Pairing:
     """A bundled pairing by name, or the user's own by its file's path.
 
