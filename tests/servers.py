@@ -139,6 +139,14 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+def all_end(pids: list[int], within_s: float = 30.0) -> bool:
+    """Whether processes end in time."""
+    deadline = time.monotonic() + within_s
+    while not all(map(has_ended, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return all(map(has_ended, pids))
+
+
 def group_members(leader: int) -> list[int]:
     """The processes of a process group."""
     members = []

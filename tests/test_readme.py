@@ -118,4 +118,5 @@ def test_a_plain_duckdb_shell_attaches_the_same_lake(folder: Path):
     attach = "\n".join(line for line in block("sql").splitlines() if not line.startswith("INSTALL"))
     connection.execute(attach.replace("lake/", f"{folder}/lake/"))
     assert connection.execute("SELECT count(*) FROM prompts").fetchall() == [(16,)]
+    connection.execute(shell("factory views", folder))
     assert connection.execute("SELECT count(*) FROM verdicts").fetchall()[0][0] > 0

@@ -192,9 +192,9 @@ def test_spar_rft_gives_four_turns_for_every_step_of_an_accepted_path(lake: Lake
     assert by_class(built) == {"refinement": ["1ra", "1raa"]}
     _, last = built.train.to_pylist()
     assert said(last["prompt"]) == [
-        ("user", render(TEMPLATES["judge"], "question 1", "text 1ra")),
+        ("user", render(TEMPLATES["judge"], prompt="question 1", response="text 1ra")),
         ("assistant", "1ra/0 says no"),
-        ("user", render(TEMPLATES["refine"], "question 1", "text 1ra")),
+        ("user", render(TEMPLATES["refine"], prompt="question 1", response="text 1ra")),
     ]
     assert said(last["completion"]) == [("assistant", "output 1raa")]
     assert (last["prompt_id"], last["tree_id"], built.row.format) == ("p1", "t1", "prompt_completion")
@@ -232,7 +232,7 @@ def test_spar_rft_takes_one_critique_of_each_kind_a_tree_where_votes_disagreed(l
         "positive critique": ["1ra/1"],
     }
     negative, *_ = built.train.to_pylist()
-    assert said(negative["prompt"]) == [("user", render(TEMPLATES["judge"], "question 1", "text 1rc"))]
+    assert said(negative["prompt"]) == [("user", render(TEMPLATES["judge"], prompt="question 1", response="text 1rc"))]
     assert said(negative["completion"]) == [("assistant", "1rc/1 says no")]
 
 

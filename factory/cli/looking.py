@@ -64,6 +64,13 @@ def sql(
         write_rows(found, format, out)
 
 
+def views() -> None:
+    """Print the SQL that makes the views and macros, for a plain DuckDB shell: they are made anew, not kept in a lake."""
+    from stores.sql import views as text
+
+    typer.echo(text())
+
+
 def tree(
     tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id, or the beginning of it.")],
     lake: LakeOption = "lake",

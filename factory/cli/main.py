@@ -13,7 +13,7 @@ from rich.text import Text
 
 from factory.cli.batch import batch
 from factory.cli.keeping import build, compact, expire, migrate, train
-from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree
+from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.running import resume, run
 from schemas.errors import FactoryError
 
@@ -29,22 +29,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for command in (
-    run,
-    resume,
-    status,
-    build,
-    train,
-    sql,
-    tree,
-    pair,
-    recipes,
-    snapshots,
-    compact,
-    expire,
-    migrate,
-    doctor,
-):
+COMMANDS = (run, resume, status, build, train, sql, tree, pair, recipes)
+KEEPING = (views, snapshots, compact, expire, migrate, doctor)
+for command in (*COMMANDS, *KEEPING):
     app.command()(command)
 app.add_typer(batch, name="batch")
 
