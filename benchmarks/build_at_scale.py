@@ -73,19 +73,20 @@ FROM (
   SELECT tree, i, 'refined' FROM range($first, $after) AS t(tree), range(1, 16) AS c(i) WHERE i < size_of(tree)
 )""",
     "judgements": """
-SELECT id_of(kind || '-vote', tree, i * 8 + vote) AS judgement_id, id_of('prompt', tree, 0) AS prompt_id,
-  id_of(kind, tree, i) AS response_id, 'votes' AS judge, true AS decides, vote,
-  CASE WHEN (vote + tree) % 5 < CASE kind WHEN 'answer' THEN yes_of_answer(tree, i) ELSE yes_of_node(tree, i) END
+SELECT id_of(what || '-vote', tree, i * 8 + vote) AS judgement_id, id_of('prompt', tree, 0) AS prompt_id,
+  id_of(what, tree, i) AS response_id, 'votes' AS judge, 'votes' AS kind, true AS decides, vote,
+  CASE WHEN (vote + tree) % 5 < CASE what WHEN 'answer' THEN yes_of_answer(tree, i) ELSE yes_of_node(tree, i) END
     THEN 'yes' ELSE 'no' END AS verdict,
-  words_of(kind || '-vote', (tree * 16 + i) * 8 + vote) AS critique
+  (verdict = 'yes')::DOUBLE AS value,
+  words_of(what || '-vote', (tree * 16 + i) * 8 + vote) AS critique
 FROM (
-  SELECT tree, i, 'answer' AS kind FROM range($first, $after) AS t(tree), range(5) AS c(i)
+  SELECT tree, i, 'answer' AS what FROM range($first, $after) AS t(tree), range(5) AS c(i)
   UNION ALL
   SELECT tree, i, 'refined' FROM range($first, $after) AS t(tree), range(1, 16) AS c(i) WHERE i < size_of(tree)
 ), range(5) AS v(vote)""",
     "trees": """
 SELECT id_of('tree', tree, 0) AS tree_id, id_of('prompt', tree, 0) AS prompt_id,
-  id_of('answer', tree, 0) AS root_response_id, 'bfs' AS strategy, '{}' AS parameters,
+  id_of('answer', tree, 0) AS root_response_id, 'search' AS stage, 'bfs' AS strategy, '{}' AS parameters,
   CASE WHEN is_accepted(tree) THEN 'accepted' ELSE 'exhausted' END AS outcome, size_of(tree) - 1 AS nodes_expanded,
   CASE WHEN is_accepted(tree) THEN id_of('node', tree, accepted_at(tree)) END AS accepted_node_id
 FROM range($first, $after) AS t(tree)""",
@@ -108,7 +109,7 @@ WHERE i < size_of(tree)""",
 SELECT id_of('pair', tree, 0) AS pair_id, id_of('prompt', tree, 0) AS prompt_id,
   id_of('refined', tree, accepted_at(tree)) AS chosen_response_id, id_of('answer', tree, 0) AS rejected_response_id,
   yes_of_node(tree, accepted_at(tree)) / 5 AS chosen_value, yes_of_answer(tree, 0) / 5 AS rejected_value,
-  'tree' AS source, id_of('tree', tree, 0) AS tree_id, id_of('node', tree, accepted_at(tree)) AS node_id,
+  'refined_over_failed' AS source, id_of('tree', tree, 0) AS tree_id, id_of('node', tree, accepted_at(tree)) AS node_id,
   0.5 + draw('similarity', tree) % 50 / 100 AS similarity, 1.0 AS length_ratio, 3 AS shared_prefix_words
 FROM range($first, $after) AS t(tree)
 WHERE is_accepted(tree)""",
@@ -126,7 +127,7 @@ def make_lake(folder: Path, nodes: int) -> None:
             lake.connection.execute("BEGIN")
             for table, rows in _ROWS.items():
                 lake.connection.execute(
-                    f"INSERT INTO {table} BY NAME SELECT *, {_filler(table)} FROM ({rows})",
+                    f"INSERT INTO lake.{table} BY NAME SELECT *, {_filler(table)} FROM ({rows})",
                     {"first": first, "after": min(first + TREES_A_COMMIT, trees)},
                 )
             lake.connection.execute("COMMIT")

@@ -1,6 +1,6 @@
 """Makes a small lake with the code of an old commit, and packs it as test data.
 
-    cd /work/oldN && PYTHONPATH=/work/oldN /work/main/.venv-test/bin/python /work/record/make_old_lake.py OUT.tar.gz
+    cd THE/OLD/CHECKOUT && PYTHONPATH=. python PATH/TO/make_old_lake.py OUT.tar.gz
 
 In the lake: a run that is finished; spar_dpo and spar_rft pinned at a snapshot before the next run; a run (seed 1) that
 was stopped half-way and can be resumed; independent_dpo pinned at the end. Beside the archive, OUT.json says what is in it.
@@ -21,16 +21,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, os.getcwd())
+sys.path.insert(0, str(Path.cwd()))
 
-from factory.recipe import load_recipe  # noqa: E402
-from factory.run import run_order  # noqa: E402
-from schemas.errors import FactoryError  # noqa: E402
-from schemas.tables import SCHEMA_VERSION, TrainingSet  # noqa: E402
-from stores.lake import Lake  # noqa: E402
-from stores.training_sets import build_training_set, read_training_set  # noqa: E402
-from tests.runs import answer, spar_overrides  # noqa: E402
-from tests.scripted_endpoint import Request, running_endpoint  # noqa: E402
+from factory.recipe import load_recipe
+from factory.run import run_order
+
+from schemas.errors import FactoryError
+from schemas.tables import SCHEMA_VERSION, TrainingSet
+from stores.lake import Lake
+from stores.training_sets import build_training_set, read_training_set
+from tests.runs import answer, spar_overrides
+from tests.scripted_endpoint import Request, running_endpoint
 
 try:
     from factory.orders import Order  # type: ignore[import-not-found]
