@@ -57,7 +57,7 @@ def pair_rows(number: int) -> list[Any]:
             f"pair {number}",
             run_id="run",
             prompt_id=prompt_id,
-            source="tree",
+            source="refined_over_failed",
             chosen_response_id=f"refined {number}",
             rejected_response_id=f"failed {number}",
             chosen_value=1.0,
