@@ -17,6 +17,7 @@ from factory.runs.progress import Progress
 from factory.runs.specification import specification_of
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLES, Pair, TrainingSet
+from stores.attach import attach, connect, load_extensions
 from stores.attach import place as place_of
 from stores.lake import Lake
 from stores.locks import run_lock
@@ -154,6 +155,28 @@ def test_a_run_of_an_old_version_goes_on_in_the_migrated_lake(old: Path, about: 
     assert state["trees"] == state["failing"] and 0 < paid <= calls
     assert ours.to_pylist() == ["passing_over_failing", "refined_over_failed"]
     assert_ids_unique(old)
+
+
+def test_a_lake_behind_postgresql_is_migrated_without_a_copy(postgres: str, tmp_path: Path) -> None:
+    old = place_of(str(unpack(OLD_LAKES[0], tmp_path)))
+    where = f"postgresql://{postgres}?data_path={tmp_path / 'data'}&metadata_schema=old_lake"
+    with connect() as connection:
+        attach(connection, place_of(where), snapshot=None, create=True)
+        load_extensions(connection, old.extensions)
+        files = f"DATA_PATH '{old.data_path}', OVERRIDE_DATA_PATH true"
+        connection.execute(f"ATTACH 'ducklake:{old.catalog}' AS old ({files})")
+        for (name,) in connection.execute("SHOW TABLES FROM old").fetchall():
+            if name in (*TABLES, "schema_version"):
+                # A training set's snapshot is another there.
+                connection.execute(f"CREATE TABLE lake.{name} AS FROM old.{name} WHERE '{name}' <> 'training_sets'")
+    said: list[str] = []
+    with Lake.open(where) as lake:
+        before = all_of(lake)
+    migrate(where, said.append)
+    assert "no copy of the server's catalog is kept" in said[0]
+    with Lake.open(where) as lake:
+        assert lake.version == SCHEMA_VERSION and all_of(lake) == before
+        assert lake.append([sampled("new")], message="on it goes") == 1
 
 
 def test_a_run_that_is_at_work_is_waited_for(old: Path) -> None:
