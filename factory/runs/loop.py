@@ -36,7 +36,7 @@ from factory.runs.session import (
 from factory.runs.specification import RunSpecification, run_of
 from factory.runs.taking import take_prompts
 from factory.runs.writer import Writer, write_pairs
-from factory.work.asker import Asker, Deferred
+from factory.work.asker import Asker, RequestDeferred
 from factory.work.context import Work
 from factory.work.stage import stage_of
 from schemas.errors import FactoryError
@@ -287,7 +287,7 @@ async def run_stages(working: Working, work: Work) -> str:
     except SetAside as error:
         progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
         outcome = "set aside"
-    except Deferred:
+    except RequestDeferred:
         return "deferred"
     progress.done += 1
     working.writer.complete((current or work).prompt.prompt_id)

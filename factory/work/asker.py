@@ -15,7 +15,7 @@ Defer = Callable[[str, str, dict[str, Any]], None]
 """Takes a request that others will answer: its model's role, its hash and its body."""
 
 
-class Deferred(Exception):
+class RequestDeferred(Exception):
     """A request that was written down and not sent: its prompt goes no further in this run."""
 
 
@@ -41,7 +41,7 @@ class Asker:
 
         Raises:
             SetAside: the request cannot be answered; its call is recorded with the reason.
-            Deferred: others will answer it, later.
+            RequestDeferred: others will answer it, later.
         """
         endpoint = self.endpoints[request.role]
         asked = hashed(request, endpoint, self.seed, self.fresh)
@@ -59,7 +59,7 @@ class Asker:
         if self.defer is not None:
             body = request_body(endpoint.model, request.messages, request.sampling, asked.seed)
             self.defer(request.role, asked.request_hash, body)
-            raise Deferred
+            raise RequestDeferred
         answer = self._asking[asked.request_hash] = asyncio.ensure_future(self._send(asked))
         try:
             reply = await answer
