@@ -74,10 +74,6 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         """The entries of a stage, in order."""
         return [entry for entry in self.stages if entry.stage == stage]
 
-    def entry(self, name: str) -> Entry | None:
-        """The entry with this name."""
-        return next((entry for entry in self.stages if entry.name == name), None)
-
     def roles(self) -> list[str]:
         """The roles whose models are asked, without duplicates."""
         return list(dict.fromkeys(role for entry in self.stages for role in entry.settings.roles()))
@@ -101,7 +97,7 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
             given += ("passing_over_failing",) * bool(self.entries("judge"))
         return [pairing_of(one) for one in given]
 
-    def without(self, unwanted: Mapping[str, str] | set[str]) -> "Recipe":
+    def without(self, unwanted: set[str]) -> "Recipe":
         """The recipe without the stages of these names."""
         return msgspec.structs.replace(self, stages=tuple(e for e in self.stages if e.name not in unwanted))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,6 @@ class Working:
     stages: list[tuple[Entry, Context]]
     asker: Asker
     writer: Writer
-    endpoints: list[Endpoint] = field(default_factory=list)
 
 
 Through = Callable[[Working, Work], Coroutine[Any, Any, str]]

@@ -77,7 +77,6 @@ def stage_of(name: str, where: str = "stages") -> Stage:
     return cast(Stage, importlib.import_module(f"factory.stages.{name}"))
 
 
-Temperature = about("sampling temperature", least=0, most=2)
 TopP = about("nucleus sampling: the probability mass kept", above=0, most=1)
 MaxTokens = about("maximum tokens per answer", least=1)
 
