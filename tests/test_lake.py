@@ -1,4 +1,4 @@
-"""The lake keeps its word: all or nothing, each id once, any snapshot again; with each catalog and data path."""
+"""The lake's guarantees: all or nothing, each id once, any snapshot readable; with each catalog and data path."""
 
 import json
 import random
@@ -335,7 +335,7 @@ def test_a_ducklake_of_somebody_else_is_refused(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         attach(connection, place_of(str(tmp_path)), snapshot=None, create=True)
         connection.execute("CREATE TABLE theirs (number INTEGER)")
-    with pytest.raises(FactoryError, match="is a DuckLake, but not one of this factory"):
+    with pytest.raises(FactoryError, match="is a DuckLake, but not one made by this factory"):
         Lake.open(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Each view on a lake small enough to count by hand, and the rules that all SQL files keep."""
+"""Each view on a lake small enough to count by hand, and the rules that all SQL files follow."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def rows_of(lake: Lake, view: str, columns: str = "*") -> list[tuple[Any, ...]]:
     return lake.connection.execute(f"SELECT {columns} FROM {view} ORDER BY ALL").fetchall()
 
 
-# What all files keep
+# All files
 
 
 @pytest.mark.parametrize("file", SQL_FILES, ids=lambda file: file.name)
