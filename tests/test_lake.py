@@ -327,7 +327,7 @@ def test_a_missing_lake_is_refused_with_what_makes_one(tmp_path: Path) -> None:
 
 def test_a_lake_of_a_later_schema_version_is_refused(lake: Lake) -> None:
     lake.connection.execute("INSERT INTO schema_version VALUES (99)")
-    with pytest.raises(FactoryError, match=r"has schema version 99, and this factory knows \d+: update"):
+    with pytest.raises(FactoryError, match=r"has schema version 99, but this factory only knows \d+: update"):
         Lake.open(lake.place.where)
 
 
