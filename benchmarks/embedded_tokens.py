@@ -1,10 +1,10 @@
-"""Generated tokens a second of the embedded model, by the number of answers asked for in one request.
+"""Generated tokens per second of the embedded model, by answers per request.
 
     python -m benchmarks.embedded_tokens --prompts 24 --answers 5 --slots 16
 
-Two ways to the same answers: one request with `n`, and `n` requests with the seeds that the server gives to its
-choices anyway. Tokens are counted for each choice; choices of one request by tokenizing their text, for the server's
-usage speaks of the first choice only. Start-up is not counted. The machine should be idle: it is the figure's unit.
+Two ways to the same answers: one request with `n`, and `n` requests with the seeds that the server would give its
+choices. Every choice's tokens are counted; for one request, by tokenizing the texts, because the server's usage covers
+only the first choice. Start-up is not counted. Run it on an idle machine.
 """
 
 import argparse
@@ -21,7 +21,7 @@ TOPICS = ["a lighthouse", "the first snow", "how bread rises", "a job interview"
 
 
 class Client:
-    """Just enough of the protocol, so that no client library is measured with the server."""
+    """A minimal client, so that no client library is measured with the server."""
 
     def __init__(self, server: EmbeddedServer, session: aiohttp.ClientSession) -> None:
         self.server, self.session = server, session

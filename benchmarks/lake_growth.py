@@ -1,9 +1,9 @@
 """python -m benchmarks.lake_growth --calls 100000 1000000
 
-What a lake's size does to a run: for tables of so many calls, the seconds of a commit of 5,000 more (each commit asks
-whether an id is there already), those of the query for what is left, and the bytes of a call on disk. `--lake` takes
-another place than a temporary folder, such as one behind PostgreSQL with an object store. Calls are made by SQL out
-of hashes, six a prompt, as SPaR asks for answers and votes.
+How a lake's size slows a run: at each number of calls, the seconds to commit 5,000 more (each commit checks which ids
+exist), the seconds to query pending prompts, and the bytes per call on disk. `--lake` names a place other than a
+temporary folder, such as one behind PostgreSQL with an object store. Calls are made by SQL from hashes, six per prompt,
+as SPaR asks for answers and votes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ COMMIT_ROWS = 5_000
 FILE_ROWS = 100_000
 CALLS_A_PROMPT = 6
 
-# `Call`s of a judge; 128-bit ids as the factory's.
+# `Call`s of a judge, with 128-bit ids like the factory's.
 _FILL = """
 INSERT INTO lake.calls BY NAME
 SELECT md5('call' || i) AS call_id, $run AS run_id, md5('request' || i) AS request_hash, 'judge' AS stage,
@@ -55,7 +55,7 @@ def fill(lake: Lake, first: int, after: int) -> None:
 
 
 def more_calls(lake: Lake) -> list[Call]:
-    """Calls that the lake does not have."""
+    """Calls not in the lake."""
     (like,) = lake.read(Call, "call_id = md5('call0')")
     now = datetime.now(UTC)
     return [
@@ -89,8 +89,8 @@ def main() -> None:
             size = lake.query("SELECT sum(file_size_bytes) FROM ducklake_table_info('lake') WHERE table_name = 'calls'")
             rows = lake.counts()["calls"]
             print(
-                f"{calls:,} calls: a commit of {COMMIT_ROWS:,} {commit_s:.2f} s, what is left {left_s:.2f} s, "
-                f"{size.column(0)[0].as_py() / rows:.0f} bytes a call",
+                f"{calls:,} calls: a commit of {COMMIT_ROWS:,} {commit_s:.2f} s, pending prompts {left_s:.2f} s, "
+                f"{size.column(0)[0].as_py() / rows:.0f} bytes per call",
                 flush=True,
             )
 

@@ -1,9 +1,9 @@
 """python -m benchmarks.mock_endpoint --slots 64 --latency-ms 400 --jitter 0.9 --fault-500 0.05
 
-Runs the scripted endpoint of the tests as a process of its own, with a script that answers every
-call the factory makes in the format its templates ask for. Prints its URL as the first line and,
-when it is told to stop (SIGTERM or Ctrl-C), its statistics as one line of JSON; until then they
-are at `/stats`. The answers depend on the requests alone, and nothing in them is measured.
+Runs the tests' scripted endpoint in its own process, with a script that answers every call the factory
+makes in the format its templates ask for. Prints its URL on the first line and, when stopped (SIGTERM or
+Ctrl-C), its statistics as one line of JSON; until then they are at `/stats`. The answers depend only on
+the requests, and their content is meaningless.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from functools import partial
 
 from tests.scripted_endpoint import Faults, Request, draw_fraction, running_endpoint
 
-# What the factory's templates are known by, in the last message: mend it here when they change.
+# How the factory's templates are recognised, in the last message: update these when the templates change.
 JUDGE_MARK = "Final Judgement"
 REFINE_MARK = "Refined response:"
 
@@ -38,9 +38,9 @@ def answer_factory(
 ) -> Sequence[str]:
     """`n` texts that fit the request: votes (Yes at `yes_rate`, 0..1), refinements, or answers.
 
-    failing_drafts: every vote on an answer that is no refinement is No.
-    agreement: if given, a share of `yes_rate` of the texts are good, and a vote says so of a text with this probability.
-    votes_so_far: if given, the k-th vote on a text is the same however many are asked for in one request.
+    failing_drafts: every vote on an unrefined answer is No.
+    agreement: if given, a share `yes_rate` of the texts is good, and each vote is right about a text with this probability.
+    votes_so_far: if given, the k-th vote on a text does not depend on how many are requested at once.
     """
     chance = random.Random(request.body_hash)
     texts = [" ".join(chance.choices(WORDS, k=words)) for _ in range(request.n)]
@@ -110,19 +110,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--slots", type=int, default=64, help="requests served at once")
     add("--latency-ms", type=float, default=0.0, help="time in a slot, whatever n is")
     add("--jitter", type=float, default=0.0, help="0..1, spread of the latency around its middle")
-    add("--queue-limit", type=int, help="requests that may wait in line; beyond it, 429")
+    add("--queue-limit", type=int, help="requests that may queue; beyond it, 429")
     add("--retry-after-s", type=int, help="the Retry-After of that 429")
     for fault in ("429", "500", "garbage", "drop", "hang"):
         add(f"--fault-{fault}", type=float, default=0.0, help="probability, 0..1")
-    add("--fault-seed", type=int, default=0, help="another seed, other requests that fail")
+    add("--fault-seed", type=int, default=0, help="which requests fail")
     add("--judge-yes", type=float, default=0.5, help="0..1, how often a vote is Yes")
-    add("--vote-agreement", type=float, help="0..1, votes agree on a text (else each is drawn for itself)")
-    parser.add_argument("--failing-drafts", action="store_true", help="no vote is Yes on an answer that is not refined")
+    add(
+        "--vote-agreement", type=float, help="0..1, how often votes agree on a text (default: each vote is independent)"
+    )
+    parser.add_argument("--failing-drafts", action="store_true", help="every vote on an unrefined answer is No")
     parser.add_argument("--votes-in-order", action="store_true", help="the k-th vote on a text is always the same")
     add("--words", type=int, default=30, help="words in an answer")
     add("--model", action="append", help="a model's name, repeatable (default: mock)")
-    add("--api-key-env", help="environment variable with the key that callers must show")
-    add("--port", type=int, default=0, help="0 takes a free one")
+    add("--api-key-env", help="environment variable with the key that callers must send")
+    add("--port", type=int, default=0, help="0 picks a free one")
     return parser
 
 

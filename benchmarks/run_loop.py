@@ -1,10 +1,10 @@
-"""What the run loop adds to the time that the endpoint needs: SPaR's wall time over that of its bare requests.
+"""What the run loop adds to the endpoint's time: SPaR's wall time relative to its bare requests.
 
     python -m benchmarks.run_loop --prompts 100 --slots 16 --latency-ms 400
 
-The endpoint is the project's mock with so many slots and so much latency a request. First SPaR runs against it from an
-empty lake, everything included (prompts read, models connected, rows committed, small files merged). Then the very
-same requests are sent again by a bare client that keeps as many in flight. Both in one run, so the ratio holds.
+The endpoint is the project's mock with the given slots and latency per request. First SPaR runs against it from an empty
+lake, everything included (reading prompts, connecting models, committing rows, merging small files). Then a bare client
+with as many in flight sends the same requests again. Both run on the same machine, so the ratio is meaningful.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main() -> None:
         bare_s = time.monotonic() - started
     needed_s = len(requests) * options.latency_ms / 1000 / options.slots
     flow_s = (stats.last_finish_s or 0) - (stats.first_arrival_s or 0)
-    print(f"{len(requests)} requests, {needed_s:.1f} s at the least for {options.slots} slots")
+    print(f"{len(requests)} requests, {needed_s:.1f} s at least for {options.slots} slots")
     print(f"bare client {bare_s:.1f} s; run {run_s:.1f} s, from first request to last answer {flow_s:.1f} s")
     print(f"run / bare {run_s / bare_s:.3f}; first request to last answer / bare {flow_s / bare_s:.3f}")
 

@@ -1,19 +1,19 @@
 """python -m benchmarks.works a b faults savings memory
 
-How full the endpoint is kept, and what a request costs the client. The endpoint is the project's mock in a process of
-its own, with S = 64 slots and L = 400 ms a request whatever `n` is; the client is `factory run`, timed from its start.
+How full the endpoint is kept, and what a request costs the client. The endpoint is the project's mock in its own
+process, with S = 64 slots and L = 400 ms per request whatever `n` is; the client is `factory run`, timed from its start.
 
     a        300 prompts, 5 answers each in one request, each answer judged by 5 votes in one request: 1,800 requests,
-             11.25 s at the least; once with even latencies and once with latencies that vary by 90%
-    b        tree search over 100 failed answers (BFS, branch 3, keep 2, depth 3, 5 votes a node, whole levels): the
-             answers and their verdicts are in the journal before, so that only the search is timed
-    faults   work a with 5% 429 (no Retry-After), 5% 500 and 1% garbage, beside work a without, in one run
-    savings  work b, and the same with eager expansion, and with votes in two rounds too: requests and generated tokens
-             an accepted pair. A third of the texts are good, and nine in ten votes say of a text what it is
-    memory   one answer each to 10,000 and to 100,000 prompts, from an endpoint that takes no time: peak memory of both
+             at least 11.25 s; once with even latencies and once with latencies that vary by 90%
+    b        tree search over 100 failed answers (BFS, branch 3, keep 2, depth 3, 5 votes per node, whole levels); the
+             answers and their verdicts are already in the journal, so only the search is timed
+    faults   work a with 5% 429 (no Retry-After), 5% 500 and 1% garbage, compared with work a without
+    savings  work b, then with eager expansion, then with votes in two rounds too: requests and generated tokens per
+             accepted pair. A third of the texts are good, and nine in ten votes are right about a text
+    memory   one answer each to 10,000 and to 100,000 prompts, from an endpoint without latency: peak memory of both
 
-`full`: busy slots over all slots, from the first arrival to the last finish. CPU is the client's, children included;
-what its start and end take (imports, the lake made and compacted) is in it, and told beside it by a run over one prompt.
+`full`: busy slots over all slots, from the first arrival to the last finish. CPU is the client's, including its children
+and its start and end (imports, making and compacting the lake), which a run over one prompt measures separately.
 """
 
 import argparse
@@ -51,14 +51,14 @@ class Measured:
         cpu_ms = 1000 * self.cpu_s / self.requests
         beyond = f", {1000 * (self.cpu_s - bare.cpu_s) / self.requests:.2f} beyond start and end" if bare else ""
         return (
-            f"{name:<28} {self.requests:>5} requests  {self.wall_s:6.2f} s (least {least_s:5.2f})  full {self.fullness:.3f}  "
-            f"CPU {cpu_ms:.2f} ms a request{beyond}  peak {self.peak_mb:.0f} MB"
+            f"{name:<28} {self.requests:>5} requests  {self.wall_s:6.2f} s (at least {least_s:5.2f})  full {self.fullness:.3f}  "
+            f"CPU {cpu_ms:.2f} ms per request{beyond}  peak {self.peak_mb:.0f} MB"
         )
 
 
 @contextmanager
 def mock_endpoint(*options: str) -> Iterator[str]:
-    """The base URL of a mock endpoint in a process of its own."""
+    """The base URL of a mock endpoint in its own process."""
     words = [sys.executable, "-m", "benchmarks.mock_endpoint", "--slots", str(SLOTS), "--latency-ms", str(LATENCY_MS)]
     process = subprocess.Popen([*words, *options], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -83,7 +83,7 @@ def prompts_file(folder: Path, count: int) -> Path:
 
 
 def run(url: str, folder: Path, recipe: Path, prompts: int, *overrides: str) -> Measured:
-    """`factory run` from its start to its end; the lake is `folder`/lake, made anew or gone on with."""
+    """`factory run` from start to end; the lake is `folder`/lake, new or continued."""
     words = [
         sys.executable,
         "-m",
@@ -134,14 +134,14 @@ def answers_alone(prompts: int) -> Measured:
 
 
 def start_and_end() -> Measured:
-    """What is not the requests': imports, a lake made, compacted and read."""
+    """The costs besides requests: imports, and making, compacting and reading a lake."""
     with tempfile.TemporaryDirectory() as folder, mock_endpoint("--latency-ms", "0") as url:
         return run(url, Path(folder), HERE / "work_a.yaml", 1)
 
 
 @contextmanager
 def prepared(*options: str) -> Iterator[tuple[str, Path]]:
-    """An endpoint whose port has the 100 answers and verdicts of work B in its journal, and counts from zero again."""
+    """An endpoint whose 100 answers and verdicts of work b are in the journal, with its counts reset."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         document = (HERE / "work_b.yaml").read_text().splitlines()
@@ -190,7 +190,7 @@ def main() -> None:
         print(few.row("10,000 prompts", bare), flush=True)
         print(many.row("100,000 prompts", bare), flush=True)
         print(
-            f"    {many.peak_mb / few.peak_mb:.2f} times the memory, {many.requests / many.wall_s:.0f} requests a second"
+            f"    {many.peak_mb / few.peak_mb:.2f} times the memory, {many.requests / many.wall_s:.0f} requests per second"
         )
     if "savings" in works:
         (_, full), (_, eager), (_, both) = (
@@ -207,7 +207,7 @@ def main() -> None:
             same = "the same trees accepted" if found["outcomes"] == full["outcomes"] else "OTHER trees accepted"
             print(
                 f"{name:<28} {found['accepted']} accepted, {shares[0]:.2f} requests ({of_full[0]:.2f}) and "
-                f"{shares[1]:.0f} generated tokens ({of_full[1]:.2f}) an accepted pair; {same}",
+                f"{shares[1]:.0f} generated tokens ({of_full[1]:.2f}) per accepted pair; {same}",
                 flush=True,
             )
 

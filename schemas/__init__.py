@@ -1,1 +1,1 @@
-"""What a row is: the tables, their ids and the one error type. Knows nobody else in the project."""
+"""What rows and settings are: tables, ids, settings and the one error type. Imports nothing else of the project."""

@@ -1,6 +1,6 @@
-"""How a table is written down once: a frozen dataclass whose fields carry their meaning.
+"""A table is defined once: a frozen dataclass whose fields carry their meaning.
 
-The Arrow schema, the lake's DDL and `docs/schema.md` are all made from it, so they cannot drift apart.
+The Arrow schema, the lake's DDL and `docs/schema.md` are all generated from it, so they cannot drift apart.
 """
 
 import dataclasses
@@ -56,7 +56,7 @@ def _types(annotation: Any) -> tuple[pa.DataType, str]:
 
 
 def columns(table: type) -> list[Column]:
-    """The table's columns in the order they are declared; `X | None` is a nullable column."""
+    """The table's columns in declaration order; `X | None` is a nullable column."""
     hints = typing.get_type_hints(table)
     described = []
     for member in dataclasses.fields(table):
@@ -82,7 +82,7 @@ def to_arrow(table: type, rows: Sequence[Any]) -> pa.Table:
 
 
 def _plain(values: Iterable[Any]) -> list[Any]:
-    """Nested dataclasses as dicts, which is what Arrow takes for a struct."""
+    """Nested dataclasses as dicts, which Arrow accepts as structs."""
     return [
         [dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for v in value]  # type: ignore[arg-type]
         if isinstance(value, list)
@@ -92,7 +92,7 @@ def _plain(values: Iterable[Any]) -> list[Any]:
 
 
 def from_arrow(table: type, rows: pa.Table) -> list[Any]:
-    """The inverse of `to_arrow`: one instance of `table` a row, nested structs as their dataclasses."""
+    """The inverse of `to_arrow`: one instance of `table` per row, nested structs as their dataclasses."""
     hints = typing.get_type_hints(table)
     nested = {
         name: typing.get_args(kind)[0]
@@ -115,6 +115,6 @@ def from_arrow(table: type, rows: pa.Table) -> list[Any]:
 
 
 def ddl(name: str, table: type) -> str:
-    """`CREATE TABLE` for DuckLake, which refuses primary keys: uniqueness is kept by the store."""
+    """`CREATE TABLE` for DuckLake, which has no primary keys: the store keeps ids unique."""
     lines = ",\n  ".join(f"{c.name} {c.sql}{'' if c.nullable else ' NOT NULL'}" for c in columns(table))
     return f"CREATE TABLE {name} (\n  {lines}\n)"

@@ -1,19 +1,19 @@
-"""The error a user can mend."""
+"""The error a user can fix."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class FactoryError(Exception):
-    """One sentence: what is wrong, where, and how to mend it.
+    """One sentence: what is wrong, where, and how to fix it.
 
-    The command line prints the sentence and exits with 1; a traceback is shown under `--debug` only.
-    Raise it at the edge that knows the cause, `from` the cause, and never put a key into it.
+    The command line prints the sentence and exits with 1, with a traceback only under `--debug`.
+    Raise it where the cause is known, `from` the cause, and never put a key in it.
     """
 
 
 def nearest(given: str, known: Iterable[str], otherwise: str = "it takes") -> str:
-    """How an error about a name ends: "did you mean 'depth'?", or where nothing is near, all that is known."""
+    """How an error about a name ends: "did you mean 'depth'?", or if nothing is close, all known names."""
     names = list(known)
     near = difflib.get_close_matches(given, names, 1)
     return f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Ids are hashes of everything that was asked, so that doing work again cannot make a second row."""
+"""Ids are hashes of everything that was asked, so repeating work cannot make a second row."""
 
 import hashlib
 import json
@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any
 
 ID_RECIPE = 1
-"""Goes into every id; raise it when what is hashed changes, so that old and new ids cannot meet."""
+"""Part of every id; raise it when what is hashed changes, so that old and new ids cannot collide."""
 
 
-# Made once: `json.dumps` with options makes an encoder for every call, and ids are made by the thousand.
+# Shared: `json.dumps` with options makes an encoder per call, and ids are made by the thousand.
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _as_duckdb = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values, equal text."""
+    """JSON with sorted keys and no spaces: equal values give equal text."""
     return _canonical.encode(value)
 
 
 def sha256_text(text: str) -> str:
-    # A lone surrogate (half an emoji, as some models emit) has no UTF-8; it must not stop a run.
+    # Some models emit a lone surrogate (half an emoji), which UTF-8 cannot encode; it must not stop a run.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def weights_sha256(files: Sequence[Path]) -> str:
-    """SHA-256 of the one weights file; of several, of their 'SHA-256 name' lines in the order given."""
+    """SHA-256 of a single weights file; for several, of their 'SHA-256 name' lines in the order given."""
     hashes = []
     for file in files:
         with file.open("rb") as opened:
@@ -44,22 +44,22 @@ def content_id(kind: str, *asked: Any) -> str:
 
 
 def model_id(name: str, revision: str | None) -> str:
-    """A model's id: who trains it and who asks it come to the same one."""
+    """A model's id: the same whether it is trained or asked."""
     return content_id("model", name, revision)
 
 
 def seed_of(*asked: Any) -> int:
-    """A sampling seed in [0, 2^31) that depends on what is asked alone, never on when."""
+    """A sampling seed in [0, 2^31) that depends only on what is asked, never on when."""
     return int(content_id("seed", *asked)[:8], 16) & 0x7FFFFFFF
 
 
-# DuckDB writes the digits of an escaped control character in capitals, Python in small letters. An escaped backslash
-# is taken along, so that the text `\\u001f` is not mistaken for one.
+# DuckDB writes the hex digits of an escaped control character in upper case, Python in lower case. The pattern also
+# matches an escaped backslash, so that the text `\\u001f` is not mistaken for one.
 _ESCAPED_CONTROL = re.compile(r"\\(?:\\|u[0-9a-f]{4})")
 
 
 def messages_hash(messages: Sequence[Any]) -> str:
-    """SHA-256 of the messages as DuckDB's `to_json` writes them, so that SQL can derive it again."""
+    """SHA-256 of the messages as DuckDB's `to_json` writes them, so SQL can compute it too."""
     plain = [{"role": m.role, "content": m.content} for m in messages]
     text = _as_duckdb.encode(plain)
     return sha256_text(_ESCAPED_CONTROL.sub(lambda found: found[0][:2] + found[0][2:].upper(), text))

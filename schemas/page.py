@@ -7,13 +7,13 @@ from schemas.tables import SCHEMA_VERSION, TABLES
 
 
 def schema_page() -> str:
-    """The page in Markdown. A test fails when the one in `docs/` is another."""
+    """The page in Markdown. A test fails if `docs/schema.md` differs."""
     lines = [
         "# The tables",
         "",
-        f"Schema version {SCHEMA_VERSION}. Made from `schemas/tables.py` by `python -m schemas.page`.",
-        "Rows are added, not changed. NULL is 'not known', never 0 or false. Time is UTC.",
-        "The first column of a table is its id and is unique.",
+        f"Schema version {SCHEMA_VERSION}. Generated from `schemas/tables.py` by `python -m schemas.page`.",
+        "Rows are added, never changed. NULL means unknown, never 0 or false. Times are UTC.",
+        "A table's first column is its id and is unique.",
     ]
     for name, table in TABLES.items():
         lines += ["", f"## `{name}`", "", inspect.getdoc(table) or "", ""]

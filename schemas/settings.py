@@ -1,7 +1,7 @@
-"""Settings that a person writes: typed, bounded, documented where they are declared, and read with helpful errors.
+"""Settings that users write: typed, bounded, documented where declared, and read with helpful errors.
 
-A setting is a field of a `Settings` class, and `about` says what it means, where its default comes from and which
-values it takes. Recipes, stages, judges, models and trainers all use it, so every error names its place alike.
+A setting is a field of a `Settings` class; `about` says what it means, where its default comes from and which values it
+takes. Recipes, stages, judges, models and trainers all use it, so their errors look alike.
 """
 
 import re
@@ -19,7 +19,7 @@ Read = TypeVar("Read", bound="Settings")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A section of settings. `__post_init__` may raise ValueError, one sentence, for values that do not go together."""
+    """A section of settings. `__post_init__` may raise a one-sentence ValueError for values that conflict."""
 
 
 def about(
@@ -31,14 +31,14 @@ def about(
     above: float | None = None,
     below: float | None = None,
 ) -> msgspec.Meta:
-    """What a setting means in a few words, the paper or code its default comes from, and the bounds of a number."""
+    """A setting's meaning in a few words, the paper or code its default comes from, and a number's bounds."""
     bounds: dict[str, Any] = {"ge": least, "le": most, "gt": above, "lt": below}
     return msgspec.Meta(description=meaning, extra={"source": source} if source else None, **bounds)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting as a page or an error describes it."""
+    """A setting, as pages and errors describe it."""
 
     name: str
     type: str
@@ -52,13 +52,13 @@ _WITHOUT_DOT = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)
 
 
 def read_settings(cls: type[Read], given: Any, where: str, ready: Mapping[str, Any] | None = None) -> Read:
-    """A settings section from plain data, such as YAML gives.
+    """A settings section from plain data, such as parsed YAML.
 
     Args:
-        where: the section's place, which every error begins with.
-        ready: fields that were read already.
+        where: the section's place, with which every error begins.
+        ready: fields read already.
     Raises:
-        FactoryError: an unknown key, with the nearest right one; a missing key; a value that cannot be.
+        FactoryError: an unknown key (with the nearest valid one), a missing key, or an invalid value.
     """
     if not isinstance(given, dict):
         raise FactoryError(f"{where} must be a mapping, got {given!r}")
@@ -88,7 +88,7 @@ def _read(annotation: Any, value: Any, where: str) -> Any:
         if _is_section(member):
             return {str(key): read_settings(member, item or {}, f"{where}.{key}") for key, item in value.items()}
     if typing.get_origin(kind) is tuple and isinstance(value, str):
-        value = [value]  # one of them may be written as itself
+        value = [value]  # a single item may be given without the list
     if kind is float and isinstance(value, str) and _WITHOUT_DOT.fullmatch(value):
         value = float(value)  # YAML 1.1 reads 2e-7, which has no dot, as text
     try:
@@ -129,7 +129,7 @@ def _in_words(kind: Any) -> str:
 
 
 def _taken_apart(annotation: Any) -> tuple[Any, msgspec.Meta | None]:
-    """The type in an annotation without None, and what `about` said of it."""
+    """An annotation's type without None, and its `about`."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         members = [member for member in typing.get_args(annotation) if member is not type(None)]
         return _taken_apart(members[0]) if len(members) == 1 else (annotation, None)
@@ -153,8 +153,8 @@ def _may_be_none(annotation: Any) -> bool:
 
 
 def differing(settings: Settings) -> dict[str, Any]:
-    """The settings that differ from their defaults, as plain data: what an id hashes, so that a setting that is added
-    later changes no id."""
+    """The settings that differ from their defaults, as plain data. Ids hash these, so a setting added later changes no
+    id."""
     plain: dict[str, Any] = {}
     for field in msgspec.structs.fields(type(settings)):
         value = getattr(settings, field.name)
@@ -164,12 +164,12 @@ def differing(settings: Settings) -> dict[str, Any]:
 
 
 def default_of(field: Any) -> Any:
-    """A field's default value; `msgspec.NODEFAULT` where it has to be given."""
+    """A field's default value; `msgspec.NODEFAULT` if it is required."""
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def described(cls: type[Settings]) -> Iterator[Setting]:
-    """Every setting of a section, in the order in which they are declared."""
+    """Every setting of a section, in declaration order."""
     for field in msgspec.structs.fields(cls):
         kind, meta = _taken_apart(field.type)
         words = _in_words(kind) if not _is_section(kind) else "a mapping"

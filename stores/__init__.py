@@ -1,1 +1,1 @@
-"""Where rows live and how they are asked for: DuckLake, its SQL, training sets. Knows `schemas` only."""
+"""Where rows live and how they are queried: DuckLake, SQL, pairings, training sets. Imports only `schemas`."""

@@ -1,4 +1,4 @@
-"""How a lake's place becomes DuckDB's `ATTACH`: extensions out of wheels, catalogs, object stores."""
+"""Turns a lake's location into DuckDB's `ATTACH`: extensions from wheels, catalogs, object stores."""
 
 import importlib.util
 import os
@@ -11,8 +11,8 @@ import duckdb
 from schemas.errors import FactoryError
 from stores.without_pandas import keep_pandas_out
 
-# No rows in the catalog: DuckLake keeps nested values there as text, and reads some texts with quotes and braces
-# back as something else. Parquet holds them as they are; `compact` merges the small files.
+# No rows in the catalog: DuckLake stores nested values there as text and misreads some texts with quotes and braces.
+# Parquet keeps them intact; `compact` merges the small files.
 INLINED_ROWS = 0
 
 
@@ -21,19 +21,19 @@ class Place:
     """Where a lake is: DuckLake's catalog and its data path."""
 
     where: str
-    """as the user wrote it, for messages; a URL never holds a password"""
+    """as the user wrote it, for messages; a URL never contains a password"""
     catalog: str
     data_path: str
     extensions: tuple[str, ...]
     metadata_schema: str | None
     folder: Path | None
-    """the folder of a lake on disk; None where the catalog is a server"""
+    """the folder of a lake on disk; None if the catalog is a server"""
 
 
 def place(where: str) -> Place:
     """A folder, or `postgresql://user@host:port/database?data_path=s3://bucket/path&metadata_schema=name`.
 
-    A password is taken from `PGPASSWORD` or `~/.pgpass`, keys of an object store from `AWS_*`: never from the URL.
+    Passwords come from `PGPASSWORD` or `~/.pgpass`, object-store keys from `AWS_*`, never from the URL.
     """
     if not where.startswith(("postgres://", "postgresql://")):
         folder = Path(where)
@@ -41,9 +41,7 @@ def place(where: str) -> Place:
         return Place(where, catalog, f"{folder.absolute() / 'data'}/", ("sqlite_scanner",), None, folder)
     url = urlsplit(where)
     if url.password:
-        raise FactoryError(
-            "the lake's URL holds a password: take it out and give it in PGPASSWORD or ~/.pgpass instead"
-        )
+        raise FactoryError("the lake's URL contains a password: remove it and use PGPASSWORD or ~/.pgpass instead")
     options = {name: values[-1] for name, values in parse_qs(url.query).items()}
     unknown = options.keys() - {"data_path", "metadata_schema"}
     if unknown or "data_path" not in options:
@@ -61,25 +59,25 @@ def place(where: str) -> Place:
 
 
 def connect(*, brief: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection that writes nothing of its own: DuckDB draws a bar on standard output when a query takes long.
+    """A connection without DuckDB's progress bar, which would go to standard output during long queries.
 
     Args:
-        brief: for many statements over few rows: one thread, and less planning.
+        brief: for many statements over few rows: one thread and less planning.
     """
     keep_pandas_out()
-    # The extensions come from wheels as DuckDB itself does. Checking their signatures again, 70 MB, takes as long as all
-    # else that opening a lake does.
+    # The extensions come from wheels, as DuckDB does. Checking the signatures of their 70 MB would double the time to
+    # open a lake.
     threads = {"threads": "1"} if brief else {}
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true", **threads})
     connection.execute("SET enable_progress_bar = false")
     if brief:
-        # With it, DuckLake asks its catalog again for each column of each empty table: half of all that it asks.
+        # With it, DuckLake queries its catalog again for each column of each empty table: half of all its queries.
         connection.execute("SET disabled_optimizers = 'statistics_propagation'")
     return connection
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> None:
-    """Loads DuckDB's extensions out of their wheels: nothing is downloaded at run time."""
+    """Loads DuckDB's extensions from their wheels: nothing is downloaded at run time."""
     version = duckdb.__version__
     for name in ("ducklake", *names):
         package = importlib.util.find_spec(f"duckdb_extension_{name}")
@@ -89,7 +87,7 @@ def load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...
                 f"{name.replace('_', '-')}=={version}"
             )
         file = Path(package.origin).parent / "extensions" / f"v{version}" / f"{name}.duckdb_extension"
-        # LOAD by path, not INSTALL: nothing is written to the user's home, and versions cannot mix.
+        # LOAD by path, not INSTALL: nothing is written to the user's home, and versions cannot mismatch.
         connection.execute(f"LOAD '{file}'")
 
 
@@ -100,13 +98,13 @@ def quoted(text: str) -> str:
 def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | None, create: bool) -> None:
     """Attaches the lake as `lake` and makes it the default catalog; at `snapshot` it is read-only."""
     load_extensions(connection, at.extensions)
-    # DuckLake would commit again what was read before another's commit: an id that both add would be there twice.
+    # A retry would commit rows checked against a stale snapshot: an id that another writer added would appear twice.
     connection.execute("SET ducklake_max_retry_count = 0")
     if at.data_path.startswith("s3://"):
         _create_s3_secret(connection)
     options = [f"DATA_PATH {quoted(at.data_path)}", f"DATA_INLINING_ROW_LIMIT {INLINED_ROWS}"]
     if at.folder is not None:
-        # The catalog knows files by their path below the data path: a folder may be moved or copied.
+        # The catalog stores file paths relative to the data path, so a folder may be moved or copied.
         options.append("OVERRIDE_DATA_PATH true")
     if at.metadata_schema:
         options.append(f"METADATA_SCHEMA {quoted(at.metadata_schema)}")
@@ -119,7 +117,7 @@ def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | 
 
 
 def _create_s3_secret(connection: duckdb.DuckDBPyConnection) -> None:
-    """The object store's keys from the environment variables that every S3 client reads."""
+    """The object store's keys, from the environment variables that every S3 client reads."""
     try:
         key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""The lake: versioned tables in DuckLake, appended to in one transaction, read now or at a snapshot."""
+"""The lake: versioned tables in DuckLake, appended to transactionally, read at the newest or an earlier snapshot."""
 
 import json
 import random
@@ -28,11 +28,11 @@ from stores.sql import sql, views
 Row = TypeVar("Row")
 Done = TypeVar("Done")
 
-# Their files are sorted by response, when rows are added and again when files are merged. An id is a hash: answers that
-# a training set chooses by hash lie together then, and a query for them skips all other groups of rows, texts and all.
+# Sorted by response when rows are added and again when files are merged. Ids are hashes: the answers that a training set
+# chooses by hash then lie together, and a query for them skips all other row groups with their texts.
 SORTED_BY_RESPONSE = ("responses", "judgements")
 FILES = {
-    # As small as the default (snappy) and read in half the time; a lake is mostly text.
+    # As small as the default (snappy) and read twice as fast; a lake is mostly text.
     "parquet_compression": "lz4",
     "parquet_row_group_size": "10240",
     # A merge sorts a file's rows in memory.
@@ -41,20 +41,20 @@ FILES = {
 
 RETRIES = 20
 FIRST_WAIT_S = 0.05
-_MAKING_ADVICE = "see that there is room and that you may write there, or give another place with --lake"
+_MAKING_ADVICE = "check that there is free space and that you may write there, or choose another place with --lake"
 _CALLS_LIKENESS = re.compile(r"\blikeness\s*\(", re.IGNORECASE)
 _PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")
 
 
 class Lake:
-    """An open lake. Use as a context manager; safe to use from several threads, one statement at a time."""
+    """An open lake. Use it as a context manager; threads may share it, one statement at a time."""
 
     def __init__(self, at: Place, connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> None:
         self.place = at
         self.connection = connection
         self.snapshot = snapshot
         self.version = SCHEMA_VERSION
-        """the schema version of its tables; of an earlier one they are read in today's shape, and not written"""
+        """the schema version of its tables; older ones are read in today's shape and cannot be written"""
         self._lock = threading.RLock()
         self._likeness_is_there = False
         self._in_snapshot = False
@@ -67,17 +67,17 @@ class Lake:
 
         Args:
             at: a snapshot to read from; the lake is then read-only.
-            create: for a run: the lake is made if there is none, and statements are many and short.
-            as_stored: the tables in the shape that they have and the views that the lake holds, for SQL of its time.
+            create: for runs: makes the lake if there is none, and tunes the connection for many short statements.
+            as_stored: show the tables as stored, with the views stored in the lake, for SQL of an older version.
         Raises:
-            FactoryError: no lake there, one of a later schema version, with `create` one of an earlier version, no such
-                snapshot, or a place where none can be made.
+            FactoryError: no lake there, a later schema version, with `create` an earlier one, no such snapshot, or the lake
+                cannot be made there.
         """
         found = place(str(where))
         if found.folder is not None and not (found.folder / "catalog.sqlite").exists():
             if not create:
                 raise FactoryError(
-                    f"there is no lake in {found.where}: `factory run` makes one, or give its place with --lake"
+                    f"there is no lake in {found.where}: `factory run` makes one, or name another with --lake"
                 )
             (found.folder / "data").mkdir(parents=True, exist_ok=True)
         if found.folder is not None and create:
@@ -120,7 +120,7 @@ class Lake:
     # Writing
 
     def append(self, rows: Iterable[Any], *, message: str, details: Mapping[str, Any] | None = None) -> int:
-        """Adds rows (instances of any of the tables) in one transaction; ids already there are left out.
+        """Adds rows (instances of any table) in one transaction, skipping ids already there.
 
         Returns the number of rows added.
         """
@@ -136,7 +136,7 @@ class Lake:
         """Adds Arrow tables to the named tables in one transaction, by anti-join on their first column.
 
         Args:
-            message, details: the commit's message and its extra information, which name run and stage.
+            message, details: the commit's message and extra information, which name the run and stage.
         """
         self.check_writable()
         for name, batch in batches.items():
@@ -182,14 +182,14 @@ class Lake:
             self.connection.execute("ROLLBACK")
 
     def _written(self, action: Callable[[], Done]) -> Done:
-        """Runs what writes to a lake that is there; a disk that is full is one sentence."""
+        """Runs a write to an existing lake; a full disk becomes a one-sentence error."""
         try:
             return self._retry(action)
         except duckdb.Error as error:
             raise _as_factory_error(error, self.place.where) from error
 
     def _retry(self, action: Callable[[], Done]) -> Done:
-        """Runs `action`, again with growing waits while another process holds the catalog."""
+        """Runs `action`, retrying with growing waits while another process holds the catalog."""
         for attempt in range(RETRIES):
             try:
                 with self._lock:
@@ -199,7 +199,7 @@ class Lake:
                     raise
                 if attempt == RETRIES - 1:
                     raise FactoryError(
-                        f"lake {self.place.where} stayed locked by another process: try again when it is done"
+                        f"lake {self.place.where} stayed locked by another process: try again when that has finished"
                     ) from error
                 time.sleep(FIRST_WAIT_S * 2 ** min(attempt, 6) * random.uniform(0.5, 1.5))
         raise AssertionError("unreachable")
@@ -207,7 +207,7 @@ class Lake:
     # Reading
 
     def query(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """The rows of a query as Arrow; parameters are `$name` in the text."""
+        """A query's rows as Arrow; parameters are `$name` in the text."""
         with self._lock:
             self._offer_likeness(text)
             return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
@@ -226,7 +226,7 @@ class Lake:
         return self.connection.sql(text)
 
     def read(self, table: type[Row], where: str = "true", parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Rows of a table as its dataclass, filtered by a condition in SQL, ordered by id."""
+        """A table's rows as its dataclass, filtered by an SQL condition, ordered by id."""
         key = arrow_schema(table).names[0]
         text = f"SELECT * FROM {TABLE_OF[table]} WHERE {where} ORDER BY {key}"
         return from_arrow(table, self.query(text, parameters))
@@ -250,10 +250,10 @@ class Lake:
 
     @contextmanager
     def one_snapshot(self, text: str = "") -> Iterator[int]:
-        """All that is asked inside is read at the newest snapshot, which it gives, whoever writes meanwhile.
+        """Yields the newest snapshot; all queries inside read it, even if others write meanwhile.
 
         Args:
-            text: a query to come that may call `likeness`: made inside, the function would go with the transaction.
+            text: the coming query; if it calls `likeness`, the function is made now, as the rollback would remove it.
         """
         with self._lock:
             self._offer_likeness(text)
@@ -266,12 +266,12 @@ class Lake:
                 self.roll_back()
 
     def most_files(self) -> int:
-        """Data files of the table that has most of them."""
+        """The number of data files of the table with the most."""
         return int(self.query("SELECT max(file_count) FROM ducklake_table_info('lake')").column(0)[0].as_py())
 
     def compact(self) -> None:
         """Merges small files; no row changes."""
-        # One file a table at a time: it is sorted in memory, and all of a table's at once may be more than there is.
+        # One file per table at a time: it is sorted in memory, which all of a table's files at once may exceed.
         merge = "SELECT sum(files_processed - files_created) FROM ducklake_merge_adjacent_files('lake', max_compacted_files => 1)"
         with self.one_thread():
             while self._written(lambda: self.connection.execute(merge).fetchall())[0][0]:
@@ -279,7 +279,7 @@ class Lake:
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:
-        """What is asked inside takes one thread: for much that is small, or where each would hold rows of its own."""
+        """Queries inside use one thread: for many small ones, or where each thread would hold its own rows in memory."""
         ((before,),) = self.connection.execute("SELECT current_setting('threads')").fetchall()
         self.connection.execute("SET threads = 1")
         try:
@@ -288,9 +288,9 @@ class Lake:
             self.connection.execute(f"SET threads = {before}")
 
     def expire(self, older_than: datetime) -> list[int]:
-        """Forgets snapshots older than `older_than`, but never the newest or one a training set pins.
+        """Drops snapshots older than `older_than`, but never the newest or one that a training set pins.
 
-        Returns the snapshots that were expired; files that no snapshot needs any more are removed.
+        Removes files that no snapshot needs any more, and returns the dropped snapshots.
         """
         doomed: list[int] = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
         if doomed:
@@ -324,8 +324,8 @@ class Lake:
             raise
 
     def _make_views(self, as_stored: bool) -> None:
-        """Today's views over the tables in today's shape: temporary ones, so that a changed view locks out no lake."""
-        # In one transaction: each would ask the catalog for the newest snapshot.
+        """Today's views over the tables in today's shape: temporary, so a changed view never makes a lake unreadable."""
+        # In one transaction: separate ones would each ask the catalog for the newest snapshot.
         self.connection.execute("BEGIN")
         try:
             self.version = self._read_version()
@@ -338,23 +338,23 @@ class Lake:
 
     def _read_version(self) -> int:
         try:
-            # fetchall, not fetchone: a result half read keeps its transaction, and so the catalog's lock.
+            # fetchall, not fetchone: a half-read result keeps its transaction, and so the catalog's lock.
             [(version,)] = self.connection.execute("SELECT max(version) FROM lake.schema_version").fetchall()
         except duckdb.CatalogException as error:
             raise FactoryError(
-                f"{self.place.where} is a DuckLake, but not one of this factory: give another place with --lake"
+                f"{self.place.where} is a DuckLake, but not one made by this factory: choose another place with --lake"
             ) from error
         if version > SCHEMA_VERSION:
             raise FactoryError(
-                f"lake {self.place.where} has schema version {version}, and this factory knows {SCHEMA_VERSION}: "
-                "update preference-factory, or give another place with --lake"
+                f"lake {self.place.where} has schema version {version}, but this factory only knows {SCHEMA_VERSION}: "
+                "update preference-factory, or choose another place with --lake"
             )
         return int(version)
 
 
 def _let_readers_in(catalog: Path, where: str) -> None:
-    """Makes an empty SQLite file with a write-ahead log, so that reading never waits for a run that writes."""
-    # Empty: what a full disk left of an attempt to make it.
+    """Makes an empty SQLite file with a write-ahead log, so that readers never wait for a writing run."""
+    # An empty file is what an earlier attempt left on a full disk.
     if catalog.exists() and catalog.stat().st_size:
         return
     try:
@@ -369,11 +369,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _as_factory_error(error: duckdb.Error, where: str) -> Exception:
-    """A full disk (or one that SQLite says so little of) in one sentence; anything else as it is."""
+    """A full disk, or a disk error that SQLite does not explain, as one sentence; anything else unchanged."""
     text = str(error).lower()
     if any(words in text for words in ("no space left", "disk is full", "disk i/o error", "file too large")):
         return FactoryError(
-            f"the disk that holds lake {where} is full or failing: free some space; nothing written before is lost, and "
-            "`factory resume` goes on with a run"
+            f"the disk that holds lake {where} is full or failing: free some space; nothing already written is lost, and "
+            "`factory resume` continues a run"
         )
     return error

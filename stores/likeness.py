@@ -1,4 +1,4 @@
-"""How alike two texts are, word by word; in SQL: `likeness(chosen, rejected)`, a struct of the same three figures."""
+"""How similar two texts are, word by word; in SQL `likeness(chosen, rejected)`, a struct of the same three figures."""
 
 import dataclasses
 import re
@@ -13,7 +13,7 @@ _STRUCT = "STRUCT(similarity DOUBLE, length_ratio DOUBLE, shared_prefix_words BI
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How alike two texts are."""
+    """How similar two texts are."""
 
     similarity: float  # 0..1: 1 - Levenshtein distance / words of the longer text
     length_ratio: float | None  # words of the first / words of the second
@@ -21,7 +21,7 @@ class Likeness:
 
 
 def words(text: str) -> list[str]:
-    """Words by white space; in a script that writes none (Chinese, Japanese), each character is one."""
+    """Words, separated by white space; in scripts without it (Chinese, Japanese), each character is a word."""
     return _WORDS.findall(text)
 
 
@@ -32,7 +32,7 @@ def likeness(first: str, second: str) -> Likeness:
 
 
 def offer_likeness(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes SQL's `likeness` on a connection; it costs a tenth of a second (numpy), so only where a query calls it."""
+    """Adds the SQL function `likeness` to a connection. It costs 0.1 s (numpy), so only for queries that call it."""
     connection.create_function(
         "likeness",
         lambda chosen, rejected: dataclasses.asdict(likeness(chosen, rejected)),

@@ -1,4 +1,4 @@
-"""One run at a time on a lake: two of them would ask, and pay, for the same answers."""
+"""One run at a time per lake: two would ask, and pay, for the same answers."""
 
 import fcntl
 import hashlib
@@ -18,7 +18,7 @@ LOOK_S = 0.05
 
 @contextmanager
 def run_lock(at: Place) -> Iterator[None]:
-    """Holds the lake for one run among all who reach it; the lock ends with the process, however it ends.
+    """Locks the lake for one run, across all machines; the lock ends with the process, however that ends.
 
     Raises:
         FactoryError: another run has it.
@@ -26,16 +26,16 @@ def run_lock(at: Place) -> Iterator[None]:
     with _held_file(at.folder) if at.folder is not None else _held_on_server(at) as taken:
         if not taken:
             raise FactoryError(
-                f"another run is at work on lake {at.where}: wait until it ends, or give another place with --lake"
+                f"another run is using lake {at.where}: wait until it ends, or choose another place with --lake"
             )
         yield
 
 
 def is_held(at: Place) -> bool:
-    """Whether a run is at work on the lake, on whichever machine.
+    """Whether a run is using the lake, on any machine.
 
     Raises:
-        FactoryError: the server of the lake cannot be asked.
+        FactoryError: the lake's server cannot be asked.
     """
     if at.folder is None:
         return _is_held_on_server(at)
@@ -54,7 +54,7 @@ def _held_file(folder: Path) -> Iterator[bool]:
     with (folder / "run.lock").open("a") as opened:
         taken = _take(opened)
         if not taken:
-            time.sleep(LOOK_S)  # who only looks whether it is held (`is_held`) has it for a moment
+            time.sleep(LOOK_S)  # `is_held` takes it for a moment to see whether it is free
             taken = _take(opened)
         yield taken
 
@@ -69,23 +69,23 @@ def _take(opened: IO[str]) -> bool:
 
 @contextmanager
 def _held_on_server(at: Place) -> Iterator[bool]:
-    """An advisory lock in PostgreSQL, in a transaction that stays open: only so does DuckDB keep the connection."""
+    """An advisory lock in PostgreSQL, in an open transaction: otherwise DuckDB would not keep the connection."""
     with closing(connect()) as connection:
         try:
             taken = _try_lock(connection, at)
         except duckdb.Error as error:
-            raise FactoryError(f"lake {at.where} cannot be held for a run: {' '.join(str(error).split())}") from error
+            raise FactoryError(f"lake {at.where} cannot be locked for a run: {' '.join(str(error).split())}") from error
         try:
             yield taken
         finally:
-            # Where the server has gone the lock has, too; closed without this, DuckDB would end the process.
+            # If the server is gone, so is the lock; closing without this rollback, DuckDB would end the process.
             with suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
 
 
 def _is_held_on_server(at: Place) -> bool:
     key = _key(at)
-    # As PostgreSQL keeps a key of 64 bits: in two halves, unsigned.
+    # PostgreSQL stores a 64-bit key as two unsigned halves.
     halves = f"classid::bigint = {(key >> 32) & 0xFFFFFFFF} AND objid::bigint = {key & 0xFFFFFFFF}"
     here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     asked = f"SELECT count(*) AS held FROM pg_locks WHERE locktype = ''advisory'' AND granted AND {halves} AND {here}"
@@ -113,11 +113,11 @@ def _try_lock(connection: duckdb.DuckDBPyConnection, at: Place) -> bool:
 def _attach_server(connection: duckdb.DuckDBPyConnection, at: Place) -> None:
     load_extensions(connection, at.extensions)
     server = quoted(at.catalog.removeprefix("postgres:"))
-    # Read committed: a snapshot kept for hours would hold back the server's clearing of dead rows.
+    # Read committed: a snapshot kept for hours would keep the server from vacuuming dead rows.
     connection.execute(f"ATTACH {server} AS server (TYPE postgres, READ_ONLY, ISOLATION_LEVEL 'READ COMMITTED')")
 
 
 def _key(at: Place) -> int:
-    """The advisory lock's: a database may hold a lake in each of its schemas."""
+    """The advisory lock's key: a database may hold a lake in each schema."""
     digest = hashlib.sha256(f"preference-factory run {at.metadata_schema}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

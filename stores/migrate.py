@@ -1,4 +1,4 @@
-"""Bringing a lake of an earlier schema version to today's: all of it or nothing, and checked before it is called done."""
+"""Migrates an older lake to today's schema version: all or nothing, and checked before it is done."""
 
 import sqlite3
 from collections.abc import Callable
@@ -19,15 +19,15 @@ _MESSAGE = f"migration to schema version {SCHEMA_VERSION}"
 
 
 def migrate(where: str, tell: Callable[[str], None]) -> None:
-    """Brings the lake at `where` to today's schema version, in one transaction.
+    """Migrates the lake at `where` to today's schema version, in one transaction.
 
-    Then every table must have the rows that it had, and every pinned training set its fingerprint. The catalog of a
-    folder is copied first; the copy is put back if that is not so, and else removed.
+    Afterwards every table must have as many rows as before, and every pinned training set the same fingerprint. A
+    folder's catalog is copied first; the copy is restored if the check fails, else removed.
 
     Args:
-        tell: takes what is being done, a sentence at a time.
+        tell: receives progress, one sentence at a time.
     Raises:
-        FactoryError: no lake there, a run is at work on it, or it could not be migrated; it is as it was then.
+        FactoryError: no lake there, a run is using it, or it could not be migrated and is unchanged.
     """
     at = place(where)
     with Lake.open(where) as lake:
@@ -37,17 +37,17 @@ def migrate(where: str, tell: Callable[[str], None]) -> None:
         if before < SCHEMA_VERSION:
             _change(at, before, copy, tell)
         elif copy is None or not copy.exists():
-            tell(f"lake {where} has schema version {SCHEMA_VERSION} already")
+            tell(f"lake {where} already has schema version {SCHEMA_VERSION}")
             return
-        tell("counting the rows of every table, and reading every training set again")
+        tell("counting the rows of every table and reading every training set again")
         try:
             _check(at)
         except (FactoryError, duckdb.Error) as error:
-            ending = _put_back(at, copy) if before < SCHEMA_VERSION else f"the catalog of before is in {copy}"
-            raise FactoryError(f"lake {where} was not the same after its migration: {error}; {ending}") from error
+            ending = _put_back(at, copy) if before < SCHEMA_VERSION else f"the earlier catalog is in {copy}"
+            raise FactoryError(f"lake {where} differed after its migration: {error}; {ending}") from error
         if copy is not None:
             copy.unlink()
-        tell(f"lake {where} has schema version {SCHEMA_VERSION}; its rows and training sets are what they were")
+        tell(f"lake {where} now has schema version {SCHEMA_VERSION}; its rows and training sets are unchanged")
 
 
 def _change(at: Place, version: int, copy: Path | None, tell: Callable[[str], None]) -> None:
@@ -56,9 +56,7 @@ def _change(at: Place, version: int, copy: Path | None, tell: Callable[[str], No
         copy.unlink(missing_ok=True)
         _copy(at.folder / "catalog.sqlite", copy)
     else:
-        tell(
-            "no copy of the server's catalog is kept: it changes in one transaction, and every snapshot stays as it is"
-        )
+        tell("the server's catalog is not copied: it changes in one transaction, and every snapshot stays unchanged")
     tell(f"changing lake {at.where} from schema version {version} to {SCHEMA_VERSION}")
     try:
         with Lake.open(at.where, as_stored=True) as lake:
@@ -86,14 +84,14 @@ def _write(lake: Lake) -> None:
         lake.roll_back()
         if isinstance(error, Exception):
             raise FactoryError(
-                f"lake {lake.place.where} could not be changed and is as it was: {' '.join(str(error).split())}"
+                f"lake {lake.place.where} could not be migrated and is unchanged: {' '.join(str(error).split())}"
             ) from error
         raise
 
 
 def _check(at: Place) -> None:
     """Raises:
-    FactoryError: the migration's snapshot has not the rows of the one before it, or a training set is another.
+    FactoryError: row counts differ from the snapshot before the migration, or a training set's rows changed.
     """
     with Lake.open(at.where) as lake:
         made = [s["snapshot_id"] for s in lake.snapshots().to_pylist() if s["commit_message"] == _MESSAGE]
@@ -113,17 +111,17 @@ def _compare_rows(at: Place, snapshot: int) -> None:
 
 def _put_back(at: Place, copy: Path | None) -> str:
     if copy is None or at.folder is None:
-        return "its snapshots of before the migration are as they were: `--at` reads them"
+        return "its snapshots from before the migration are unchanged: `--at` reads them"
     with Lake.open(at.where) as lake:
         newest = lake.snapshots().to_pylist()[-1]
     if newest["commit_message"] != _MESSAGE:
-        return f"it has been written to since, so the catalog of before is left in {copy}"
+        return f"it has been written to since, so the earlier catalog is left in {copy}"
     _copy(copy, at.folder / "catalog.sqlite")
     copy.unlink()
-    return "the catalog of before was put back"
+    return "the earlier catalog was restored"
 
 
 def _copy(source: Path, target: Path) -> None:
-    """One SQLite database into another, whoever reads either of them meanwhile."""
+    """Copies one SQLite database into another, even while others read them."""
     with closing(sqlite3.connect(source)) as opened, closing(sqlite3.connect(target)) as made:
         opened.backup(made)

@@ -1,4 +1,4 @@
-"""Texts that come with the project, found by name, and a user's own, found by path: recipes, templates, queries."""
+"""The project's own texts, found by name, and the user's, found by path: recipes, templates, queries."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ from schemas.errors import FactoryError, nearest
 
 
 def read_named(folder: Path, ending: str, name: str, kind: str) -> tuple[Path, str]:
-    """Path and text of `folder/NAME.ending`, or else of the user's file at the path `name`.
+    """Path and text of `folder/NAME.ending`, else of the user's file at the path `name`.
 
     Args:
-        ending: of the files in the folder, as in ".yaml"; the user's own file may have another.
-        kind: what it is called in an error, as in "prompt template".
+        ending: the extension of the folder's files, such as ".yaml"; the user's file may have another.
+        kind: what errors call it, such as "prompt template".
     Raises:
-        FactoryError: no such file, or one that is not UTF-8 text.
+        FactoryError: no such file, or not UTF-8 text.
     """
     file = folder / f"{name}{ending}"
     if not file.is_file():
@@ -21,7 +21,7 @@ def read_named(folder: Path, ending: str, name: str, kind: str) -> tuple[Path, s
         known = sorted(path.stem for path in folder.glob(f"*{ending}"))
         raise FactoryError(f"there is no {kind} {name!r}: {nearest(name, known, 'give one of')} (or a file's path)")
     try:
-        return file, file.read_text("utf-8-sig")  # some editors put a mark before the text
+        return file, file.read_text("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError as error:
         raise FactoryError(
             f"{kind} {file} is not UTF-8 text (byte {error.start + 1} is the first that is not): save it as UTF-8"

@@ -1,4 +1,4 @@
-"""What a query takes, declared in its head: `$name TYPE`, or `$name TYPE = DEFAULT` for what may be left out."""
+"""A query's parameters, declared in its header: `$name TYPE`, or `$name TYPE = DEFAULT` if optional."""
 
 import re
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ _NUMBERS = {"DOUBLE": float, "BIGINT": int}
 
 
 def defaults(query: str) -> dict[str, Any]:
-    """The parameters that have a default, by name."""
+    """The default values of parameters, by name."""
     return {name: _read(kind, default) for name, kind, default in _DECLARED.findall(query) if default}
 
 
 def checked(query: str, given: Mapping[str, Any], of: str, fixed: tuple[str, ...]) -> dict[str, Any]:
-    """`given` in the types that the query declares.
+    """`given`, converted to the types the query declares.
 
     Args:
-        of: what the query is called in an error, as in "training set".
-        fixed: parameters that are not for the user to give.
+        of: what errors call the query, such as "training set".
+        fixed: parameters the user may not give.
     Raises:
-        FactoryError: a parameter that the query does not take, or one that must be a number and is none.
+        FactoryError: an unknown parameter, or one that must be a number and is not.
     """
     kinds = {name: kind for name, kind, _ in _DECLARED.findall(query) if name not in fixed}
     values = {}
@@ -39,7 +39,7 @@ def checked(query: str, given: Mapping[str, Any], of: str, fixed: tuple[str, ...
 
 
 def those_used(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that the query's text uses: DuckDB refuses others."""
+    """The parameters the query uses; DuckDB refuses others."""
     names = {name for statement in connection.extract_statements(query) for name in statement.named_parameters}
     return {name: value for name, value in parameters.items() if name in names}
 

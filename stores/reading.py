@@ -1,4 +1,4 @@
-"""SQL that a person types: read only, with DuckDB's own words where it is wrong, and rows out as files."""
+"""SQL typed by the user: read-only, with DuckDB's own error messages, and rows written to files."""
 
 import json
 import sys
@@ -16,21 +16,21 @@ _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 def read_only(lake: Lake, query: str) -> pa.Table:
-    """The rows of one reading statement.
+    """The rows of one read-only statement.
 
     Raises:
-        FactoryError: the query would change something, or DuckDB cannot understand it.
+        FactoryError: the query would change something, or is not valid SQL.
     """
     try:
         statements = lake.connection.extract_statements(query)
     except duckdb.Error as error:
-        raise FactoryError(f"the query cannot be read: {own_words(error)}") from error
+        raise FactoryError(f"the query is not valid SQL: {own_words(error)}") from error
     if len(statements) != 1 or statements[0].type not in _READING:
         raise FactoryError(
-            "only one reading query at a time (SELECT, FROM, WITH, DESCRIBE, EXPLAIN): rows are never changed"
+            "only one read-only query at a time (SELECT, FROM, WITH, DESCRIBE, EXPLAIN): rows are never changed"
         )
     try:
-        # It ends with a rollback: a function with side effects inside a SELECT is undone with the rest.
+        # Rolled back at the end, which also undoes functions with side effects inside a SELECT.
         with lake.one_snapshot(query):
             return lake.query(query)
     except duckdb.Error as error:
@@ -38,7 +38,7 @@ def read_only(lake: Lake, query: str) -> pa.Table:
 
 
 def own_words(error: duckdb.Error) -> str:
-    """What DuckDB says is wrong with a query, in one line."""
+    """DuckDB's error message on one line."""
     return " ".join(line for line in str(error).splitlines() if line.strip() and "^" not in line)
 
 
@@ -50,7 +50,7 @@ def write_rows(rows: pa.Table, format: str, out: Path | None) -> None:
     """
     if format == "parquet":
         if out is None:
-            raise FactoryError("Parquet needs a file to be written to: give --out rows.parquet")
+            raise FactoryError("Parquet needs an output file: give --out rows.parquet")
         pyarrow.parquet.write_table(rows, out, compression="zstd")
         return
     if format == "json":
@@ -66,7 +66,7 @@ def write_rows(rows: pa.Table, format: str, out: Path | None) -> None:
 
 
 def _flat(rows: pa.Table) -> pa.Table:
-    """Nested columns as JSON text, which is what CSV can hold."""
+    """Nested columns as JSON text, because CSV cannot hold them otherwise."""
     columns = []
     for field, column in zip(rows.schema, rows.columns, strict=True):
         if pa.types.is_nested(field.type):

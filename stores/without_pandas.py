@@ -1,8 +1,8 @@
-"""Keeps pandas from being imported by DuckDB's client and pyarrow, which look whether a value is one of its own.
+"""Keeps DuckDB's client and pyarrow from importing pandas, which they do to check for pandas values.
 
-DuckDB's client does so for each parameter of a query (`pandas.NaT`), pyarrow for the first list that it makes an array
-of. The import takes a third of a second and 35 MB, and it runs inside `execute`, where Ctrl-C is lost. Where our own
-modules call the two, pandas is as if it were not installed; whoever imports pandas themselves gets it.
+DuckDB's client does it for each query parameter (`pandas.NaT`), pyarrow for the first list it turns into an array. The
+import takes a third of a second and 35 MB, and it happens inside `execute`, where Ctrl-C is lost. When this project's
+modules call the two, pandas appears not to be installed; other code can import it as usual.
 """
 
 import sys
@@ -15,16 +15,16 @@ CLIENTS = ("importlib", "duckdb", "pyarrow")
 
 
 class _NotForUs:
-    """The first of `sys.meta_path`: asked only for modules that are not loaded yet."""
+    """The first finder of `sys.meta_path`, which is asked only for modules not loaded yet."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name == "pandas" and _importer() in OURS:
-            raise ModuleNotFoundError("pandas is not imported for modules of this project", name=name)
+            raise ModuleNotFoundError("pandas is hidden from this project's modules", name=name)
         return None
 
 
 def _importer() -> str:
-    """The package whose module called for it: of the clients' own, what they have in Python has frames, C has none."""
+    """The package that caused the import: the first frame outside the clients, whose C code has no frames."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
@@ -35,6 +35,6 @@ def _importer() -> str:
 
 
 def keep_pandas_out() -> None:
-    """Takes effect for the process; again it does nothing."""
+    """Hides pandas for the whole process; calling it again does nothing."""
     if not any(isinstance(finder, _NotForUs) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NotForUs())

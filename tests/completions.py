@@ -12,7 +12,7 @@ class Request:
 
     body: dict[str, Any]
     body_hash: str  # of the body as JSON with sorted keys
-    attempt: int  # 1 when this very body is seen for the first time
+    attempt: int  # 1 when this body is seen for the first time
     model: str
     messages: list[dict[str, Any]]
     n: int
@@ -23,7 +23,7 @@ class Request:
 class Tokens:
     """An answer with log-probabilities: its tokens, each with the probabilities of the alternatives, its own among them.
 
-    They are sent where the request asks for `logprobs`, of the alternatives the `top_logprobs` likeliest.
+    They are sent if the request asks for `logprobs`, with the `top_logprobs` likeliest alternatives.
     """
 
     tokens: Sequence[tuple[str, Mapping[str, float]]]

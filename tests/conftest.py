@@ -1,4 +1,4 @@
-"""What tests share: a fresh lake in a folder, and the servers, started once where a test asks for them."""
+"""What tests share: a fresh lake in a folder, and servers that start once, when a test asks for them."""
 
 import itertools
 import shutil
@@ -13,7 +13,7 @@ from hypothesis import settings
 from stores.lake import Lake
 from tests.servers import PostgresServer, object_store, postgres_server
 
-# No test is timed: machines that check are slow and shared.
+# No test is timed: CI machines are slow and shared.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
@@ -22,7 +22,7 @@ LONGEST_FIRST = ["test_readme", "test_vllm", "test_ray", "training", "test_tortu
 
 
 def group_of(node_id: str) -> str:
-    """One group a file, and one of all that trains: what a group's tests share is made by one worker, once."""
+    """One group per file, and one for all training tests: what a group shares is made once, by one worker."""
     file = Path(node_id.partition("::")[0])
     return "training" if file.parent.name == "training" else file.stem
 
@@ -89,7 +89,7 @@ _schemas = itertools.count()
 
 @pytest.fixture(params=["sqlite", "postgresql", "postgresql and s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a lake can be made, for each catalog and data path that there is."""
+    """Where a lake can be made, for each kind of catalog and data path."""
     if request.param == "sqlite":
         return str(tmp_path / "lake")
     schema = f"lake_{next(_schemas)}"

@@ -9,7 +9,7 @@ from schemas.tables import Constraint
 
 @dataclass(frozen=True)
 class Example:
-    """One kind of constraint with an answer on either side of it."""
+    """One kind of constraint with a passing and a failing answer."""
 
     kind: str
     asked: str  # part of the sentence in the prompt

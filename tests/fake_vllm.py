@@ -1,7 +1,7 @@
-"""What the life and death of `vllm serve` looks like from outside, without its minute of starting.
+"""A stand-in for `vllm serve`: starts and dies like it, without its minute of starting.
 
-`program(folder)` writes a command that takes the arguments of `vllm serve` and serves the scripted endpoint. As the
-real one it has a child of its own, here one that takes no notice of being told to end.
+`program(folder)` writes a command that takes the arguments of `vllm serve` and serves the scripted endpoint. Like
+the real one it has a child process, here one that ignores requests to end.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Rows for tests: `row(Response, "r1", text="hello")` names what a test is about, the rest is filled in."""
+"""Rows for tests: `row(Response, "r1", text="hello")` sets what a test is about; the rest is filled in."""
 
 import typing
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ _FILLER = {"VARCHAR": "", "BIGINT": 0, "DOUBLE": 0.0, "BOOLEAN": False, "TIMESTA
 
 
 def row(table: type[Row], id: str, **given: Any) -> Row:
-    """A row of that id: NULL where that is allowed and nothing is given, else empty, 0 or noon."""
+    """A row with that id; columns not given are NULL if allowed, else empty, 0 or noon."""
     key, *rest = columns(table)
     filled = {c.name: None if c.nullable else _filler(c.sql) for c in rest}
     if table is Run:
@@ -41,7 +41,7 @@ def asked(content: str) -> list[Message]:
 
 
 def votes(response_id: str, verdicts: str, **given: Any) -> list[Judgement]:
-    """A judgement a letter, y(es), n(o) or u(nparsed), of ids `response_id/0`, `/1`, ..."""
+    """One judgement per letter, y(es), n(o) or u(nparsed), with ids `response_id/0`, `/1`, ..."""
     words = {"y": "yes", "n": "no", "u": "unparsed"}
     fixed = {"response_id": response_id, "judge": "votes", "decides": True, "run_id": "run", "prompt_id": "p1", **given}
     fixed.setdefault("kind", fixed["judge"])
@@ -71,7 +71,7 @@ def compared(first: str, second: str, probability: float | None, **given: Any) -
 
 
 _SCALARS: dict[Any, st.SearchStrategy[Any]] = {
-    # A lone surrogate is no UTF-8, and a NUL inside a list or map no SQL: the edge keeps both out of rows.
+    # UTF-8 cannot encode a lone surrogate, nor SQL a NUL inside a list or map: both are rejected before they reach rows.
     str: st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
     int: st.integers(-(2**63), 2**63 - 1),
     float: st.floats(allow_nan=False),
@@ -82,7 +82,7 @@ _SCALARS: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def any_row(table: type[Row]) -> st.SearchStrategy[Row]:
-    """Any row that the table may hold."""
+    """Any row the table may hold."""
     return st.builds(table, **{name: _any(kind) for name, kind in typing.get_type_hints(table).items()})
 
 

@@ -16,7 +16,7 @@ from schemas.tables import TABLES
 from stores.lake import Lake
 from tests.scripted_endpoint import Request
 
-# What differs between two runs that asked the same: when, how long, how often, from where.
+# What may differ between two identical runs: when, how long, how often, from where.
 VOLATILE = {"latency_s", "started_at", "retries", "from_journal", "endpoint", "origin"}
 
 PRICES = {f"models__{role}__{kind}_price": 2.0 for role in ("actor", "refiner") for kind in ("prompt", "completion")}
@@ -47,7 +47,7 @@ def run_spar(lake: Path, url: str, prompts: int = 6, seed: int = 0, **changes: A
 
 
 def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subprocess.Popen[str]:
-    """`factory run spar` in a process of its own."""
+    """`factory run spar` in its own process."""
     words = [f"{key}={value}" for key, value in spar_overrides(url, prompts, **changes).items()]
     overrides = [word for pair in words for word in ("-o", pair)]
     return subprocess.Popen(
@@ -60,7 +60,7 @@ def start_command(lake: Path, url: str, prompts: int, **changes: Any) -> subproc
 
 
 def tables(lake: Path | str) -> dict[str, list[dict[str, Any]]]:
-    """Every table but `runs`, without what may differ, in the order of its ids."""
+    """Every table but `runs`, without what may differ, ordered by id."""
     found = {}
     with Lake.open(lake) as opened:
         for name in TABLES:

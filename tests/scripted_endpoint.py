@@ -1,9 +1,9 @@
-"""A chat endpoint with scripted answers: the real HTTP, and nothing of a model.
+"""A chat endpoint with scripted answers: real HTTP, no model.
 
 It speaks OpenAI's `/v1/chat/completions` (`n` choices, no streaming), `/v1/models` and `/health`,
 and adds `/stats`. At most `slots` requests are served at once and the others wait in line, as in
-vLLM; faults and latencies are drawn from a hash of the request, so that a run can be repeated. It
-runs in a thread of its own: asynchronous tests, synchronous ones and subprocesses can all call it.
+vLLM; faults and latencies are drawn from a hash of the request, so a run can be repeated. It runs
+in its own thread: asynchronous tests, synchronous ones and subprocesses can all call it.
 
 Left out: sampling settings (`temperature`, `max_tokens` and so on) are accepted and change nothing
 but the hash, tokens are words unless a script gives `Tokens`, and every answer finishes with `stop`.
@@ -73,9 +73,9 @@ class Faults:
 class Statistics:
     """Counts over chat requests; times are seconds of the system's monotonic clock.
 
-    A request that is over has exactly one outcome: `ok`, `replied_<status>` (a script's own),
+    A finished request has exactly one outcome: `ok`, `replied_<status>` (a script's own),
     `refused_<status>`, `queue_full`, `fault_<name>`, `script_error`, or `client_gone` for a client
-    that left before its answer. A hung request is over when its client leaves.
+    that left before its answer. A hung request finishes when its client leaves.
     """
 
     received: int = 0  # and read in full
@@ -160,7 +160,7 @@ class ScriptedEndpoint:
             self._loop.close()
 
     def stats(self) -> Statistics:
-        """A copy of the counts as of now."""
+        """A copy of the current counts."""
         if self._loop.is_closed() or threading.current_thread() is self._thread:
             return self._snapshot()
         return self._run(self._snapshot_between_requests())

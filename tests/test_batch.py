@@ -1,4 +1,4 @@
-"""Batches: requests as files, a service that answers files, and runs that end as if they had been live."""
+"""Batches: requests as files, a service that answers them, and runs that end as if they had been live."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def of_kind(written: Written) -> tuple[list[dict[str, Any]], list[dict[str, Any]
 
 
 def reply_to(request: dict[str, Any], script: Callable[[Request], Any] = answer) -> dict[str, Any]:
-    """A line of a batch service's output: the scripted endpoint's answer to the very same body."""
+    """A line of a batch service's output: the scripted endpoint's answer to the same body."""
     body = request["body"]
     body_hash = hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
     asked = Request(body, body_hash, 1, body["model"], body["messages"], body["n"], body["seed"])

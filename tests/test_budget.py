@@ -1,4 +1,4 @@
-"""Budgets, estimates and asking anew: what a run may cost, what it would, and what it pays again."""
+"""Budgets, estimates and fresh runs: what a run may cost, what it would cost, and what it pays for again."""
 
 import gc
 import re

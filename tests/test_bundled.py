@@ -197,7 +197,7 @@ _SENTENCES = {
 
 
 def _write_answer(prompt: Prompt) -> str:
-    """An answer that follows any constraints that may stand together: dull, but it is possible."""
+    """An answer that follows any combinable constraints: dull, but possible."""
     asked: dict[str, dict[str, Any]] = {c.id: kwargs_of(c) for c in prompt.constraints}
     if "detectable_format:constrained_response" in asked:
         return "My answer is maybe."

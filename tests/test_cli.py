@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
         run_id, _ = run_spar(lake, endpoint.url, PROMPTS)
     before = contents(lake)
     yield lake, run_id
-    assert contents(lake) == before  # which no command has changed that only reads
+    assert contents(lake) == before  # no read-only command has changed it
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def mine(made: tuple[Path, str], tmp_path: Path) -> Path:
 
 @pytest.fixture
 def factory(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, made: tuple[Path, str]) -> Command:
-    """The command line in this process; where no lake is given, on the one that is not to be changed."""
+    """The command line in this process; by default on the lake that must not change."""
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("FACTORY_LAKE", str(made[0]))
 
@@ -135,7 +135,7 @@ def test_sql_needs_a_file_for_parquet(factory: Command) -> None:
 
 def test_sql_that_would_change_something_is_refused(factory: Command, made: tuple[Path, str]) -> None:
     code, _, errors = factory("sql", "INSERT INTO evaluations SELECT * FROM evaluations")
-    assert code == 1 and errors.count("error:") == 1 and "only one reading query at a time" in errors
+    assert code == 1 and errors.count("error:") == 1 and "only one read-only query at a time" in errors
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_sql_that_would_change_something_is_refused(factory: Command, made: tupl
     ],
 )
 def test_only_one_reading_query_is_read(opened: Lake, query: str) -> None:
-    with pytest.raises(FactoryError, match="only one reading query at a time"):
+    with pytest.raises(FactoryError, match="only one read-only query at a time"):
         read_only(opened, query)
 
 
@@ -190,7 +190,7 @@ def test_status_shows_how_far_a_run_is(factory: Command, made: tuple[Path, str])
 
 def test_a_finished_run_that_is_resumed_asks_nothing(factory: Command, mine: Path, made: tuple[Path, str]) -> None:
     before = {name: count for name, count in contents(mine)[0].items() if name != "runs"}
-    # The endpoint is gone: whoever asked it would fail.
+    # The endpoint is gone: any request would fail.
     code, shown, _ = factory("resume", made[1], "--lake", mine)
     assert code == 0 and f"run {made[1]} finished" in shown
     assert {name: count for name, count in contents(mine)[0].items() if name != "runs"} == before

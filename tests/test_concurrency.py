@@ -1,4 +1,4 @@
-"""How many requests a server is given: against a simulated server with so many slots."""
+"""How many requests a server is given, tested against a simulated server with a fixed number of slots."""
 
 import heapq
 import random

@@ -1,4 +1,4 @@
-"""Constraints that cannot all be followed are seen before they are asked for together."""
+"""Conflicting constraints are detected before they are combined in a prompt."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Constraints: each kind is asked for, and a failure is told in words that help to mend it."""
+"""Constraints: each kind is worded in the prompt, and a failure is described in words that help to fix it."""
 
 import importlib
 import json

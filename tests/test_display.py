@@ -1,4 +1,4 @@
-"""A run is shown while it goes on, wherever stderr leads; stdout stays free."""
+"""A run shows its progress on stderr, terminal or not; stdout stays free."""
 
 import asyncio
 import os

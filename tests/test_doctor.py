@@ -1,4 +1,4 @@
-"""The doctor says what is there and what is not, each in one line, and changes nothing."""
+"""`factory doctor` says what is there and what is missing, one line each, and changes nothing."""
 
 import importlib.metadata
 import importlib.util

@@ -1,4 +1,4 @@
-"""The embedded server, for real: llama.cpp with the small model, in the life and death of its process."""
+"""The real embedded server: llama.cpp with the small model, and how its process starts and ends."""
 
 import asyncio
 import json

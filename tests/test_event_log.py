@@ -1,4 +1,4 @@
-"""With `--log-format json`, a run is a line of JSON for each event, and nothing else on stderr."""
+"""With `--log-format json`, a run writes one line of JSON per event to stderr, and nothing else."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Endpoints that fail now and then, one of several that dies, and those that ask to be left alone."""
+"""Endpoints that fail now and then, one of several that dies, and those that ask to be retried later."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ ONE = Sampling(temperature=1.0, top_p=1.0, max_tokens=10, n=1)
 
 
 async def written_down(reply: Reply) -> None:
-    """Where it is kept is no matter here."""
+    """Where it is kept does not matter here."""
 
 
 def ask_all(

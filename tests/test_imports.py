@@ -1,4 +1,4 @@
-"""Imports point one way: between the packages, and between the rooms of factory/ in the order of their floors."""
+"""Imports point one way: between the packages, and between the folders of factory/ in the order of FLOORS."""
 
 import ast
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ MAY_KNOW = {
 }
 OURS = {*MAY_KNOW, "tests", "benchmarks"}
 FLOORS = (
-    "inference",  # the ground floor
+    "inference",  # the bottom
     "verifier",
     "prompts",
     "templates",
@@ -29,7 +29,7 @@ FLOORS = (
     "batch",
     "cli",
 )
-"""The rooms of factory/: each knows those before it, as docs/architecture.md draws it."""
+"""The folders of factory/: each may import those before it, as docs/architecture.md draws it."""
 MODULES = [file for package in MAY_KNOW for file in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -1,4 +1,4 @@
-"""The journal's file: what is in it comes back, also from one of before, and trouble with it is one sentence."""
+"""The journal's file: what is written can be read, also from older files, and trouble with it is one sentence."""
 
 import json
 import sqlite3

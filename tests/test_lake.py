@@ -1,4 +1,4 @@
-"""The lake keeps its word: all or nothing, each id once, any snapshot again; with each catalog and data path."""
+"""The lake's guarantees: all or nothing, each id once, any snapshot readable; with each catalog and data path."""
 
 import json
 import random
@@ -327,7 +327,7 @@ def test_a_missing_lake_is_refused_with_what_makes_one(tmp_path: Path) -> None:
 
 def test_a_lake_of_a_later_schema_version_is_refused(lake: Lake) -> None:
     lake.connection.execute("INSERT INTO schema_version VALUES (99)")
-    with pytest.raises(FactoryError, match=r"has schema version 99, and this factory knows \d+: update"):
+    with pytest.raises(FactoryError, match=r"has schema version 99, but this factory only knows \d+: update"):
         Lake.open(lake.place.where)
 
 
@@ -335,7 +335,7 @@ def test_a_ducklake_of_somebody_else_is_refused(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         attach(connection, place_of(str(tmp_path)), snapshot=None, create=True)
         connection.execute("CREATE TABLE theirs (number INTEGER)")
-    with pytest.raises(FactoryError, match="is a DuckLake, but not one of this factory"):
+    with pytest.raises(FactoryError, match="is a DuckLake, but not one made by this factory"):
         Lake.open(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""One run at a time on a lake, wherever its catalog is and however a run ends."""
+"""One run at a time per lake, wherever its catalog is and however a run ends."""
 
 import fcntl
 import subprocess
@@ -42,7 +42,7 @@ def holder_of(where: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=root) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-            with pytest.raises(FactoryError, match="another run is at work on lake"), run_lock(place_of(where)):
+            with pytest.raises(FactoryError, match="another run is using lake"), run_lock(place_of(where)):
                 pass
             yield holder
         finally:
@@ -50,7 +50,7 @@ def holder_of(where: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def take_when_free(where: str) -> None:
-    """Takes the lock within some seconds: a server sees a moment late that a process has been killed."""
+    """Takes the lock within a few seconds: a server notices a killed process with a delay."""
     for _ in range(200):
         with suppress(FactoryError), run_lock(place_of(where)):
             return

@@ -1,4 +1,4 @@
-"""Log-probabilities: read as endpoints give them, kept in the journal, and what judges make of them."""
+"""Log-probabilities: read as endpoints give them, kept in the journal, and used by judges."""
 
 import asyncio
 import math
@@ -184,7 +184,7 @@ def test_a_1_that_nobody_can_divide_is_left_out() -> None:
 def test_a_scale_of_a_hundred_goes_three_digits_deep() -> None:
     tokens = [token("1", _1=0.8, _9=0.2), token("0", _0=0.5, _2=0.5), token("0", **{"_0": 0.25, "_.": 0.75})]
     probabilities, _ = digit_expectation(tokens, 0, 0, 100) or ({}, 0)
-    # Of 9 nobody knows whether it goes on; 12 is 12.
+    # After 9 more digits might follow; 12 is 12.
     assert probabilities == pytest.approx({"10": 0.3 / 0.8, "12": 0.4 / 0.8, "100": 0.1 / 0.8})
 
 

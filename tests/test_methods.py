@@ -1,4 +1,4 @@
-"""Methods as pages: recipes of the stages that are there, two judges, two models, comparisons; against exact answers."""
+"""Methods as recipes: existing stages, two judges, two models, comparisons; checked against exact results."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def response_in(request: Request) -> str:
 
 
 def by_length(request: Request) -> Sequence[Any]:
-    """An actor of four answers, and judges who like words: as points, votes and comparisons."""
+    """An actor with four answers, and judges that prefer more words: in points, votes and comparisons."""
     asked = str(request.messages[-1]["content"])
     if "Score: " in asked:
         # The mean of 2, 3 and 3 is no rounded share.

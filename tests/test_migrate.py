@@ -1,4 +1,4 @@
-"""Lakes of earlier schema versions, made by the code of their time: read as they are, and brought to today's."""
+"""Lakes of earlier schema versions, made by the code of their time: read as they are, and migrated to today's."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ def about(packed: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
 
 
 def quietly(_: str) -> None:
-    """Tells nobody."""
+    """Discards progress."""
 
 
 def all_of(lake: Lake) -> dict[str, list[dict[str, Any]]]:
@@ -72,7 +72,7 @@ def pinned(lake: Lake) -> dict[str, Any]:
 
 
 def shapes(lake: Lake) -> dict[str, set[tuple[Any, ...]]]:
-    """Name, type and nullability of every table's columns: one that was added later stands at another place."""
+    """Name, type and nullability of every table's columns, in any order: a column added later has another position."""
     return {name: {c[:3] for c in lake.connection.execute(f"DESCRIBE lake.{name}").fetchall()} for name in TABLES}
 
 
@@ -116,7 +116,7 @@ def test_an_old_lake_is_not_written(old: Path, about: dict[str, Any]) -> None:
         Lake.open(old, create=True)
 
 
-# Brought to today's
+# Migrated to today's
 
 
 def test_a_migrated_lake_has_what_it_had_and_takes_rows(old: Path, empty_lake: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_migrated_lake_has_what_it_had_and_takes_rows(old: Path, empty_lake: P
         assert pinned(lake) == sets
     assert not (old / COPY).exists()
     migrate(str(old), said.append)
-    assert said[-1].endswith(f"has schema version {SCHEMA_VERSION} already")
+    assert said[-1].endswith(f"already has schema version {SCHEMA_VERSION}")
 
 
 def test_a_run_of_an_old_version_goes_on_in_the_migrated_lake(old: Path, about: dict[str, Any]) -> None:
@@ -180,7 +180,7 @@ def test_a_lake_behind_postgresql_is_migrated_without_a_copy(postgres: str, tmp_
 
 
 def test_a_run_that_is_at_work_is_waited_for(old: Path) -> None:
-    with run_lock(place_of(str(old))), pytest.raises(FactoryError, match="another run is at work on lake"):
+    with run_lock(place_of(str(old))), pytest.raises(FactoryError, match="another run is using lake"):
         migrate(str(old), quietly)
 
 
@@ -189,7 +189,7 @@ def test_a_migration_that_fails_leaves_the_old_lake(old: Path, monkeypatch: pyte
         before = lake.counts(), lake.latest_snapshot()
     steps = stores.migrate.steps
     monkeypatch.setattr("stores.migrate.steps", lambda version: [*steps(version), ("", "SELECT nothing")])
-    with pytest.raises(FactoryError, match="could not be changed and is as it was: Binder Error"):
+    with pytest.raises(FactoryError, match="could not be migrated and is unchanged: Binder Error"):
         migrate(str(old), quietly)
     with Lake.open(old) as lake:
         assert (lake.counts(), lake.latest_snapshot()) == before
@@ -202,7 +202,7 @@ def test_a_lake_that_is_not_the_same_afterwards_is_put_back(old: Path, monkeypat
     steps = stores.migrate.steps
     loses = "DELETE FROM lake.pairs WHERE source = 'refined_over_failed'"
     monkeypatch.setattr("stores.migrate.steps", lambda version: [*steps(version), ("", loses)])
-    with pytest.raises(FactoryError, match=r"pairs had \d+ rows and has \d+; the catalog of before was put back"):
+    with pytest.raises(FactoryError, match=r"pairs had \d+ rows and has \d+; the earlier catalog was restored"):
         migrate(str(old), quietly)
     with Lake.open(old) as lake:
         assert (lake.counts(), lake.latest_snapshot()) == before and pinned(lake)

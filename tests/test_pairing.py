@@ -1,4 +1,4 @@
-"""Pairings: the pairs that each rule says, none of them twice, and a user's own."""
+"""Pairings: the pairs each rule makes, none of them twice, and a user's own."""
 
 from collections.abc import Iterable
 from pathlib import Path

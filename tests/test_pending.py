@@ -1,4 +1,4 @@
-"""What is still to be done is a query: which prompts lack something of a stage."""
+"""Pending prompts are a query: which prompts lack something of a stage."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Prompts come in from any of the sources, as a stream, and a fault is named with file and line."""
+"""Prompts are streamed from any of the sources, and an error names file and line."""
 
 import csv
 import itertools

@@ -39,7 +39,7 @@ def shell(command: str, folder: Path) -> str:
 
 
 def keep_half_of_the_cores() -> None:
-    """Leaves the others to other tests: a model's threads wait for each other, for long where one has no core."""
+    """Leaves the other cores to other tests: a model's threads wait for each other, and long for one without a core."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[len(cores) // 2 :])
@@ -112,11 +112,11 @@ def test_the_refiner_trains_on_the_same_lake(folder: Path):
     assert trained["loss_curve"]
 
 
-def test_a_plain_duckdb_shell_attaches_the_same_lake(folder: Path):
+def test_a_plain_duckdb_shell_attaches_the_same_lake(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folder)
     connection = duckdb.connect()
     load_extensions(connection, ("sqlite_scanner",))  # what INSTALL and LOAD do where there is a network
-    attach = "\n".join(line for line in block("sql").splitlines() if not line.startswith("INSTALL"))
-    connection.execute(attach.replace("lake/", f"{folder}/lake/"))
+    connection.execute("\n".join(line for line in block("sql").splitlines() if not line.startswith("INSTALL")))
     assert connection.execute("SELECT count(*) FROM prompts").fetchall() == [(16,)]
     connection.execute(shell("factory views", folder))
     assert connection.execute("SELECT count(*) FROM verdicts").fetchall()[0][0] > 0

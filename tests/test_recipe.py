@@ -1,4 +1,4 @@
-"""A recipe says what is asked and nothing else, and a mistake in it is named before a model is asked."""
+"""Recipes: what they determine, and that mistakes are reported before any model is asked."""
 
 import json
 import re
@@ -282,9 +282,9 @@ DEFAULTS = Path(__file__).parent / "data" / "defaults.json"
 
 
 def test_a_changed_default_raises_the_version_that_ids_hash() -> None:
-    """A setting may be added without a word; to change the default of one, raise DEFAULTS_VERSION.
+    """Adding a setting needs nothing; changing a default needs a raised DEFAULTS_VERSION.
 
-    `python -m tests.defaults > tests/data/defaults.json` writes the file anew.
+    `python -m tests.defaults > tests/data/defaults.json` rewrites the file.
     """
     stored = json.loads(DEFAULTS.read_text("utf-8"))
     now = all_defaults()

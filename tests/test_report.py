@@ -1,4 +1,4 @@
-"""What is printed of a run agrees with the lake, down to the single word."""
+"""What is printed about a run agrees with the lake, word for word."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +55,7 @@ def answer(request: Request) -> Sequence[str] | Reply:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Progress]:
-    """A finished run of SPaR: where its lake is, and how it was seen to go."""
+    """A finished run of SPaR: where its lake is, and its progress."""
     progress = Progress()
     where = str(tmp_path_factory.mktemp("report") / "lake")
     with running_endpoint(answer) as endpoint:

@@ -144,7 +144,7 @@ def test_a_verdict_in_json_is_asked_for_by_a_schema_and_its_critique_goes_into_t
     for format, (question, critique, _) in dialogues:
         assert format is None and '"verdict"' in question["content"]
         assert critique["content"].startswith("It says ")
-    # Every call's messages can be rendered again, and its row says how the reply had to look.
+    # Every call's messages can be rendered again, and its row says which reply format was required.
     (count,) = rows(
         tmp_path / "lake",
         "SELECT count(*) FILTER (sha256(to_json(messages)::VARCHAR) = messages_hash) AS same, count(*) AS calls "
@@ -296,7 +296,7 @@ def test_a_second_run_on_the_same_lake_is_refused(tmp_path: Path):
         first = start_command(tmp_path / "lake", slow.url, 6)
         while slow.stats().received == 0 and first.poll() is None:
             time.sleep(0.02)
-        with pytest.raises(FactoryError, match="another run is at work on lake"):
+        with pytest.raises(FactoryError, match="another run is using lake"):
             run_spar(tmp_path / "lake", slow.url)
         first.kill()
         first.communicate()

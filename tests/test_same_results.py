@@ -1,8 +1,8 @@
-"""The same run gives the same tables as before the rebuilding, but for what was renamed: fingerprints of 14 runs.
+"""The same run gives the same tables as before the rebuild, except for what was renamed: fingerprints of 14 runs.
 
 `data/results_of_0_1_0.json` holds, for each run of `spar` against the scripted endpoint, the number of rows of every
-table and training set and a SHA-256 over them. They were recorded with commit 90ac7ba (schema version 2). A row of
-today is brought to its form of then, and its run is given the id that it had then, which all other ids hash.
+table and training set and a SHA-256 over them. They were recorded with commit 90ac7ba (schema version 2). Today's
+rows are converted to their form then, and the run gets the id it had then, which all other ids hash.
 """
 
 import hashlib
@@ -87,6 +87,6 @@ def test_a_run_gives_the_rows_that_it_gave_before_the_rebuilding(tmp_path: Path,
         tables = {table: digest(rows_of(lake, table)) for table in recorded["tables"]}
         assert tables == recorded["tables"]
         sets = {name: training_set_rows(lake, name, recorded["run_id"]) for name in recorded["training_sets"]}
-    # Among a prompt's pairs of equal value the least pair_id is taken, and pair_id hashes the pairing's name.
+    # Among a prompt's pairs of equal value the smallest pair_id is taken, and pair_id hashes the pairing's name.
     by_new_ids = {"spar_dpo"} if recorded["name"] == "every_root" else set()
     assert without(sets, *by_new_ids) == without(recorded["training_sets"], *by_new_ids)

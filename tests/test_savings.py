@@ -1,4 +1,4 @@
-"""What is not asked for because it could change nothing, and what the summary says of it."""
+"""What is skipped because it could change nothing, and what the summary says about it."""
 
 from itertools import groupby
 from pathlib import Path

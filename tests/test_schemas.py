@@ -54,7 +54,7 @@ def test_the_schema_page_is_up_to_date() -> None:
 
 
 def test_ids_are_those_of_old() -> None:
-    # Whoever changes these has to raise ID_RECIPE: a lake's old and new ids must not meet.
+    # Changing these requires raising ID_RECIPE: a lake's old and new ids must not collide.
     messages = [Message("system", "Be brief."), Message("user", 'Größe? 😀 \n"x"')]
     assert content_id("response", "run", 1, None, 0.5, ["a"]) == "13ec4b868018d8dbb107198badd2752e"
     assert model_id("a model", "b179") == "bf6dec798cd682cd4d713bddd0d740f1"

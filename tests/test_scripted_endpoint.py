@@ -1,4 +1,4 @@
-"""The scripted endpoint does what the tests and benchmarks that rely on it take for granted."""
+"""The scripted endpoint does what tests and benchmarks rely on."""
 
 import asyncio
 import json

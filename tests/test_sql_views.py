@@ -1,4 +1,4 @@
-"""Each view on a lake small enough to count by hand, and the rules that all SQL files keep."""
+"""Each view on a lake small enough to count by hand, and the rules that all SQL files follow."""
 
 import json
 import re
@@ -25,7 +25,7 @@ BRACES = st.lists(
 ANY_TEXT = BRACES | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
-# What all files keep
+# All files
 
 
 @pytest.mark.parametrize("file", SQL_FILES, ids=lambda file: file.name)

@@ -1,4 +1,4 @@
-"""How far a run is can be told from the lake alone: while it goes on, when it has ended, and when it was killed."""
+"""How far a run is can be read from the lake alone: during the run, after it, and after a kill."""
 
 import fcntl
 import json
@@ -118,7 +118,7 @@ def test_a_run_whose_process_has_ended_is_interrupted(lake: Lake) -> None:
         assert one(lake, 9).status == "running"
     run = one(lake, 9)
     assert (run.status, run.done, run.left_s) == ("interrupted", 1, None)
-    assert run.elapsed_s == pytest.approx(120)  # to its last answer: nobody knows when it ended
+    assert run.elapsed_s == pytest.approx(120)  # to its last answer: when it ended is unknown
     assert "factory resume run" in text_of(run)
 
 

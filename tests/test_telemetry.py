@@ -1,4 +1,4 @@
-"""A run's spans and metrics reach an OpenTelemetry collector; without being asked for, nothing of it is there."""
+"""A run's spans and metrics reach an OpenTelemetry collector; unless requested, none of it is loaded."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""Training sets: exactly the rows they should hold, pinned, never moving a prompt to the other split."""
+"""Training sets: exactly the right rows, pinned, with every prompt always in the same split."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -262,5 +262,5 @@ def test_a_query_that_does_not_say_what_comes_out_is_refused(lake: Lake, tmp_pat
         "SELECT 'train' AS split, run_id FROM runs WHERE list_contains($run_ids, run_id) ORDER BY ALL", "utf-8"
     )
     lake.append([RUN], message="by hand")
-    with pytest.raises(FactoryError, match="must say in its head what comes out"):
+    with pytest.raises(FactoryError, match="header must declare its output format"):
         build_training_set(lake, str(own), {}, ["run"])

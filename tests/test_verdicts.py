@@ -1,4 +1,4 @@
-"""What is read in critiques and refinements, and what votes come to."""
+"""What is parsed from critiques and refinements, and how votes are counted."""
 
 import json
 

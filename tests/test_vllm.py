@@ -1,8 +1,8 @@
-"""The real vLLM, its build for processors: SPaR on it, what it gives, and that it is gone afterwards.
+"""The real vLLM, its CPU build: SPaR on it, what it returns, and that it is gone afterwards.
 
 `make .venv-vllm/installed` makes its environment; VLLM_COMMAND names another `vllm` to try. The model is the embedded
-one, whose weights are written once as safetensors into the user's cache. A start takes half a minute, so that there are
-two: a run's, which is halted while other tests ask its server and ends with the server's death, and that of its resuming.
+one, whose weights are written once as safetensors into the user's cache. A start takes half a minute, so there are only
+two: one by a run, which pauses while other tests use its server and ends when the server is killed, and one by its resume.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND = Path(os.environ.get("VLLM_COMMAND", ROOT / ".venv-vllm" / "bin" / "vllm"))
 CONTEXT_TOKENS = 1024
 ARGS = {"dtype": "bfloat16", "enforce_eager": True, "max_model_len": CONTEXT_TOKENS, "max_num_seqs": 32}
-# The verifier decides, since this model judges by chance, and its votes are asked and recorded beside it.
+# The verifier decides, since this model judges at chance level; its votes are recorded beside it.
 SPAR = {
     "name": "small",
     "prompts": {"limit": 3},
@@ -88,7 +88,7 @@ def small() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Halted:
-    """A run that asks a vLLM which it has started, and a halt in the middle of it."""
+    """A run with a vLLM it started, and a pause in the middle of it."""
 
     run: subprocess.Popen[str]
     lake: Path

@@ -1,4 +1,4 @@
-"""The life and death of a `vllm serve` that a run starts, with a stand-in for vLLM: the real one is in test_vllm.py."""
+"""Starting and ending `vllm serve` from a run, with a stand-in for vLLM; test_vllm.py has the real one."""
 
 import asyncio
 import json

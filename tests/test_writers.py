@@ -8,7 +8,7 @@ from schemas.tables import Model
 from stores.lake import Lake
 
 BATCHES = 6
-# Every batch has an id of the writer's own and one that the other writer adds, too.
+# Every batch has an id of its own and one that the other writer adds too.
 WRITES = """
 import sys
 from schemas.tables import Model

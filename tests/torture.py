@@ -1,8 +1,8 @@
 """python -m tests.torture --points 100
 
-Disturbs runs at random points and lets them go on: `kill -9` of the run (while it starts, asks, commits, compacts), a
+Disturbs runs at random points and resumes them: `kill -9` of the run (while it starts, asks, commits, compacts), a
 disk that is full, a machine that sleeps, an endpoint and a database that die. After each the tables must equal those
-of a run that nobody disturbed, with no id twice, and no more requests paid twice than were in flight when it happened.
+of an undisturbed run, with no id twice, and no more requests paid twice than were in flight when it happened.
 Each point has its seed, which is printed: `--seed 17 --points 1` repeats it.
 """
 
@@ -32,7 +32,7 @@ SLOTS = 8
 
 @dataclass(frozen=True)
 class Calm:
-    """A run that nobody disturbed."""
+    """An undisturbed run."""
 
     tables: dict[str, list[dict[str, Any]]]
     needed: int
@@ -47,7 +47,7 @@ def undisturbed(folder: Path) -> Calm:
 
 @dataclass
 class Scene:
-    """A run that is to be disturbed."""
+    """A run to disturb."""
 
     endpoint: ScriptedEndpoint
     lake: str
@@ -67,7 +67,7 @@ class Scene:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **popen)  # type: ignore[call-overload, no-any-return]
 
     def wait_for_a_point(self, process: subprocess.Popen[str]) -> None:
-        """Waits until some moment of the run: one in eight while it starts, one in eight when all is answered."""
+        """Waits until a random moment of the run: one in eight while it starts, one in eight when all is answered."""
         point = self.rng.random() * 1.28 - 0.14
         if point < 0:
             time.sleep(self.rng.random() * 1.5)
@@ -112,12 +112,12 @@ def full_disk(scene: Scene) -> None:
     size = scene.rng.randint(20_000, 600_000)
     process = scene.start(preexec_fn=_limited_to(size))
     said = process.communicate()[1]
-    scene.note_what_is_lost()  # those that came in when there was no room to write them down
+    scene.note_what_is_lost()  # those that arrived when there was no room to record them
     assert process.returncode in (0, 1) and "Traceback" not in said, said
 
 
 def endpoint_dies(scene: Scene) -> None:
-    """The endpoint is gone for a moment."""
+    """The endpoint disappears for a moment."""
     process = scene.start()
     scene.wait_for_a_point(process)
     scene.note_what_is_lost()
@@ -153,7 +153,7 @@ DISTURBANCES = {kill: 60, sleep: 12, full_disk: 10, endpoint_dies: 10, database_
 def disturb(
     seed: int, disturbance: Callable[[Scene], None], folder: Path, calm: Calm, database: PostgresServer | None
 ) -> str:
-    """One disturbed run, and what is to hold after it; says how it went."""
+    """One disturbed run and its checks; returns how it went."""
     rng = random.Random(seed)
     with running_endpoint(answer, slots=SLOTS, latency_ms=30) as endpoint:
         on_server = disturbance is database_dies and database is not None

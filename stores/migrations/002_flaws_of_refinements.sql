@@ -1,2 +1,2 @@
--- 002_flaws_of_refinements.sql: what is wrong with a refined answer whatever its judge says.
+-- 002_flaws_of_refinements.sql: flaws of a refinement that no judge is needed to see.
 ALTER TABLE lake.nodes ADD COLUMN flaw VARCHAR;

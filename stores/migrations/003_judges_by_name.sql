@@ -1,4 +1,4 @@
--- 003_judges_by_name.sql: judges and stages by name, points, comparisons, log-probabilities; no views and macros in a lake.
+-- 003_judges_by_name.sql: judges and stages by name, points, comparisons, log-probabilities, pairings; no stored views or macros.
 -- In: the temporary views of read_2.sql.
 CALL lake.set_option('parquet_row_group_size', '10240');
 CALL lake.set_option('target_file_size', '128MB');

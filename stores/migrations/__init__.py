@@ -1,4 +1,4 @@
-"""How lakes of earlier schema versions are read (`read_N.sql`) and changed (`NNN_name.sql`, to version NNN)."""
+"""How lakes of earlier schema versions are read (`read_N.sql`) and migrated (`NNN_name.sql`, to version NNN)."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ _FOLDER = Path(__file__).parent
 
 
 def reading(version: int) -> str:
-    """What makes temporary views that show the tables of a lake of `version` in today's shape."""
+    """SQL for temporary views that show the tables of a lake of `version` in today's shape."""
     return "\n".join((_FOLDER / f"read_{step}.sql").read_text("utf-8") for step in range(version, SCHEMA_VERSION))
 
 
 def steps(version: int) -> list[tuple[str, str]]:
-    """What changes a lake of `version`, one step for each later version, in their order.
+    """The steps that migrate a lake of `version`, one for each later version, in order.
 
-    A step is two texts: one that makes temporary views of its tables in the next version's shape, and the change, which
-    reads from them. So a step means the same forever, whatever the versions after it do.
+    A step is two SQL texts: temporary views of the tables in the next version's shape, and the change, which reads from
+    them. So a step's meaning never changes, whatever later versions do.
     """
     files = sorted(_FOLDER.glob("[0-9]*.sql"))
     later = [(int(file.name[:3]), file) for file in files if int(file.name[:3]) > version]

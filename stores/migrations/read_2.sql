@@ -1,4 +1,4 @@
--- read_2.sql: the tables of schema version 2 that version 3 changed, as version 3 has them; 003 writes them down.
+-- read_2.sql: the tables that schema version 3 changed, shown in version 3's shape from version 2; 003 stores them.
 CREATE TEMP VIEW runs AS SELECT *, MAP {}::MAP(VARCHAR, VARCHAR) AS pairings FROM lake.runs;
 CREATE TEMP VIEW calls AS
 WITH recipes AS (SELECT run_id, any_value(recipe) AS recipe FROM lake.runs GROUP BY run_id),
@@ -8,7 +8,7 @@ roles AS (
 )
 SELECT c.* EXCLUDE (response_id), role, CASE WHEN response_id IS NULL THEN [] ELSE [response_id] END AS response_ids
 FROM lake.calls AS c
--- A refinement's votes belong to stage search, and are asked of the judge's model.
+-- A refinement's votes belong to stage search but are asked of the judge's model.
 LEFT JOIN roles ON roles.run_id = c.run_id AND asker = CASE WHEN c.template = 'judge' THEN 'judge' ELSE c.stage END;
 CREATE TEMP VIEW responses AS
 SELECT *, CASE WHEN kind = 'sampled' THEN 'sample' WHEN kind IN ('refined', 'resampled') THEN 'search' END AS stage,

@@ -1,4 +1,4 @@
-"""Pairings: a query each (`*.sql` beside this file) that says which answer of a run is preferred over which."""
+"""Pairings: queries (`*.sql` beside this file) that say which of a run's responses is preferred over which."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,10 +27,10 @@ _MAY_LACK = ("tree_id", "node_id")
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """A query that pairs, and what it is asked with."""
+    """A pairing's query and its parameters."""
 
     source: str
-    """its name, which its pairs bear"""
+    """its name, stored with its pairs"""
     sql: str
     parameters: dict[str, Any]
 
@@ -40,15 +40,15 @@ def known_pairings() -> list[str]:
 
 
 def pairing_sql(name: str) -> str:
-    """The query of a bundled pairing by name, or of the user's own by its file's path."""
+    """The query of a bundled pairing by name, or of the user's own by file path."""
     return read_named(FOLDER, ".sql", name, "pairing")[1]
 
 
 def load_pairing(name: str, given: Mapping[str, Any] | None = None) -> Pairing:
-    """A bundled pairing by name, or the user's own by its file's path.
+    """A bundled pairing by name, or the user's own by file path.
 
     Args:
-        given: values for the parameters that its head declares; the rest keep their defaults.
+        given: values for the parameters its header declares; the rest keep their defaults.
     Raises:
         FactoryError: no such pairing, or an unknown parameter.
     """
@@ -58,12 +58,12 @@ def load_pairing(name: str, given: Mapping[str, Any] | None = None) -> Pairing:
 
 
 def unpaired(lake: Lake, run_id: str, pairing: Pairing, prompt_ids: Sequence[str] | None = None) -> list[Pair]:
-    """The pairs that the pairing gives and the lake has not yet, to be appended.
+    """The pairing's pairs that are not in the lake yet.
 
     Args:
-        prompt_ids: the prompts whose answers are paired; None: all of the run.
+        prompt_ids: the prompts whose responses are paired; None: all of the run.
     Raises:
-        FactoryError: DuckDB refuses the query, or its rows are not those of pairs.
+        FactoryError: DuckDB refuses the query, or its columns are not a pairing's.
     """
     asked = {**pairing.parameters, "run_id": run_id, "prompt_ids": None if prompt_ids is None else list(prompt_ids)}
     with lake.one_snapshot(pairing.sql):
@@ -82,7 +82,7 @@ def _as_pairs(given: pa.Table, source: str) -> pa.Table:
     names = set(given.schema.names)
     if missing := sorted(set(_COLUMNS) - names):
         raise FactoryError(
-            f"pairing {source}: its rows lack {', '.join(missing)}: a pairing gives {', '.join(_COLUMNS)}, and may give "
+            f"pairing {source}: its rows lack {', '.join(missing)}: a pairing returns {', '.join(_COLUMNS)}, and optionally "
             f"{' and '.join(_MAY_LACK)}"
         )
     for name in _MAY_LACK:

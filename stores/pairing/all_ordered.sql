@@ -1,7 +1,7 @@
 -- all_ordered.sql: every sampled answer of a prompt over every worse one.
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run),
---      $judge VARCHAR = NULL: who ranks, a judge or a stage that compares; NULL: the judge that decides, else all such stages.
--- Out: one row for two answers that differ in rank and text.
+--      $judge VARCHAR = NULL: a judge or comparing stage to rank by; NULL: the deciding judge, else all comparing stages.
+-- Out: one row per two answers that differ in rank and text.
 WITH ranked AS (
   SELECT a.*, text
   FROM ranked_answers([$run_id], $prompt_ids, $judge) AS a

@@ -1,7 +1,7 @@
--- best_over_worst.sql: the best over the worst sampled answer of a prompt (Self-Rewarding, arXiv:2401.10020).
+-- best_over_worst.sql: a prompt's best sampled answer over its worst (Self-Rewarding, arXiv:2401.10020).
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run),
---      $judge VARCHAR = NULL: who ranks, a judge or a stage that compares; NULL: the judge that decides, else all such stages.
--- Out: one row a prompt whose best and worst answer differ in rank and text; of equals, the answer of the least response_id.
+--      $judge VARCHAR = NULL: a judge or comparing stage to rank by; NULL: the deciding judge, else all comparing stages.
+-- Out: one row per prompt whose best and worst answers differ in rank and text; ties by smallest response_id.
 WITH ranked AS (FROM ranked_answers([$run_id], $prompt_ids, $judge)),
 best AS (SELECT DISTINCT ON (prompt_id) * FROM ranked ORDER BY prompt_id, rank DESC, response_id),
 worst AS (SELECT DISTINCT ON (prompt_id) * FROM ranked ORDER BY prompt_id, rank, response_id)

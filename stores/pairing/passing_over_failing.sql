@@ -1,7 +1,7 @@
--- passing_over_failing.sql: a passing over a failing sampled answer: the control that a search is compared with.
+-- passing_over_failing.sql: a passing sampled answer over a failing one: the control for a search.
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run),
---      $judge VARCHAR = NULL: whose verdict ranks; NULL: the judge that decides.
--- Out: one row a prompt that has both. Chosen by hash, not by chance: of each kind the answer of the least response_id.
+--      $judge VARCHAR = NULL: the judge whose verdict ranks; NULL: the deciding judge.
+-- Out: one row per prompt that has both, with the smallest response_id of each: by hash, not by chance.
 SELECT prompt_id, min(response_id) FILTER (passed) AS chosen_response_id,
   min(response_id) FILTER (NOT passed) AS rejected_response_id,
   arg_min(value, response_id) FILTER (passed) AS chosen_value,

@@ -1,7 +1,7 @@
--- reference_over_sampled.sql: the reference answer over every sampled one, as if the model could not have written it
+-- reference_over_sampled.sql: the reference answer over every sampled one, assuming that the model did not write it
 -- (SPIN, arXiv:2401.01335).
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run).
--- Out: one row a sampled answer whose text is not the reference's. chosen_value: nobody judged it.
+-- Out: one row per sampled answer whose text differs from the reference. chosen_value: NULL, as it is not judged.
 SELECT a.prompt_id, reference.response_id AS chosen_response_id, a.response_id AS rejected_response_id,
   NULL::DOUBLE AS chosen_value, a.value AS rejected_value
 FROM answers($run_id, $prompt_ids, NULL) AS a

@@ -1,6 +1,6 @@
--- refined_over_failed.sql: what a search found over the failed answer that it began with (SPaR, arXiv:2412.11605).
+-- refined_over_failed.sql: a search's accepted refinement over the failed answer it started from (SPaR, arXiv:2412.11605).
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run).
--- Out: one row an accepted tree, also of best_of_n: its accepted node's response over its root's.
+-- Out: one row per accepted tree, including best_of_n: its accepted node's response over its root's.
 SELECT t.prompt_id, accepted.response_id AS chosen_response_id, t.root_response_id AS rejected_response_id,
   accepted.value AS chosen_value, root.value AS rejected_value, t.tree_id, accepted.node_id
 FROM trees AS t

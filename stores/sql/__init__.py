@@ -1,11 +1,11 @@
-"""The project's SQL, one query a file: `sql(name)` reads one, `views()` are made when a lake is opened."""
+"""The project's SQL, one query per file: `sql(name)` reads one; `views()` are made when a lake is opened."""
 
 from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 
-# In the order of their dependence: a view may use those before it.
+# In dependency order: a view may use those before it.
 _VIEWS = (
     "render",
     "current_runs",
@@ -33,5 +33,5 @@ def sql(name: str) -> str:
 
 @cache
 def views() -> str:
-    """What makes all views and macros, temporary ones of a connection: a lake stores tables alone."""
+    """SQL for all views and macros, which are temporary: a lake stores only tables."""
     return "\n".join(sql(f"views/{name}") for name in _VIEWS)

@@ -1,5 +1,5 @@
--- new_pairs.sql: what a pairing gave, less the pairs that are there already, with both texts.
--- In: $run_id, $source, and the pairing's rows as `given`. Out: one row a new pair, as given.
+-- new_pairs.sql: a pairing's pairs that are not in the lake yet, with both texts.
+-- In: $run_id, $source, and the pairing's rows as `given`. Out: one row per new pair, in the order given.
 WITH missing AS (
   SELECT DISTINCT ON (chosen_response_id, rejected_response_id) *
   FROM given

@@ -1,4 +1,4 @@
-"""Training sets: a query each (`*.sql` beside this file), built at a snapshot, pinned, and read again from there."""
+"""Training sets: queries (`*.sql` beside this file), built at a snapshot, pinned to it, and read again from it."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ _FORMAT = re.compile(r"^-- Out: (preference|prompt_completion);", re.MULTILINE)
 
 
 class NoRows(FactoryError):
-    """A training set whose query gives nothing."""
+    """A training set whose query returns no rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,17 @@ def known_training_sets() -> list[str]:
 
 
 def training_set_sql(name: str) -> str:
-    """The query of a bundled training set by name, or of the user's own by its file's path."""
+    """The query of a bundled training set by name, or of the user's own by file path."""
     _, text = read_named(FOLDER, ".sql", name, "training set")
     return text
 
 
 def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids: list[str]) -> TrainingSetRows:
-    """Runs a training set's query at the newest snapshot and pins it there.
+    """Runs a training set's query at the newest snapshot and pins it.
 
     Args:
-        given: values for the query's parameters; the rest keep the defaults of its head.
-        run_ids: the runs whose rows it is made of.
+        given: values for the query's parameters; the rest keep their defaults.
+        run_ids: the runs it is built from.
     Raises:
         FactoryError: no such set, an unknown parameter, a query that DuckDB refuses, or (NoRows) no rows.
     """
@@ -68,7 +68,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
     lake.check_writable()
     values = checked(query, given, "training set", fixed=("run_ids",))
     parameters = {**defaults(query), **values, "run_ids": sorted(run_ids)}
-    # Read and pinned at one snapshot: a run that writes meanwhile does not get between.
+    # Read and pinned at one snapshot, even if a run writes meanwhile.
     with lake.one_snapshot(query) as snapshot:
         rows = _ask(lake, name, query, parameters)
     if rows.num_rows == 0:
@@ -114,10 +114,10 @@ def find_training_set(lake: Lake, reference: str) -> TrainingSet:
 
 
 def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
-    """A training set's rows, asked again at its pinned snapshot.
+    """A training set's rows, queried again at its pinned snapshot.
 
     Raises:
-        FactoryError: no such set, or the rows are not those that were built (the fingerprints differ).
+        FactoryError: no such set, or its rows have changed since it was built (the fingerprints differ).
     """
     row = find_training_set(lake, reference)
     with Lake.open(lake.place.where, at=row.snapshot, as_stored=True) as pinned:
@@ -133,19 +133,19 @@ def _check_fingerprint(row: TrainingSet, rows: pa.Table) -> None:
     if found != row.fingerprint != _earliest_fingerprint_of(rows):
         raise FactoryError(
             f"training set {row.name}@{row.version} has fingerprint {found[:12]}, but {row.fingerprint[:12]} was built: "
-            f"its rows have changed since; do not train on it, build it anew with `factory build {row.name}`"
+            f"its rows have changed since; do not train on it; rebuild it with `factory build {row.name}`"
         )
 
 
 def fingerprint_of(rows: pa.Table) -> str:
-    """SHA-256 over that of every 10,000 rows as JSON lines, in their order: the same wherever the rows are stored."""
+    """SHA-256 over the SHA-256 of every 10,000 rows as JSON lines, in order; independent of how the rows are stored."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = pool.map(lambda first: hashlib.sha256(_json_lines(rows, first)).digest(), _slices(rows))
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def _earliest_fingerprint_of(rows: pa.Table) -> str:
-    """SHA-256 over all rows as JSON lines, which is the fingerprint of the earliest training sets."""
+    """SHA-256 over all rows as JSON lines: the fingerprint of the oldest training sets."""
     digest = hashlib.sha256()
     for first in _slices(rows):
         digest.update(_json_lines(rows, first))
@@ -160,13 +160,13 @@ def _json_lines(rows: pa.Table, first: int) -> memoryview:
     import polars
 
     lines = io.BytesIO()
-    # Polars writes JSON several times as fast as Python, and most of a build would be this.
+    # Polars writes JSON several times as fast as Python, where most of a build would be spent.
     polars.DataFrame(rows.slice(first, _SLICE)).write_ndjson(lines)
     return lines.getbuffer()
 
 
 def write_parquet(built: TrainingSetRows, folder: Path) -> list[Path]:
-    """`train.parquet` and, where there are rows in it, `test.parquet` (the held-out split), as `datasets` names them."""
+    """`train.parquet` and `test.parquet` (the held-out split), as `datasets` names them; empty splits are skipped."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for split, rows in (("train", built.train), ("test", built.held_out)):
@@ -202,7 +202,7 @@ def _format_of(query: str, name: str) -> str:
     found = _FORMAT.search(query)
     if found is None:
         raise FactoryError(
-            f"training set {name}: its SQL must say in its head what comes out: '-- Out: preference; ...' or "
+            f"training set {name}: its SQL header must declare its output format: '-- Out: preference; ...' or "
             "'-- Out: prompt_completion; ...'"
         )
     return found[1]

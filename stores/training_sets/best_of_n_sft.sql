@@ -1,8 +1,8 @@
--- best_of_n_sft.sql: the best sampled answer of each prompt, to be imitated (best-of-n, rejection sampling).
--- In:  $run_ids VARCHAR[], $held_out DOUBLE = 0.1, $only_passing BIGINT = 1: 1 leaves out an answer that the judge failed.
--- Out: prompt_completion; one row a prompt, ordered by split and response_id: split, prompt, completion, and lineage.
+-- best_of_n_sft.sql: each prompt's best sampled answer, to imitate (best-of-n, rejection sampling).
+-- In:  $run_ids VARCHAR[], $held_out DOUBLE = 0.1, $only_passing BIGINT = 1: 1 leaves out answers the judge failed.
+-- Out: prompt_completion; one row per prompt, ordered by split and response_id: split, prompt, completion, and lineage.
 WITH best AS (
-  -- rank: the deciding judge's points, else its value, else the share of comparisons that were won.
+  -- rank: the deciding judge's points, else its value, else the win rate.
   SELECT DISTINCT ON (prompt_id) *
   FROM ranked_answers($run_ids, NULL, NULL)
   WHERE $only_passing = 0 OR passed IS NOT false

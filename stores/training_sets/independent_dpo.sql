@@ -1,6 +1,6 @@
--- independent_dpo.sql: passing over failing sampled answer of the same prompt: the control 'with distractions'.
+-- independent_dpo.sql: a passing sampled answer over a failing one of the same prompt: the control 'with distractions'.
 -- In:  $run_ids VARCHAR[], $min_similarity DOUBLE = 0.0, $held_out DOUBLE = 0.1.
--- Out: preference; one row a prompt, ordered by split and pair_id: split, prompt, chosen, rejected, and lineage.
+-- Out: preference; one row per prompt, ordered by split and pair_id: split, prompt, chosen, rejected, and lineage.
 WITH best AS (
   SELECT DISTINCT ON (prompt_id) *
   FROM pairs

@@ -1,6 +1,6 @@
 -- spar_dpo.sql: the actor's preference pairs, refined > failed (SPaR, arXiv:2412.11605, 3.3).
 -- In:  $run_ids VARCHAR[], $min_value DOUBLE = 0.5, $min_similarity DOUBLE = 0.0, $held_out DOUBLE = 0.1.
--- Out: preference; one row a prompt, ordered by split and pair_id: split, prompt, chosen, rejected, and lineage.
+-- Out: preference; one row per prompt, ordered by split and pair_id: split, prompt, chosen, rejected, and lineage.
 WITH best AS (
   SELECT DISTINCT ON (prompt_id) *
   FROM pairs

@@ -1,13 +1,13 @@
 -- spar_rft.sql: the refiner's own data, for rejection-sampling fine-tuning (SPaR, arXiv:2412.11605, 3.3; its code).
--- Classes: refinements on the way to an accepted node (four turns: judge, critique, refine, refinement); critiques
--- out of the trees where the votes disagreed, positive (0.5 < V < 1) and negative (0 < V < 0.5), at most one of each
--- kind a tree; judgements of sampled answers where the votes disagreed. Chosen by hash, not by chance, and
--- deduplicated by the judge's prompt. A verifier's words are not the refiner's own: they are no judgement to learn.
+-- Classes: refinements on the path to an accepted node (four turns: judge, critique, refine, refinement); critiques
+-- from trees where the votes disagreed, positive (0.5 < V < 1) and negative (0 < V < 0.5), at most one of each
+-- kind per tree; judgements of sampled answers where the votes disagreed. Chosen by hash, not by chance, and
+-- deduplicated by the judge's prompt. A verifier's critiques are left out: the refiner did not write them.
 -- In:  $run_ids VARCHAR[], $held_out DOUBLE = 0.1, and each class's cap: $refinements BIGINT = 4000,
 --      $positive_critiques BIGINT = 1500, $negative_critiques BIGINT = 1000,
 --      $positive_judgements BIGINT = 2500, $negative_judgements BIGINT = 500.
 -- Out: prompt_completion; ordered by split, class and id: split, prompt, completion, and lineage.
--- Every class takes the least ids of judged responses: by them the lake is sorted, so that few texts are read.
+-- Every class takes the smallest ids of judged responses, by which the lake is sorted, so few texts are read.
 WITH
 accepted AS (
   SELECT tree_id, accepted_node_id FROM trees WHERE list_contains($run_ids, run_id) AND outcome = 'accepted'
@@ -18,8 +18,8 @@ links AS (
   WHERE tree_id IN (SELECT tree_id FROM accepted)
 ),
 steps AS (
-  -- From the accepted node up to the root, a join a level: trees are shallow. A row is a node and, of the node on the
-  -- way that was refined from it, the id and the critique.
+  -- From the accepted node up to the root, one join per level, as trees are shallow. A row is a node, with the id and the
+  -- critique of the node on the path that was refined from it.
   WITH RECURSIVE up AS (
     SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS critique_id, l.*
     FROM links AS l
@@ -82,7 +82,7 @@ picked AS (
 rendered AS (
   SELECT p.*, coalesce(judging.text, usual.text) AS judge_template, coalesce(refining.text, refine.text) AS refine_template,
     conversation(q.messages) AS asked, r.text AS judged, j.critique,
-    -- What the refiner said: of a verdict in JSON only the critique is kept as text, so the JSON is made again.
+    -- What the refiner wrote: of a JSON verdict only the critique is stored, so the JSON is rebuilt.
     coalesce(p.output, CASE WHEN json_exists(c.parameters, '$.response_format')
       THEN to_json({'critique': j.critique, 'verdict': j.verdict})::VARCHAR ELSE j.critique END) AS answer
   FROM picked AS p
@@ -104,6 +104,6 @@ SELECT
   [assistant_turn(answer)] AS completion,
   class, id, prompt_id, run_id, tree_id
 FROM rendered
--- One judgement for each judge's prompt: equal answers to a prompt are one question.
+-- One judgement per judge's prompt: equal answers to a prompt are one question.
 QUALIFY class = 'refinement' OR row_number() OVER (PARTITION BY prompt_id, judged, class <> 'refinement' ORDER BY class, id) = 1
 ORDER BY split DESC, class, id;

@@ -1,4 +1,4 @@
-"""What is made once for all tests of the trainers: a lake with two training sets, a tiny model, two trainings of it."""
+"""Made once for all trainer tests: a lake with two training sets, a tiny model, two trainings of it."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The trainers' settings: SPaR's own where nothing is said, and a wrong one is named. None of this needs torch."""
+"""The trainers' settings: SPaR's by default, and errors name the wrong one. Needs no torch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A lake with pairs, a model small enough to train in a second, and what starts a trainer on them."""
+"""A lake with pairs, a model small enough to train in a second, and helpers that start a trainer on them."""
 
 import importlib
 import importlib.util
@@ -99,7 +99,7 @@ def make_tiny_model(folder: Path) -> None:
 
 
 def write_gguf(folder: Path, file: Path) -> None:
-    """The model in `folder` as llama.cpp keeps it, not quantized."""
+    """The model in `folder` in llama.cpp's format, not quantized."""
     import gguf
 
     tokenizer, config = (json.loads((folder / name).read_text()) for name in ("tokenizer.json", "config.json"))

@@ -1,4 +1,4 @@
-"""What the tests of trouble share: commands started, the one sentence that they end with, and what a lake then has."""
+"""What the trouble tests share: starting commands, the one sentence they end with, and the lake's state afterwards."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ Command = Callable[..., tuple[int, str]]
 
 
 def start(*words: object, **options: Any) -> subprocess.Popen[str]:
-    """The command line in a process of its own."""
+    """The command line in its own process."""
     command = [sys.executable, "-m", "factory.cli.main", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 

@@ -15,7 +15,7 @@ from tests.trouble.commands import Command, write_prompts
 
 @pytest.fixture
 def factory(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command line in this process, which spares the seconds that imports take."""
+    """The command line in this process, which saves the seconds that imports take."""
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: object) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Trouble with endpoints: one sentence (what, where, how to mend it), exit code 1, no traceback, and nothing lost."""
+"""Trouble with endpoints: one sentence (what, where, how to fix it), exit code 1, no traceback, and nothing lost."""
 
 import http.server
 import re

@@ -1,4 +1,4 @@
-"""Bad input: one sentence (what, where, how to mend it), exit code 1, no traceback, and nothing lost."""
+"""Bad input: one sentence (what, where, how to fix it), exit code 1, no traceback, and nothing lost."""
 
 from pathlib import Path
 from typing import Any

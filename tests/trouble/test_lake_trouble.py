@@ -1,4 +1,4 @@
-"""Trouble with the lake: one sentence (what, where, how to mend it), exit code 1, no traceback, and nothing lost."""
+"""Trouble with the lake: one sentence (what, where, how to fix it), exit code 1, no traceback, and nothing lost."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_a_second_run_on_a_lake_is_refused_and_the_first_one_can_be_stopped_and_
             assert first.poll() is None
             time.sleep(0.02)
         said = sentence(factory(*run_words(place, endpoint.url, prompts, "--seed", 1)))
-        assert f"another run is at work on lake {place}" in said and "--lake" in said
+        assert f"another run is using lake {place}" in said and "--lake" in said
         assert factory("status", "--lake", place)[0] == 0
         assert [status for status, _ in state(place).values()] == ["running"]
         first.send_signal(signal.SIGINT)
@@ -120,12 +120,12 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(
     assert str(lake) in said and "factory resume" in said and "full" in said
     run = json.loads(done.stdout.splitlines()[-1])
     assert (run["status"], run["answered"]) == ("finished", 40)
-    # Once for each answer, but for those that came in when there was no room to write them down.
+    # Once for each answer, except those that arrived when there was no room to record them.
     assert endpoint.stats().repeated_answers <= 64 * 2
 
 
 def limited_to(size_bytes: int) -> Callable[[], None]:
-    """As a quota does: no file of the process may grow beyond a size, which needs no privilege."""
+    """Like a quota, but needs no privilege: no file of the process may exceed a size."""
     limit = (size_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
@@ -137,7 +137,7 @@ def test_a_lake_that_cannot_be_made_says_so_and_is_made_when_there_is_room(
     lake = tmp_path / "new"
     words = run_words(lake, endpoint.url, prompts)
     said = sentence(in_process_of_its_own(*words, preexec_fn=limited_to(size_bytes)))
-    assert str(lake) in said and "see that there is room" in said
+    assert str(lake) in said and "check that there is free space" in said
     Lake.open(lake, create=True).close()
     assert state(lake) == {}
     with closing(sqlite3.connect(lake / "catalog.sqlite")) as catalog:

@@ -1,5 +1,5 @@
--- compare.sql: prompts of whose sampled answers two have not been compared in both orders.
--- In: $run_id, $stage. Out: prompt_id, position, in the run's order.
+-- compare.sql: prompts with two sampled answers not yet compared in both orders.
+-- In: $run_id, $stage. Out: prompt_id, position, in order of position.
 WITH answers AS (
   SELECT prompt_id, count(*) AS answers
   FROM responses

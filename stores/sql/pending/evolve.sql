@@ -1,5 +1,5 @@
 -- evolve.sql: prompts that the run has not tried to make harder.
--- In: $run_id, $stage. Out: prompt_id, position, in the run's order.
+-- In: $run_id, $stage. Out: prompt_id, position, in order of position.
 SELECT prompt_id, position
 FROM run_prompts
 WHERE run_id = $run_id AND NOT evolved

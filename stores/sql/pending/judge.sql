@@ -1,5 +1,5 @@
 -- judge.sql: prompts with an answer that lacks this judge's verdict. The verifier judges only prompts with constraints.
--- In: $run_id, $judges (this judge's name alone), $kind. Out: prompt_id, position, in the run's order.
+-- In: $run_id, $judges (only this judge's name), $kind. Out: prompt_id, position, in order of position.
 SELECT prompt_id, min(position) AS position
 FROM responses
 JOIN run_prompts USING (run_id, prompt_id)

@@ -1,5 +1,5 @@
--- reference.sql: prompts whose reference answer is not a response of the run yet.
--- In: $run_id, $evolved. Out: prompt_id, position, in the run's order.
+-- reference.sql: prompts whose reference answer is not yet a response of the run.
+-- In: $run_id, $evolved. Out: prompt_id, position, in order of position.
 SELECT prompt_id, position
 FROM run_prompts
 WHERE run_id = $run_id AND evolved = $evolved

@@ -1,5 +1,5 @@
--- sample.sql: prompts that this stage has not answered. Where a recipe evolves, only evolved prompts are answered.
--- In: $run_id, $stage, $evolved. Out: prompt_id, position, in the run's order.
+-- sample.sql: prompts that this stage has not answered. If the recipe evolves prompts, only evolved ones are answered.
+-- In: $run_id, $stage, $evolved. Out: prompt_id, position, in order of position.
 SELECT prompt_id, position
 FROM run_prompts
 WHERE run_id = $run_id AND evolved = $evolved

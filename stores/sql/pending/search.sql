@@ -1,6 +1,6 @@
--- search.sql: prompts with a failed answer that lacks a tree: one answer a prompt, or with $roots = 'every' each of them.
--- Which answer it is that gets the one tree is the stage's to say. The first of $judges that has judged an answer decides.
--- In: $run_id, $stage, $judges, $roots. Out: prompt_id, position, in the run's order.
+-- search.sql: prompts that lack a tree from a failed answer: from one per prompt or, with $roots = 'every', from each.
+-- The stage chooses the one answer. The first of $judges that has judged an answer decides.
+-- In: $run_id, $stage, $judges, $roots. Out: prompt_id, position, in order of position.
 WITH failed AS (
   SELECT prompt_id, response_id
   FROM (

@@ -1,5 +1,5 @@
--- by_prompt.sql: what each prompt of a run took, by the role of the model that was asked.
--- In: $run_id. Out: one row a prompt and role (NULL where no model was asked); pairs: of the prompt, by any pairing.
+-- by_prompt.sql: what each prompt of a run cost, by the role of the model asked.
+-- In: $run_id. Out: one row per prompt and role (NULL if no model was asked); pairs: the prompt's, from all pairings.
 SELECT t.prompt_id, c.role, count(c.call_id) AS calls,
   coalesce(sum(c.prompt_tokens), 0)::BIGINT AS prompt_tokens, coalesce(sum(c.completion_tokens), 0)::BIGINT AS completion_tokens,
   coalesce(sum(c.latency_s), 0) AS latency_s, any_value(coalesce(p.pairs, 0)) AS pairs

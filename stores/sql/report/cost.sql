@@ -1,5 +1,5 @@
 -- cost.sql: what a run asked of which model, in the order of its stages.
--- In: $run_id. Out: one row a stage, template and model; latency_s: of an answered call that was not read from the journal.
+-- In: $run_id. Out: one row per stage, template and model; latency_s: of answered calls not read from the journal.
 SELECT stage, coalesce(template, 'prompt') AS template, m.name AS model, count(*) AS calls,
   sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
   avg(latency_s) FILTER (NOT from_journal) AS mean_latency_s

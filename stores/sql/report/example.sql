@@ -1,5 +1,5 @@
--- example.sql: the pair of a run that tells most: short enough to read, then from the deepest and largest tree.
--- In: $run_id. Out: tree (NULL where it came from none), pair: their ids; no row or one.
+-- example.sql: a run's most telling pair: short enough to read, then from the deepest and largest tree.
+-- In: $run_id. Out: tree (NULL if it has none), pair: their ids; at most one row.
 SELECT p.tree_id AS tree, p.pair_id AS pair
 FROM pairs AS p
 JOIN prompts AS q USING (prompt_id)

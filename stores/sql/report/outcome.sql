@@ -1,5 +1,5 @@
--- outcome.sql: what a run came to, in one row.
--- In: $run_id. Counts are of this run; elapsed_s over all attempts; asking_s from an attempt's first request to its end.
+-- outcome.sql: a run's results in one row.
+-- In: $run_id. Counts are of this run; elapsed_s is over all attempts; asking_s from an attempt's first request to its end.
 WITH attempts AS (
   SELECT attempt, min(started_at) AS started_at, max(ended_at) AS ended_at,
     lead(min(started_at)) OVER (ORDER BY attempt) AS next_started_at
@@ -7,7 +7,7 @@ WITH attempts AS (
   WHERE run_id = $run_id
   GROUP BY attempt
 ), timed AS (
-  -- An attempt that was killed wrote down no end: its last request stands for it.
+  -- A killed attempt recorded no end: its last request counts as the end.
   SELECT a.started_at, coalesce(a.ended_at, max(c.started_at), a.started_at) AS ended_at,
     min(c.started_at) FILTER (NOT c.from_journal) AS first_asked_at
   FROM attempts AS a

@@ -1,4 +1,4 @@
--- pair.sql: a pair with its prompt, both texts, and the critique that the chosen side was refined from.
+-- pair.sql: a pair with its prompt, both texts, and the critique the chosen text was refined from.
 -- In: $pair_id. Out: one row.
 SELECT p.*, conversation(q.messages) AS prompt, chosen.text AS chosen, rejected.text AS rejected
 FROM pairs AS p

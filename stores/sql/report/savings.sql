@@ -1,6 +1,6 @@
--- savings.sql: what a run's search took for an accepted refinement, and what was not asked for because it could change nothing.
+-- savings.sql: what a run's search cost per accepted refinement, and what it skipped because it could change nothing.
 -- In: $run_id. Out: one row; spared_refinements: siblings after the first accepted one (expansion eager); spared_votes:
--- those left when a verdict was settled (first_votes), of the answers and refinements that were judged.
+-- votes left when a verdict was settled (first_votes), over all judged answers and refinements.
 WITH mine AS (FROM nodes WHERE run_id = $run_id),
 accepted AS (
   SELECT n.tree_id, n.parent_node_id, n.depth, t.strategy, (t.parameters ->> 'branch')::BIGINT AS branch
@@ -8,7 +8,7 @@ accepted AS (
   JOIN mine AS n ON n.node_id = t.accepted_node_id
   WHERE t.run_id = $run_id AND t.strategy <> 'best_of_n'
 ), last_level AS (
-  -- In BFS the level of the accepted node, which all kept nodes of the level above were to fill; in DFS its siblings.
+  -- In BFS the accepted node's level, as all kept nodes of the level above would have filled it; in DFS its siblings.
   SELECT a.tree_id, count(n.node_id) AS asked,
     any_value(CASE WHEN a.strategy = 'bfs' THEN (
       SELECT count(*) FROM mine AS p WHERE p.tree_id = a.tree_id AND p.depth = a.depth - 1 AND p.state = 'open'
@@ -23,7 +23,7 @@ accepted AS (
   WHERE run_id = $run_id AND kind = 'votes'
   GROUP BY judge, response_id
 ), rounds AS (
-  -- Votes are asked for in one round, or in two of which the first is the larger; again for a tie, all at once.
+  -- Votes come in one round, or in two of which the first is larger; a tie is asked again in one round.
   SELECT judge, CASE count(DISTINCT choices) WHEN 2 THEN min(choices) + max(choices) ELSE max(choices) END AS planned
   FROM (SELECT DISTINCT judge, call_id FROM judgements WHERE run_id = $run_id AND kind = 'votes')
   JOIN calls USING (call_id)

@@ -1,5 +1,5 @@
--- set_aside.sql: prompts that a run has set aside, why, and how each begins.
--- In: $run_id. Out: position, stage, error, prompt; in the run's order.
+-- set_aside.sql: prompts a run has set aside, the reasons, and how each prompt begins.
+-- In: $run_id. Out: position, stage, error, prompt; in order of position.
 SELECT t.position, f.stage, f.error, conversation(p.messages) AS prompt
 FROM failed_prompts AS f
 JOIN run_prompts AS t USING (run_id, prompt_id)

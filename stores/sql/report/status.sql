@@ -1,11 +1,11 @@
--- status.sql: how far runs are, and what they have taken so far.
--- In: $run_id, the beginning of an id; $held, whether a run is at work on the lake; $now_s, seconds since 1970.
--- Out: one row a run. status: as in `runs`, or interrupted: it says that it is running, but its process has ended.
--- since_s, until_s: of its newest start; requests: answered and not read from the journal; tokens: generated for them;
--- tokens_per_s: of the last minute of a run at work, else of the newest start; cost: NULL without prices.
+-- status.sql: how far runs are, and what they have cost so far.
+-- In: $run_id, the beginning of an id; $held, whether a run is using the lake; $now_s, seconds since 1970.
+-- Out: one row per run. status: as in `runs`, or interrupted: marked running, but its process has ended.
+-- since_s, until_s: of its newest start; requests: answered, not read from the journal; tokens: generated for them;
+-- tokens_per_s: over the last minute if running, else over the newest start; cost: NULL without prices.
 WITH state AS (
   SELECT run_id, epoch(started_at) AS since_s, epoch(ended_at) AS ended_s, recipe, reason,
-    -- One run at a time is at work on a lake: the one that was started last.
+    -- Only one run at a time uses a lake: the one started last.
     CASE WHEN status = 'running' AND NOT ($held AND started_at = max(started_at) FILTER (status = 'running') OVER ())
       THEN 'interrupted' ELSE status END AS status
   FROM current_runs

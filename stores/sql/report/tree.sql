@@ -1,5 +1,5 @@
--- tree.sql: a search tree's nodes with their texts. critique: what the judge found, from which its children were made.
--- In: $tree_id. Out: one row a node in the order of visit, so that a parent comes before its children.
+-- tree.sql: a search tree's nodes with their texts. critique: the judge's, from which its children were refined.
+-- In: $tree_id. Out: one row per node in order of visit, so a parent comes before its children.
 SELECT n.node_id, n.parent_node_id, n.depth, n.visit, n.state, n.value, r.text, n.output, n.reflection, asked.critique,
   first.visit AS judged_at, t.outcome, t.strategy, t.nodes_expanded, t.run_id, t.error, conversation(q.messages) AS prompt
 FROM nodes AS n

@@ -1,4 +1,4 @@
--- accepted_pairs.sql: refined over failed, with their texts. One row an accepted tree.
+-- accepted_pairs.sql: refined over failed, with both texts. One row per accepted tree.
 CREATE TEMP VIEW accepted_pairs AS
 SELECT p.run_id, p.pair_id, p.prompt_id, q.language, conversation(q.messages) AS prompt,
   chosen.text AS chosen, rejected.text AS rejected, p.chosen_value, p.rejected_value,

@@ -1,7 +1,6 @@
--- answers.sql: sampled answers with what a judge says of them; pairings and training sets choose among them.
--- In: runs, prompts (NULL: all of theirs), and a judge's name or that of a stage that compared (NULL: the judge that
--- decides, and all stages that compared). Out: one row a sampled response. points, value, passed, win_rate: NULL where
--- they are not known.
+-- answers.sql: sampled answers with a judge's assessment; pairings and training sets choose among them.
+-- In: runs, prompts (NULL: all of theirs), and the name of a judge or a comparing stage (NULL: the deciding judge and
+-- all comparing stages). Out: one row per sampled response. points, value, passed, win_rate: NULL if unknown.
 CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
   WITH said AS (
     SELECT run_id, response_id, judge, points, value, passed
@@ -24,8 +23,8 @@ CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
 CREATE TEMP MACRO answers(of_run, of_prompts, by_judge) AS TABLE
   FROM answers_of_runs([of_run], of_prompts, by_judge);
 CREATE TEMP MACRO ranked_answers(of_runs, of_prompts, by_judge) AS TABLE
-  -- rank: points, else value, else win_rate: one measure for a prompt, never mixed; answers without it are left out.
-  -- value: the judge's, and where win rates rank, those.
+  -- rank: points, else value, else win_rate: one measure per prompt, never mixed; answers without it are left out.
+  -- value: the judge's or, if win rates rank, the win rate.
   SELECT * REPLACE (CASE WHEN pointed OR valued THEN value ELSE win_rate END AS value),
     CASE WHEN pointed THEN points WHEN valued THEN value ELSE win_rate END AS rank
   FROM (

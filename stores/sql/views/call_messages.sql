@@ -1,8 +1,8 @@
--- call_messages.sql: every answered call's messages, rendered from the rows that they were made of.
--- Out: call_id, template, messages_hash (as sent), messages. sha256(to_json(messages)) is messages_hash again.
+-- call_messages.sql: every answered call's messages, rendered from rows.
+-- Out: call_id, template, messages_hash (as sent), messages. sha256(to_json(messages)) equals messages_hash.
 CREATE TEMP VIEW call_messages AS
 WITH critiques AS (
-  -- All nodes of a call were refined from the same words.
+  -- All nodes of a call were refined from the same text.
   SELECT call_id, min(critique_judgement_id) AS judgement_id FROM nodes WHERE call_id IS NOT NULL GROUP BY call_id
 ), judging AS (SELECT run_id, hash, any_value(text) AS text FROM run_templates GROUP BY ALL)
 SELECT c.call_id, c.run_id, c.template, c.messages_hash,

@@ -1,4 +1,4 @@
--- current_runs.sql: each run's state, its newest event. One row a run.
+-- current_runs.sql: each run's state: its newest event. One row per run.
 CREATE TEMP VIEW current_runs AS
 SELECT DISTINCT ON (run_id) *
 FROM runs

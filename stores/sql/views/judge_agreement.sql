@@ -1,6 +1,6 @@
--- judge_agreement.sql: how often two judges of a run say the same of a response.
--- Out: one row a run and two judges of it that judged the same responses. other_judge: the one that decides, else the
--- later of both by name. agreement: 0..1; kappa: Cohen's, 0 is chance; ties: one of them came to no verdict.
+-- judge_agreement.sql: how often two judges of a run agree on a response.
+-- Out: one row per run and two of its judges that judged the same responses. other_judge: the deciding one, else the
+-- later by name. agreement: 0..1; kappa: Cohen's, 0 is chance; ties: one of them reached no verdict.
 CREATE TEMP VIEW judge_agreement AS
 SELECT * EXCLUDE (by_chance), (agreement - by_chance) / nullif(1 - by_chance, 0) AS kappa
 FROM (

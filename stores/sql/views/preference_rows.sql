@@ -1,9 +1,9 @@
--- preference_rows.sql: chosen pairs as the rows of a preference set.
--- In: the name of a CTE or table of rows of `pairs`, the rows' class, the held-out share.
--- Out: one row a pair whose texts differ: equal ones teach nothing. split, prompt, chosen, rejected, and lineage.
+-- preference_rows.sql: pairs as rows of a preference training set.
+-- In: the name of a CTE or table with rows of `pairs`, the rows' class, the held-out share.
+-- Out: one row per pair whose texts differ, as equal ones teach nothing: split, prompt, chosen, rejected, and lineage.
 CREATE TEMP MACRO preference_rows(chosen_pairs, of_class, held_out) AS TABLE
   WITH picked AS (FROM query_table(chosen_pairs)),
-  sides AS MATERIALIZED (  -- both sides in one reading: texts are nearly all of a lake's bytes
+  sides AS MATERIALIZED (  -- both sides in one scan: texts are nearly all of a lake's bytes
     SELECT response_id, text
     FROM responses
     JOIN (SELECT chosen_response_id AS side FROM picked UNION SELECT rejected_response_id FROM picked)

@@ -1,5 +1,5 @@
--- preferences.sql: which of two responses is better, the orders in which both were shown averaged.
--- Out: one row a run, stage and two responses. probability: that `response_id` is better; NULL where no order was readable.
+-- preferences.sql: which of two responses is better, averaged over both orders.
+-- Out: one row per run, stage and two responses. probability: that `response_id` is better; NULL if unreadable in both orders.
 CREATE TEMP VIEW preferences AS
 SELECT run_id, prompt_id, stage, least(first_response_id, second_response_id) AS response_id,
   greatest(first_response_id, second_response_id) AS other_response_id,

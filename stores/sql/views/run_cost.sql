@@ -1,6 +1,6 @@
--- run_cost.sql: what each run asked of which model, by stage. Answers read from the journal cost nothing again.
--- Out: one row a run, stage, role, template and model. cost: by the prices of the role in the run's recipe as it was last
--- started, in their currency; NULL where it has none, or the role is not known.
+-- run_cost.sql: what each run asked of which model, by stage. Answers read from the journal cost nothing.
+-- Out: one row per run, stage, role, template and model. cost: at the role's prices in the recipe of the run's last start,
+-- in their currency; NULL without prices or if the role is unknown.
 CREATE TEMP VIEW run_cost AS
 SELECT asked.* EXCLUDE (paid_prompt_tokens, paid_completion_tokens),
   (coalesce(paid_prompt_tokens, 0) * (recipe->'models'->role->>'prompt_price')::DOUBLE

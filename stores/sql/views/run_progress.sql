@@ -1,5 +1,5 @@
--- run_progress.sql: how far each run is. One row a run. What can be counted is 0 where there is none; `failing` is
--- not known (NULL) while nothing is judged.
+-- run_progress.sql: how far each run is. One row per run. Counts are 0 where there is none; `failing` is NULL until
+-- something is judged.
 CREATE TEMP VIEW run_progress AS
 SELECT run_id, status, coalesce(prompts, 0) AS prompts, coalesce(answered, 0) AS answered,
   coalesce(judged, 0) AS judged, CASE WHEN judged > 0 THEN coalesce(failing, 0) END AS failing,

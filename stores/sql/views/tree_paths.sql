@@ -1,4 +1,4 @@
--- tree_paths.sql: the path from each tree's root to each of its nodes. One row a node.
+-- tree_paths.sql: the path from each tree's root to each of its nodes. One row per node.
 CREATE TEMP VIEW tree_paths AS
 WITH RECURSIVE path AS (
   SELECT run_id, tree_id, node_id, depth, [node_id] AS node_ids, [value] AS node_values, state

@@ -1,7 +1,7 @@
--- verdicts.sql: what each judge's judgements of a response come to.
--- Out: one row a run, response and judge. value, points: their means; NULL where none can be read. passed: the points
--- reach those that pass, or the majority of the votes (SPaR, arXiv:2412.11605, 3.2); NULL for a tie, or where neither is
--- known. critique_judgement_id: the first judgement that agrees, or of points alone the first that can be read.
+-- verdicts.sql: each judge's verdict on a response, from its judgements.
+-- Out: one row per run, response and judge. value, points: means; NULL if none is readable. passed: whether the points
+-- reach pass_points, or the majority of the votes (SPaR, arXiv:2412.11605, 3.2); NULL for a tie, or if neither is known.
+-- critique_judgement_id: the first judgement that agrees; with points only, the first readable one.
 CREATE TEMP VIEW verdicts AS
 SELECT run_id, prompt_id, response_id, judge, kind, decides, yes_votes, no_votes, unparsed_votes, value, points,
   CASE WHEN pass_points IS NOT NULL THEN points >= pass_points

@@ -1,6 +1,6 @@
--- win_rates.sql: how probably a response is better than those of its prompt (SPPO, arXiv:2405.00675, 4).
--- Out: one row a run, stage and compared response. win_rate: the mean over all that it was compared with and itself,
--- which counts one half; compared: how many those are, itself not counted. Unreadable comparisons are left out.
+-- win_rates.sql: the probability that a response beats its prompt's others (SPPO, arXiv:2405.00675, 4).
+-- Out: one row per run, stage and compared response. win_rate: the mean over all it was compared with and itself, which
+-- counts one half; compared: how many, without itself. Unreadable comparisons are left out.
 CREATE TEMP VIEW win_rates AS
 SELECT run_id, prompt_id, stage, response_id, (sum(probability) + 0.5) / (count(*) + 1) AS win_rate, count(*) AS compared
 FROM (
