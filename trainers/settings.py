@@ -1,7 +1,7 @@
-"""The trainers' settings: frozen dataclasses whose defaults are for 7B-class models, and the YAML that changes them.
+"""The trainers' settings: frozen dataclasses with defaults for models of about 7B parameters, and YAML overrides.
 
-A file has a section for each objective (`dpo:`, `rft:`); a trainer reads its own. The defaults stand here alone:
-a preset names only what it changes.
+A file has one section per objective (`dpo:`, `rft:`); a trainer reads its own. Defaults are defined only here:
+a preset lists only its changes.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ OBJECTIVES = ("dpo", "rft")
 
 @dataclass(frozen=True, kw_only=True)
 class Lora:
-    """Low-rank adapters (arXiv:2106.09685) on every linear layer but the output one. The defaults are ours."""
+    """Low-rank adapters (arXiv:2106.09685) on every linear layer except the output. The defaults are our own."""
 
     rank: int = 16
     alpha: int = 32
@@ -35,26 +35,28 @@ class Lora:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What both objectives share. `batch_size` is the dial; steps of accumulation follow from it."""
+    """The settings of both objectives. `batch_size` determines the steps of gradient accumulation."""
 
     learning_rate: float
     epochs: int
-    schedule: str  # linear (falls to 0) or constant, both after the warm-up
+    schedule: str  # linear (decays to 0) or constant, after the warm-up
     max_tokens: int  # of a prompt and its answer together
-    warmup: float = 0.1  # share of all steps; SPaR's code
-    batch_size: int = 64  # examples in one step of the optimizer, over all processes; DPO (arXiv:2305.18290)
+    warmup: float = 0.1  # share of all steps, as in SPaR's code
+    batch_size: int = 64  # examples per optimizer step, over all processes, as in DPO (arXiv:2305.18290)
     micro_batch_size: int = 1  # examples at once on one device
-    precision: str = "bfloat16"  # bfloat16 (mixed: the weights trained stay in float32) or float32
-    gradient_checkpointing: bool = True  # less memory for about a fifth more time
-    drop_too_long: bool = False  # leave out examples longer than max_tokens; else they stop the training
-    lora: Lora | None = None  # None: every weight is trained
+    precision: str = "bfloat16"  # bfloat16 (mixed: trained weights stay in float32) or float32
+    gradient_checkpointing: bool = True  # saves memory, takes about a fifth longer
+    drop_too_long: bool = False  # skip examples longer than max_tokens; otherwise they are an error
+    lora: Lora | None = None  # None: train every weight
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epochs", "max_tokens", "batch_size", "micro_batch_size"):
             _require(getattr(self, name) > 0, f"{name} must be above 0, got {getattr(self, name)}")
         _require(0 <= self.warmup < 1, f"warmup must be in [0, 1), got {self.warmup}")
-        _require(self.schedule in ("linear", "constant"), f"schedule must be linear or constant: {self.schedule}")
-        _require(self.precision in ("bfloat16", "float32"), f"precision must be bfloat16 or float32: {self.precision}")
+        _require(self.schedule in ("linear", "constant"), f"schedule must be linear or constant, got {self.schedule}")
+        _require(
+            self.precision in ("bfloat16", "float32"), f"precision must be bfloat16 or float32, got {self.precision}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +69,13 @@ class DpoSettings(Settings):
     max_tokens: int = 2048
     beta: float = 0.1
     sigmoid_weight: float = 1.0
-    sft_weight: float = 0.1  # of the negative log-likelihood per token of the chosen answers; 0: plain DPO
+    sft_weight: float = 0.1  # for the negative log-likelihood per token of the chosen answers; 0: plain DPO
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(self.beta > 0, f"beta must be above 0, got {self.beta}")
-        _require(self.sigmoid_weight >= 0 and self.sft_weight >= 0, "a loss's weight must not be below 0")
-        _require(self.sigmoid_weight + self.sft_weight > 0, "sigmoid_weight and sft_weight are both 0")
+        _require(self.sigmoid_weight >= 0 and self.sft_weight >= 0, "sigmoid_weight and sft_weight must not be below 0")
+        _require(self.sigmoid_weight + self.sft_weight > 0, "sigmoid_weight and sft_weight must not both be 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +93,10 @@ Built = TypeVar("Built")
 
 
 def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:
-    """The settings of `objective`: the defaults, changed by the preset or YAML file that `config` names.
+    """The settings of `objective`: the defaults with the changes in the preset or YAML file `config`.
 
     Raises:
-        FactoryError: no such preset or file, a key that is not known (the nearest one is named), a wrong value.
+        FactoryError: no such preset or file, an unknown key (the message names the nearest), or a wrong value.
     """
     if config is None:
         return kind()
@@ -133,7 +135,7 @@ def _convert(annotation: Any, value: Any, where: str) -> Any:
         return _build(annotation, value, where)  # type: ignore[arg-type]
     if annotation is float and not isinstance(value, bool):
         try:
-            return float(value)  # YAML 1.1 reads 2e-7, which has no dot, as text
+            return float(value)  # YAML 1.1 reads 2e-7 (no dot) as text
         except (TypeError, ValueError):
             pass
     elif type(value) is annotation:
@@ -143,7 +145,7 @@ def _convert(annotation: Any, value: Any, where: str) -> Any:
 
 def _mapping(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise FactoryError(f"{where} must hold 'key: value' lines, got {content!r}")
+        raise FactoryError(f"{where} must contain 'key: value' lines, got {content!r}")
     return {str(key): value for key, value in content.items()}
 
 

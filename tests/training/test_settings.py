@@ -36,7 +36,7 @@ def test_the_preset_for_processors_needs_no_accelerator(kind: Any, objective: st
         ("dpo: {lora: {rnk: 8}}", "did you mean 'rank'?"),
         ("dpo: {schedule: cosine}", "schedule must be linear or constant"),
         ("dpo: {beta: -1}", "beta must be above 0"),
-        ("dpo: [1]", "must hold 'key: value' lines"),
+        ("dpo: [1]", "must contain 'key: value' lines"),
         ("dpo: {", "cannot be read as YAML"),
     ],
 )
