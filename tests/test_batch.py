@@ -206,7 +206,7 @@ def test_the_commands_say_what_was_written_and_what_was_read(
     lines(Path("errors.jsonl"), reply_to(requests[2]) | {"response": None, "error": {"code": "batch_expired"}})
     code, shown, errors = factory("read", "answers.jsonl", "errors.jsonl")
     assert code == 1 and "1 line cannot be read (answers.jsonl:2)" in errors
-    assert "2 answers taken into the journal" in shown and "1 not answered (1 batch_expired)" in shown
+    assert "2 answers added to the journal" in shown and "1 not answered (1 batch_expired)" in shown
 
 
 def test_where_only_the_search_is_left_the_command_that_goes_on_live_is_shown(
@@ -232,7 +232,7 @@ def test_equal_requests_are_written_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"models.actor.name": None}, r"models\.actor\.name is missing, and nobody is asked"),
+        ({"models.actor.name": None}, r"models\.actor\.name is missing, and writing a batch calls no server"),
         ({"models.refiner.endpoint": "embedded:smollm2-135m"}, r"models\.refiner is the embedded model"),
     ],
 )
@@ -283,7 +283,7 @@ def test_each_file_asks_one_model(tmp_path: Path) -> None:
 def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     for there in ("requests.jsonl", "requests-0002.jsonl"):
         (tmp_path / there).write_text("mine")
-        with pytest.raises(FactoryError, match=f"{there} is there already"):
+        with pytest.raises(FactoryError, match=f"{there} already exists"):
             RequestFiles(tmp_path / "requests.jsonl")
         (tmp_path / there).unlink()
 

@@ -149,7 +149,7 @@ def test_sentences_and_words_are_split_without_nltk_data() -> None:
 @pytest.mark.parametrize(
     ("kind", "kwargs", "said"),
     [
-        ("no:such_kind", "{}", "no:such_kind is unknown"),
+        ("no:such_kind", "{}", "unknown constraint no:such_kind"),
         ("punctuation:no_comma", "not json", "not valid JSON"),
         ("punctuation:no_comma", "[]", "write a JSON object"),
         (
@@ -162,13 +162,13 @@ def test_sentences_and_words_are_split_without_nltk_data() -> None:
             '{"num_words":-1,"relation":"at least"}',
             "out of range",
         ),
-        ("length_constraints:number_words", '{"num_words":9,"relation":"about"}', "is of no use"),
+        ("length_constraints:number_words", '{"num_words":9,"relation":"about"}', "is invalid"),
         (
             "keywords:letter_frequency",
             '{"let_frequency":2,"let_relation":"at least","letter":"#"}',
             "out of range",
         ),
-        ("language:response_language", '{"language":"zh"}', "is of no use"),
+        ("language:response_language", '{"language":"zh"}', "is invalid"),
     ],
 )
 def test_a_constraint_that_the_checker_would_guess_at_is_refused(kind: str, kwargs: str, said: str) -> None:

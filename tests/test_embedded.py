@@ -172,7 +172,7 @@ def test_a_file_that_llama_cpp_cannot_load_gives_the_end_of_its_log(tmp_path: Pa
             pass
 
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\x00" * 100)
-    with pytest.raises(FactoryError, match=r"broken\.gguf ended with status 1.*failed to load model"):
+    with pytest.raises(FactoryError, match=r"broken\.gguf exited with status 1.*failed to load model"):
         asyncio.run(start())
 
 

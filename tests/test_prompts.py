@@ -149,7 +149,7 @@ def test_blank_lines_and_a_byte_order_mark_are_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ('{"prompt": "c"', "this is not JSON (Expecting ',' delimiter at character 15): mend or remove the line"),
+        ('{"prompt": "c"', "this is not JSON (Expecting ',' delimiter at character 15): fix or remove the line"),
         ('["c"]', "a line must be a JSON object"),
         ('{"prompt": " \\n "}', "the prompt is empty"),
         ('{"prompt": null}', "the prompt is empty"),
@@ -189,20 +189,20 @@ def test_lines_of_csv_are_counted_where_a_value_goes_over_several(tmp_path: Path
 def test_a_source_without_a_prompt_column_says_what_it_has(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", [{"question": "Why?", "answer": "So."}])
     found = sentence(file)
-    assert "line 2: there is neither a column 'prompt' nor 'messages', only question, answer" in found
+    assert "line 2: there is no column 'prompt' or 'messages', only question, answer" in found
     assert "-o prompts.columns.prompt=question" in found
 
 
 def test_a_column_that_is_mapped_but_not_there_is_named(tmp_path: Path) -> None:
     file = write(tmp_path / "a.parquet", [{"prompt": "a", "answer": "b"}])
-    assert "row 0: there is no column 'answr' (prompts.columns.reference): it has prompt, answer" in sentence(
+    assert "row 0: there is no column 'answr' (prompts.columns.reference): use one of prompt, answer" in sentence(
         file, columns={"reference": "answr"}
     )
     assert "unknown column 'promt': it takes prompt, messages" in sentence(file, columns={"promt": "a"})
 
 
 def test_a_file_that_is_missing_or_of_another_kind_is_named(tmp_path: Path) -> None:
-    assert f"there is no prompt file {tmp_path / 'a.jsonl'}" in sentence(tmp_path / "a.jsonl")
+    assert f"no prompt file {tmp_path / 'a.jsonl'}" in sentence(tmp_path / "a.jsonl")
     (tmp_path / "a.txt").write_text("a")
     assert "give one that ends in .jsonl, .csv, .parquet" in sentence(tmp_path / "a.txt")
     (tmp_path / "a.parquet").write_text("a")

@@ -172,9 +172,9 @@ def start_and_fail(chosen: VllmSettings) -> str:
 @pytest.mark.parametrize(
     ("written", "end"),
     [
-        (["line 1", "line 2", "line 3", "line 4"], "(its end: line 2 | line 3 | line 4 | no such model)"),
-        (["ValueError: too long", "cleaning up", "vllm serve: error: a flag"], "(its end: ValueError: too long | vllm serve: error: a flag)"),
-        (["RuntimeError: the key is {key}"], "(its end: RuntimeError: the key is ***)"),
+        (["line 1", "line 2", "line 3", "line 4"], "(end of log: line 2 | line 3 | line 4 | no such model)"),
+        (["ValueError: too long", "cleaning up", "vllm serve: error: a flag"], "(end of log: ValueError: too long | vllm serve: error: a flag)"),
+        (["RuntimeError: the key is {key}"], "(end of log: RuntimeError: the key is ***)"),
     ],
     ids=["lines", "errors", "key"],
 )  # fmt: skip
@@ -183,7 +183,7 @@ def test_a_server_that_ends_while_it_starts_gives_the_end_of_its_log(
 ) -> None:
     before = f"print('\\n'.join({written}).replace('{{key}}', os.environ['VLLM_API_KEY']))\nsys.exit('no such model')"
     said = start_and_fail(settings(program(tmp_path, before)))
-    assert "vLLM ended with status 1 while it started" in said and str(only_log(cache)) in said
+    assert "vLLM exited with status 1 during startup" in said and str(only_log(cache)) in said
     assert said.endswith(end)
 
 
@@ -196,7 +196,7 @@ def test_a_server_that_is_never_up_is_stopped(tmp_path: Path, cache: Path, monke
     monkeypatch.setattr("factory.inference.vllm_server._is_healthy", look_once_it_runs)
     before = "print(os.getpid(), flush=True); time.sleep(600)"
     said = start_and_fail(settings(program(tmp_path, before), start_timeout_s=0.6))
-    assert "was not up after 1 s (vllm.start_timeout_s)" in said
+    assert "did not start within 1 s (vllm.start_timeout_s)" in said
     assert has_ended(int(only_log(cache).read_text()))
 
 
@@ -237,7 +237,7 @@ def test_a_killed_server_ends_the_block_at_once_and_leaves_nothing(tmp_path: Pat
             os.kill(pids[0 if victim == "guardian" else 1], signal.SIGKILL)
             await asyncio.sleep(600)
 
-    with pytest.raises(FactoryError, match=r"vLLM ended with status (-9|137) while the run asked it"):
+    with pytest.raises(FactoryError, match=r"vLLM exited with status (-9|137) during the run"):
         asyncio.run(ask())
     assert all_end(pids)
 
@@ -258,7 +258,7 @@ def test_a_run_whose_server_was_killed_is_resumed_as_if_nothing_had_been(tmp_pat
     recipe = write_recipe(tmp_path, program(tmp_path))
     run_file(recipe, tmp_path / "calm")
     program(tmp_path, "import tests.fake_vllm as fake\nfake.answers_left = 5")
-    with pytest.raises(FactoryError, match=r"vLLM ended with status 137 while the run asked it.*`factory resume`"):
+    with pytest.raises(FactoryError, match=r"vLLM exited with status 137 during the run.*`factory resume`"):
         run_file(recipe, tmp_path / "lake")
     program(tmp_path)
     run_file(recipe, tmp_path / "lake")

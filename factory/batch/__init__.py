@@ -1,1 +1,1 @@
-"""Requests as files for a batch service, and its answers read back."""
+"""Writes request files for a batch service, and reads its answers."""

@@ -1,8 +1,8 @@
-"""Batches: the requests that a run would send as files for a batch service, and the service's answers read back.
+"""Batches: writes a run's requests to files for a batch service, and reads the service's answers.
 
-Half the price at hosted APIs. The journal does the work: an answer that was read stands in it under its request's
-hash, and the run finds it there. So the same batch, written again, goes a stage further each time. A stage that asks back
-and forth, as the search does, is left to a live run: a batch service takes hours for each answer.
+Hosted APIs charge half the price. Answers go into the journal under their request's hash, where the run finds them, so
+writing the same batch again gets one stage further each time. Stages with many dependent requests, such as search, are
+left to a live run: a batch service takes hours per answer.
 """
 
 import json
@@ -35,23 +35,23 @@ from stores.lake import Lake
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written."""
+    """The result of writing a batch."""
 
     run_id: str
     files: list[RequestFile]
     again: int
-    """requests that an earlier batch asked, too, without an answer so far"""
+    """requests that an earlier batch included, still unanswered"""
     finished: bool
-    """the run has all that it needs"""
+    """the run needs no more answers"""
     budget: str | None
-    """the limit that ended it, by its key in the recipe"""
+    """the recipe key of the limit that ended it"""
 
 
 def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progress) -> Written:
-    """Takes a run as far as the journal's answers reach, and writes down what it would ask next.
+    """Runs as far as the journal's answers allow, and writes the requests that come next.
 
     Raises:
-        FactoryError: a model without a name, a file that is there already, or as `run_recipe`; no file is made then.
+        FactoryError: a model has no name, a file exists already, or see `run_recipe`; no file is written.
     """
     recipe = spec.recipe.without({entry.name for entry in spec.recipe.stages if not entry.settings.batchable})
     endpoints = {role: named(role, recipe.models[role]) for role in recipe.roles()}
@@ -66,7 +66,7 @@ def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progres
             address = public_address(recipe.models[role].endpoint[0])
             in_earlier = deferred.add(request_hash, Deferred(progress.run_id, role, body["n"], address))
             if in_earlier is None:
-                return  # another prompt asks the very same
+                return  # another prompt made the same request
             again += in_earlier
             files.write(request_hash, body)
 
@@ -82,21 +82,21 @@ def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progres
 
 @dataclass(slots=True)
 class Answers:
-    """What was found in files of answers."""
+    """What the answer files contained."""
 
     taken: int = 0
     known: int = 0
-    """replies to what was answered before"""
+    """replies to requests that were answered before"""
     unknown: int = 0
-    """replies that nobody waits for"""
+    """replies to requests that are not deferred"""
     failed: Counter[str] = field(default_factory=Counter)
-    """requests without an answer, by kind; the next batch asks them again"""
+    """unanswered requests, by kind; the next batch includes them again"""
     broken: list[str] = field(default_factory=list)
-    """lines that cannot be read: FILE:LINE"""
+    """unreadable lines: FILE:LINE"""
 
 
 def read_batch(where: str, files: Sequence[Path]) -> Answers:
-    """Takes a batch service's answers into the journal of the lake at `where`.
+    """Adds a batch service's answers to the journal of the lake at `where`.
 
     Raises:
         FactoryError: no batch was written there, or the journal cannot be written.
@@ -104,7 +104,7 @@ def read_batch(where: str, files: Sequence[Path]) -> Answers:
     """
     journal_at = journal_file(place(where))
     if not journal_at.exists():
-        raise FactoryError(f"no batch was written for lake {where}: `factory batch write` does, or give another --lake")
+        raise FactoryError(f"no batch was written for lake {where}: run `factory batch write`, or give another --lake")
     answers = Answers()
     with closing(Journal(journal_at)) as journal, closing(DeferredRequests(journal_at)) as deferred:
         for file in files:
@@ -115,12 +115,12 @@ def read_batch(where: str, files: Sequence[Path]) -> Answers:
     return answers
 
 
-def _take(line: bytes, stands: str, answers: Answers, journal: Journal, deferred: DeferredRequests) -> None:
+def _take(line: bytes, position: str, answers: Answers, journal: Journal, deferred: DeferredRequests) -> None:
     try:
         answer = json.loads(line)
         request_hash = answer["custom_id"]
     except (ValueError, TypeError, KeyError):
-        answers.broken.append(stands)
+        answers.broken.append(position)
         return
     request = deferred.find(request_hash) if isinstance(request_hash, str) else None
     if isinstance(request_hash, str) and journal.find(request_hash):
@@ -140,10 +140,10 @@ def _take(line: bytes, stands: str, answers: Answers, journal: Journal, deferred
 
 
 def _reply(answer: dict[str, Any], request: Deferred) -> Reply:
-    """The reply in a line of answers, in the shape that a live one has.
+    """The reply in an answer line, in the same form as a live one.
 
     Raises:
-        Failure: there is none, or one with fewer choices than asked for.
+        Failure: there is no reply, or it has fewer choices than requested.
     """
     response = answer.get("response")
     status = response.get("status_code") if isinstance(response, dict) else None
@@ -159,65 +159,68 @@ def _reply(answer: dict[str, Any], request: Deferred) -> Reply:
 
 
 def _code(document: Any) -> str | None:
-    """The code of an error in OpenAI's shape, such as batch_expired."""
+    """The error code in OpenAI's format, such as batch_expired."""
     error = document.get("error") if isinstance(document, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
     return one_line(code) if isinstance(code, str) else None
 
 
 def write_and_report(spec: RunSpecification, where: str, out: Path, at: str, console: Console) -> None:
-    """Writes a batch and prints what it holds and what to do next.
+    """Writes a batch, and prints its contents and the next step.
 
     Args:
-        at: how a command names the lake, as in ` --lake mine`.
+        at: the lake's option for commands, such as ` --lake mine`.
     """
     progress = Progress()
     try:
         with watch(progress):
             written = write_batch(spec, where, out, progress)
     except KeyboardInterrupt:
-        raise FactoryError("stopped, and no file was written: give the same command again") from None
+        raise FactoryError("stopped, and no file was written: run the same command again") from None
     run = written.run_id
     for file in written.files:
         requests, size = counted(file.requests, "request"), f"{file.bytes / 1e6:.1f} MB"
         _say(console, f"{file.path}: {requests} to {visible(file.model)}, {size}")
     if written.again:
-        _say(console, f"{written.again:,} of them were in an earlier batch, too, and are not answered")
+        _say(console, f"{written.again:,} of them were also in an earlier batch and are still unanswered")
     if written.budget:
-        most = f"with a larger one (-o {written.budget}=…)"
-        _say(console, f"run {run}: its {written.budget} is reached; write the rest {most}")
+        raised = f"raise it (-o {written.budget}=…)"
+        _say(console, f"run {run} has reached its {written.budget}: {raised} to write the rest")
     if written.files:
-        _say(console, f"run {run} waits: give each file to a batch service (endpoint {URL}), then")
+        _say(console, f"run {run} is waiting: submit each file to a batch service (endpoint {URL}), then run")
         _say(console, f"  factory batch read ANSWERS.jsonl{at}", "cyan")
-        _say(console, "and the same `factory batch write` again, which makes rows of them and asks what comes next")
+        _say(
+            console,
+            "and the same `factory batch write` again, which saves the answers as rows and writes the next requests",
+        )
     elif written.finished:
-        _say(console, f"run {run} is finished: there is nothing left to ask")
+        _say(console, f"run {run} is finished")
     elif not written.budget:
         live = ", ".join(entry.name for entry in spec.recipe.stages if not entry.settings.batchable)
-        why = f"{live} asks back and forth, so it goes on live" if live else "go on live"
-        _say(console, f"run {run}: nothing is left for a batch; {why}:")
+        why = f"{live} must run live" if live else "continue live"
+        _say(console, f"run {run}: no requests left for a batch; {why}:")
         _say(console, f"  factory resume {run}{at}", "cyan")
 
 
 def read_and_report(where: str, files: Sequence[Path], console: Console) -> None:
-    """Reads files of answers and prints what was in them.
+    """Reads answer files and prints a summary.
 
     Raises:
-        FactoryError: lines could not be read; all others were.
+        FactoryError: some lines could not be read; all others were.
     """
     answers = read_batch(where, files)
-    _say(console, f"{counted(answers.taken, 'answer')} taken into the journal of lake {where}")
+    _say(console, f"{counted(answers.taken, 'answer')} added to the journal of lake {where}")
     if answers.known:
-        _say(console, f"{answers.known:,} answered before: nothing changes")
+        _say(console, f"{answers.known:,} already answered: ignored")
     if answers.failed:
         kinds = ", ".join(f"{count:,} {visible(kind)}" for kind, count in answers.failed.most_common())
-        _say(console, f"{answers.failed.total():,} not answered ({kinds}): the next batch asks them again")
+        _say(console, f"{answers.failed.total():,} not answered ({kinds}): the next batch includes them again")
     if answers.unknown:
-        _say(console, f"{answers.unknown:,} with an id that nobody waits for: are they of another lake (--lake)?")
+        _say(console, f"{answers.unknown:,} with an unknown id: do they belong to another lake (--lake)?")
     if answers.broken:
         raise FactoryError(
-            f"{counted(len(answers.broken), 'line')} cannot be read ({', '.join(answers.broken[:5])}): fetch the file "
-            "again and read it; all other lines were taken"
+            f"{counted(len(answers.broken), 'line')} cannot be read ({', '.join(answers.broken[:5])}): download "
+            "the file and read it again; all other lines were added"
         )
 
 

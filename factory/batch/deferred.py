@@ -1,6 +1,6 @@
-"""Deferred requests: written into a batch and not answered yet, in a table of their own in the journal's file.
+"""Deferred requests: written to a batch and not answered yet, in their own table in the journal's file.
 
-A batch service gives back a request's hash and its reply; whose request it was, and who pays, stands here.
+A batch service returns only a request's hash and its reply; the run and role that it belongs to are kept here.
 """
 
 from dataclasses import astuple, dataclass
@@ -11,16 +11,16 @@ from factory.inference.journal import JournalTable
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """What is known of a request that others answer."""
+    """The origin of a deferred request."""
 
     run_id: str  # the run that pays
     role: str  # the model's role there
-    choices: int  # asked for
+    choices: int  # requested
     endpoint: str  # base URL without credentials, as in `calls`
 
 
 class DeferredRequests:
-    """Requests by their hash; each is in a batch at most once. All errors are those of `JournalTable`."""
+    """Requests by hash, each at most once per batch. For errors see `JournalTable`."""
 
     def __init__(self, journal: Path) -> None:
         self._table = JournalTable(
@@ -31,10 +31,10 @@ class DeferredRequests:
         ((self._batch,),) = self._table.execute("SELECT coalesce(max(batch), 0) + 1 FROM awaited")
 
     def add(self, request_hash: str, request: Deferred) -> bool | None:
-        """Takes a request into this batch.
+        """Adds a request to this batch.
 
         Returns:
-            Whether an earlier batch has asked it too and is not answered; None: it is in this one already.
+            Whether an earlier batch also has it, unanswered; None: it is already in this batch.
         """
         earlier = self._table.execute("SELECT batch FROM awaited WHERE request_hash = ?", request_hash)
         if earlier == [(self._batch,)]:
@@ -44,14 +44,14 @@ class DeferredRequests:
         return bool(earlier)
 
     def find(self, request_hash: str) -> Deferred | None:
-        """A request that is not answered yet; None: nobody waits for it."""
+        """The deferred request with this hash; None: there is none."""
         found = self._table.execute(
             "SELECT run_id, role, choices, endpoint FROM awaited WHERE request_hash = ?", request_hash
         )
         return Deferred(*found[0]) if found else None
 
     def remove(self, request_hash: str) -> None:
-        """Forgets a request, for it is answered."""
+        """Removes an answered request."""
         self._table.execute("DELETE FROM awaited WHERE request_hash = ?", request_hash)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Files of requests in the format of OpenAI's Batch API: JSON lines, split where a service's limits want it.
+"""Request files in the format of OpenAI's Batch API: JSON lines, split at the service's limits.
 
-Limits: 50,000 requests and 200 MB a file, all of one model (OpenAI's API reference, "Create batch", and its guide).
+Limits: 50,000 requests and 200 MB per file, one model per file (OpenAI's API reference, "Create batch", and its guide).
 """
 
 import glob
@@ -30,12 +30,12 @@ class RequestFile:
 
 
 class RequestFiles:
-    """`requests.jsonl`, or `requests-0001.jsonl` and so on; they appear when the block ends without an error."""
+    """`requests.jsonl`, or `requests-0001.jsonl` and so on; they appear only if the block ends without an error."""
 
     def __init__(self, out: Path, most_requests: int = MOST_REQUESTS, most_bytes: int = MOST_BYTES) -> None:
         """
         Raises:
-            FactoryError: files with these names exist already.
+            FactoryError: files with these names already exist.
         """
         self.out = out
         self.most_requests = most_requests
@@ -45,16 +45,16 @@ class RequestFiles:
         numbered = f"{glob.escape(out.stem)}-[0-9][0-9][0-9][0-9]{glob.escape(out.suffix)}"
         for there in ([out] if out.exists() else []) + sorted(out.parent.glob(numbered)):
             raise FactoryError(
-                f"{there} is there already, and its requests may be at work: give another name with --out, or remove it"
+                f"{there} already exists, and its requests may be in progress: give another --out, or remove it"
             )
 
     def __enter__(self) -> Self:
         return self
 
     def write(self, custom_id: str, body: dict[str, Any]) -> None:
-        """Adds a request to the file of its model."""
+        """Adds a request to its model's file."""
         request = {"custom_id": custom_id, "method": "POST", "url": URL, "body": body}
-        line = json.dumps(request) + "\n"  # ASCII: as many bytes as characters
+        line = json.dumps(request) + "\n"  # ASCII, so its length in characters is its length in bytes
         file = self._filling.get(body["model"])
         if file is None or file.requests == self.most_requests or file.bytes + len(line) > self.most_bytes:
             file = self._next(body["model"])

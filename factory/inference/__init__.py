@@ -1,1 +1,1 @@
-"""Models behind OpenAI-compatible endpoints: asked, paced, paid, written down."""
+"""Calls models behind OpenAI-compatible endpoints: pacing, budget, journal."""

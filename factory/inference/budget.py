@@ -1,4 +1,4 @@
-"""What a run may cost, and what it has cost: requests, tokens, money and hours."""
+"""A run's budget and spending: requests, tokens, money and hours."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from schemas.settings import Settings, about
 
 
 class BudgetReached(FactoryError):
-    """The run stops here: answers under way are still taken in, nothing new is asked."""
+    """Stops the run: requests in flight are completed, no new ones are sent."""
 
     def __init__(self, message: str, limit: str = "") -> None:
         super().__init__(message)
@@ -20,17 +20,17 @@ class BudgetReached(FactoryError):
 
 
 class BudgetSettings(Settings, frozen=True, kw_only=True):
-    """Where a run stops; it can go on with a larger budget. What is left out has no limit."""
+    """Where a run stops; it can be resumed with a larger budget. An omitted key means no limit."""
 
-    max_requests: Annotated[int, about("the most requests over all starts of the run", above=0)] | None = None
-    max_tokens: Annotated[int, about("the most tokens of prompts and answers over all starts", above=0)] | None = None
-    max_cost: Annotated[float, about("the most that all starts may cost, by the models' prices", above=0)] | None = None
-    max_hours: Annotated[float, about("the most hours of one start", above=0)] | None = None
+    max_requests: Annotated[int, about("the most requests, over all starts of the run", above=0)] | None = None
+    max_tokens: Annotated[int, about("the most prompt and answer tokens, over all starts", above=0)] | None = None
+    max_cost: Annotated[float, about("the highest cost over all starts, by the models' prices", above=0)] | None = None
+    max_hours: Annotated[float, about("the most hours for one start", above=0)] | None = None
 
 
 @dataclass(slots=True)
 class Spending:
-    """What a run has spent so far: over all its starts, but for the hours, which are those of this one."""
+    """What a run has spent over all its starts; hours count this start only."""
 
     models: dict[str, ModelSettings]
     """by role"""
@@ -50,7 +50,7 @@ class Spending:
         """Counts a request that is about to be sent.
 
         Raises:
-            BudgetReached: there is nothing left to pay it with.
+            BudgetReached: the budget is used up.
         """
         limits = (
             ("max_requests", self.budget.max_requests, self.requests),
@@ -65,7 +65,7 @@ class Spending:
         self.requests += 1
 
     def end(self, role: str, reply: Reply | None) -> None:
-        """Counts what came of it; None: nothing that was paid."""
+        """Counts the result; None: nothing was paid."""
         if reply is None:
             self.requests -= 1
         else:
@@ -79,7 +79,7 @@ class Spending:
 def cost_of(
     models: dict[str, ModelSettings], role: str, prompt_tokens: float, completion_tokens: float
 ) -> float | None:
-    """What so many tokens cost at a role's model, in the currency of its prices; None where it has no price."""
+    """The cost of these tokens with a role's model, in the currency of its prices; None if it has no price."""
     model = models[role]
     if model.prompt_price is None or model.completion_price is None:
         return None

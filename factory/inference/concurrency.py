@@ -1,54 +1,54 @@
-"""How many requests a server is given at once: few at first, more while it answers more, fewer when it is overloaded.
+"""How many requests a server gets at once: few at first, more while throughput grows, fewer when it is overloaded.
 
-Outcomes are taken in rounds of about as many as the limit. A round that answered more a second than the last doubles
-the limit; one that did not goes back to a little over the last that helped, and from then on only small steps are
-tried. One refusal means nothing; a round in which a quarter are refused does. Sources: slow start and congestion
-avoidance (Jacobson, 1988), and the throughput-seeking of adaptive concurrency limits (Vegas; BBR, 2016).
+Outcomes are counted in rounds of about `limit` requests. A round with more answers per second than the last doubles
+the limit; one without sets it slightly above the last limit that helped, and from then on only small steps are
+tried. A single refusal is ignored; a round with more than a quarter refused lowers the limit. Sources: slow start and
+congestion avoidance (Jacobson, 1988), and throughput-seeking adaptive concurrency limits (Vegas; BBR, 2016).
 
-Pure: it is told the time, and knows nothing of requests.
+Pure: callers pass in the time, and requests are only counted.
 """
 
 from dataclasses import dataclass, field
 
 FIRST = 64
-"""What a server with a GPU takes at once without a line (vLLM: 256 sequences); at a smaller one some wait in it."""
+"""A server with a GPU runs this many without queueing (vLLM: 256 sequences); a smaller one queues some."""
 GROWS = 1.15
-"""A round is better when it answers so many times as much a second."""
+"""A round is better if its throughput grew by this factor."""
 OVERLOADED = 0.25
-"""The share of a round's requests that are refused or time out when it is more than chance."""
+"""Share of a round's requests refused or timed out above which the server counts as overloaded."""
 SLACK = 1.25
-"""Over what the server answers at once, so that it never waits for the next request."""
+"""Factor above the best limit, so that the server never waits for the next request."""
 CLIMBED = 2.0
-"""Latency that has grown so many times since the limit settled, without more throughput, is a queue at the server."""
+"""Latency that grew by this factor since the limit settled, without more throughput, means a queue at the server."""
 ROUNDS_BETWEEN_TRIALS = 16
 
 
 @dataclass(slots=True)
 class Round:
-    """What happened since the round began."""
+    """Outcomes since the round began."""
 
     since_s: float
     answered: int = 0
     refused: int = 0
     wanted: int = 0
-    """answers that came while a request waited for a place"""
+    """answers that arrived while a request was waiting for a slot"""
     latency_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a limit was worth."""
+    """The throughput and latency measured at a limit."""
 
     limit: int = 0
     per_s: float = 0.0
-    """answers a second"""
+    """answers per second"""
     latency_s: float = 0.0
-    """on the mean"""
+    """average"""
 
 
 @dataclass(slots=True)
 class Concurrency:
-    """One server's limit, between `least` and `most`, and how many requests it has."""
+    """One server's limit, between `least` and `most`, and its requests in flight."""
 
     most: int
     now_s: float
@@ -75,8 +75,8 @@ class Concurrency:
         return max(0, self.limit - self.in_flight)
 
     def answered(self, now_s: float, latency_s: float, *, wanted: bool) -> None:
-        """An answer came, `wanted`: while a request waited for its place."""
-        if now_s - latency_s < self._lowered_s:  # it stood in the line that the limit was lowered for
+        """Records an answer; `wanted`: a request was waiting for its slot."""
+        if now_s - latency_s < self._lowered_s:  # it sat in the queue that the limit was lowered for
             self._round = Round(now_s)
             return
         self._round.answered += 1
@@ -85,12 +85,12 @@ class Concurrency:
         self._end_round(now_s)
 
     def refused(self, now_s: float) -> None:
-        """The server said that it has too much to do, or did not answer in time."""
+        """Records that the server was overloaded or timed out."""
         self._round.refused += 1
         self._end_round(now_s)
 
     def restart(self, now_s: float) -> None:
-        """Begins again from the least, for a server that was gone."""
+        """Starts again from `least`, for a server that was down."""
         self.limit, self._doubling, self._best, self._trying_from = self.least, True, Pace(), None
         self._round = Round(now_s)
 
@@ -103,7 +103,7 @@ class Concurrency:
         if ended.refused > OVERLOADED * outcomes:
             self._set(self.limit * 3 // 4, now_s)
             self._doubling, self._trying_from, self._rounds = False, None, 0
-        elif ended.wanted >= 0.75 * ended.answered:  # else it was asked for less than it may have: nothing is learnt
+        elif ended.wanted >= 0.75 * ended.answered:  # otherwise the limit was not used up, and says nothing
             per_s = ended.answered / max(now_s - ended.since_s, 1e-9)
             self._learn(Pace(self.limit, per_s, ended.latency_s / ended.answered), now_s)
 
@@ -118,7 +118,7 @@ class Concurrency:
                 self._set(SLACK * best.limit, now_s)
             return
         if self._trying_from is not None:
-            # A step up has to help a little; a step down may cost no more than chance.
+            # A step up must help a little; a step down may cost no more than noise.
             least_per_s = best.per_s * (1 + GROWS) / 2 if self.limit > self._trying_from else best.per_s / GROWS
             if now.per_s < least_per_s:
                 self._set(self._trying_from, now_s)

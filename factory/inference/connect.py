@@ -1,4 +1,4 @@
-"""Connecting to a model: its servers' addresses and keys, what they serve, and those that a run starts itself."""
+"""Connects to a model: its servers' addresses and keys, the models they serve, and the servers that a run starts."""
 
 import asyncio
 import difflib
@@ -26,16 +26,15 @@ from schemas.tables import Model
 EMBEDDED_SLOTS = 16
 EMBEDDED_CONTEXT_TOKENS = 4096
 LIST_TIMEOUT_S = 10.0
-NOBODY = Listeners()
+NO_LISTENERS = Listeners()
 
 
 @asynccontextmanager
-async def connect(role: str, settings: ModelSettings, listeners: Listeners = NOBODY) -> AsyncIterator[Endpoint]:
-    """Connects to a model's servers. One that is embedded or vLLM's is started, and stopped at the end of the block.
+async def connect(role: str, settings: ModelSettings, listeners: Listeners = NO_LISTENERS) -> AsyncIterator[Endpoint]:
+    """Connects to a model's servers. Starts an embedded or vLLM server, and stops it at the end of the block.
 
     Raises:
-        FactoryError: no server answers, or one does not have the model; or as `fetch` and `serve` of the model that is
-            started.
+        FactoryError: no server answers, or one does not have the model; or see `fetch` and `serve`.
     """
     if settings.embedded is not None:
         connecting = _embedded(role, settings, listeners, settings.embedded)
@@ -58,8 +57,8 @@ async def _behind_urls(role: str, settings: ModelSettings, listeners: Listeners)
             servers.append(server)
             try:
                 served = await _list_models(role, url, settings, http)
-            except Silent as error:
-                # The others do its work until it is there: it is tried again later, as one that has failed.
+            except ServerSilent as error:
+                # The others do its work; it is retried later, like one that has failed.
                 server.paused_until_s = time.monotonic() + LIST_TIMEOUT_S
                 silent.append(error)
                 continue
@@ -72,20 +71,20 @@ async def _behind_urls(role: str, settings: ModelSettings, listeners: Listeners)
 
 
 def named(role: str, settings: ModelSettings) -> Endpoint:
-    """A model by its name alone, with no server behind it: nothing is asked of anyone.
+    """A model known only by name, with no server to call.
 
     Raises:
         FactoryError: the model is embedded, or its name is not given.
     """
     if settings.embedded is not None:
         raise FactoryError(
-            f"models.{role} is the embedded model, which no batch service has: give the base URL of one that has its "
-            f"model (models.{role}.endpoint, or --model) and the model's name there (models.{role}.name, or --model-name)"
+            f"models.{role} is the embedded model, which no batch service has: give the base URL of one that has the "
+            f"model (models.{role}.endpoint or --model) and the model's name there (models.{role}.name or --model-name)"
         )
     if settings.name is None:
         raise FactoryError(
-            f"models.{role}.name is missing, and nobody is asked for it when a batch is written: "
-            f"give the model's name as the batch service knows it (-o models.{role}.name=…, or --model-name)"
+            f"models.{role}.name is missing, and writing a batch calls no server to look it up: "
+            f"give the model's name at the batch service (-o models.{role}.name=… or --model-name)"
         )
     return Endpoint(role, _model(settings.name, settings), [], None)
 
@@ -115,8 +114,8 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
         client_of(embedded.api_key) as http,
     ):
         server = _server(model.origin, embedded.base_url, http, settings)
-        # A request takes a slot for each of its choices: a few requests keep all slots busy, and the first prompts
-        # are answered, written down and searched while the others wait.
+        # A request takes one slot per choice, so a few requests keep all slots busy; more would only delay the
+        # first prompts.
         limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
         server.pace = Concurrency(limit, time.monotonic(), least=limit)
         tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
@@ -130,7 +129,7 @@ async def _vllm(
     name = settings.name or vllm.model
     revision = await asyncio.to_thread(vllm.weights_sha256) or settings.revision
     async with (
-        serve_vllm(vllm, name, settings.revision, listeners.tell) as started,
+        serve_vllm(vllm, name, settings.revision, listeners.on_status) as started,
         client_of(started.api_key) as http,
     ):
         served = await _list_models(role, started.base_url, settings, http)
@@ -152,9 +151,9 @@ def _server(address: str, base_url: str, http: aiohttp.ClientSession, settings: 
 
 
 def client_of(key: str) -> aiohttp.ClientSession:
-    """Connections that show a key; how many there are at once is for the endpoint to say (`concurrency.py`)."""
+    """A client that sends a key. It has no connection limit: `concurrency.py` limits the requests."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    # Only where the environment names a proxy: aiohttp looks for it at every request, in a thread.
+    # trust_env makes aiohttp look for a proxy at every request, in a thread.
     return aiohttp.ClientSession(
         headers=headers, connector=aiohttp.TCPConnector(limit=0), trust_env=bool(urllib.request.getproxies())
     )
@@ -167,15 +166,15 @@ def public_address(url: str) -> str:
     return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
 
 
-class Silent(FactoryError):
-    """A server gives no answer at all."""
+class ServerSilent(FactoryError):
+    """A server does not answer."""
 
 
 async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:
-    """The models behind the first base URL, with their context in tokens where it tells (vLLM); empty without a list.
+    """The models at the first base URL, with their context in tokens if reported (vLLM); empty without a list.
 
     Raises:
-        FactoryError: nothing answers there, the key is refused, or what answers is no such endpoint.
+        FactoryError: nothing answers there, the key is refused, or it is not such an endpoint.
     """
     url = settings.endpoint[0]
     async with client_of(read_key(settings)) as http:
@@ -191,28 +190,28 @@ async def _list_models(
         return {model["id"]: model.get("max_model_len") for model in listed["data"]}
     except Failure as failure:
         if failure.status == 404:
-            return {}  # an endpoint without a list of models is asked by name
+            return {}  # some endpoints do not list their models
         if failure.status in (401, 403):
             raise FactoryError(
-                f"models.{role}: {address} refuses the key (HTTP {failure.status}): put the right one into "
+                f"models.{role}: {address} refuses the key (HTTP {failure.status}): put the right one in "
                 f"{key_place(settings)}"
             ) from failure
         if failure.kind != "garbage":
-            mend = "start it" if failure.status is None else "mend it"
-            raise Silent(
-                f"models.{role}: {address} does not answer ({failure}): {mend}, or give another endpoint"
+            remedy = "start it" if failure.status is None else "fix it"
+            raise ServerSilent(
+                f"models.{role}: {address} does not answer ({failure}): {remedy}, or give another endpoint"
             ) from failure
         fault: Exception = failure
     except (KeyError, TypeError, AttributeError) as error:
         fault = error
     raise FactoryError(
-        f"models.{role}: {address}/models answers with something that is not a list of models in JSON: "
-        "give the base URL of an OpenAI-compatible endpoint, which mostly ends in /v1"
+        f"models.{role}: {address}/models did not return a JSON list of models: "
+        "give the base URL of an OpenAI-compatible endpoint, which usually ends in /v1"
     ) from fault
 
 
 def _served_model(role: str, url: str, name: str | None, served: dict[str, int | None]) -> tuple[str, int | None]:
-    """The model's name at a server, and its context in tokens where the server tells."""
+    """The model's name at a server, and its context in tokens if the server reports it."""
     address = public_address(url)
     if name is None:
         if len(served) != 1:

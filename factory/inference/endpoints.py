@@ -1,8 +1,8 @@
-"""The one way to call a model: OpenAI-compatible servers, whoever started them.
+"""The only way to call a model: OpenAI-compatible servers, whoever started them.
 
-A model may stand behind several base URLs: each is given as many requests as it answers well (`concurrency.py`), the
-next request goes to the one that has most room, and one that fails again and again is left alone for growing pauses.
-Failures that pass are tried again; what cannot pass stops the run (a wrong key) or sets the prompt aside (too long).
+A model may have several base URLs: each gets as many requests as it handles well (`concurrency.py`), the next request
+goes to the one with the most free capacity, and one that keeps failing is paused for longer and longer. Temporary
+failures are retried; permanent ones stop the run (a wrong key) or set the prompt aside (too long).
 """
 
 import asyncio
@@ -21,31 +21,31 @@ from schemas.tables import Message, Model
 
 ATTEMPTS = 8
 GONE_AFTER = 7
-"""Pauses in a row after which a server is taken for gone: about a minute."""
+"""Pauses in a row, about a minute, after which a server counts as down."""
 DEAD_AFTER_S = 90.0
-"""A model that has been silent for so long while requests fail is asked for a word; without one, the run ends."""
+"""A model that only fails for this long is probed; if it does not respond, the run ends."""
 
 
 class SetAside(Exception):
-    """A request that can never be answered: the prompt is set aside with this reason, the run goes on."""
+    """A request that can never be answered: the prompt is set aside with this reason, and the run continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a reply is drawn."""
+    """How to sample a reply."""
 
     temperature: float
     top_p: float
     max_tokens: int
     n: int
-    response_format: dict[str, Any] | None = None  # OpenAI's; None: free text
-    logprobs: bool = False  # asks for the log-probability of each token
-    top_logprobs: int | None = None  # and for those of so many alternatives to it
+    response_format: dict[str, Any] | None = None  # in OpenAI's format; None: free text
+    logprobs: bool = False  # request the log-probability of each token
+    top_logprobs: int | None = None  # and of this many alternatives
 
     def parameters(self) -> dict[str, Any]:
-        """What goes into a call's row and the hash of its request, by OpenAI's names; `n` has a column of its own.
+        """The parameters in a call's row and its request hash, by OpenAI's names; `n` has its own column.
 
-        What is not asked for has no key, so the hashes of requests from before it could be asked for stay the same.
+        An unset option has no key, so that new options do not change the hashes of older requests.
         """
         sent: dict[str, Any] = {
             "temperature": self.temperature,
@@ -55,14 +55,14 @@ class Sampling:
         if self.response_format is not None:
             sent["response_format"] = self.response_format
         if self.logprobs or self.top_logprobs is not None:
-            sent["logprobs"] = True  # without it, OpenAI refuses top_logprobs
+            sent["logprobs"] = True  # OpenAI requires it for top_logprobs
         if self.top_logprobs is not None:
             sent["top_logprobs"] = self.top_logprobs
         return sent
 
 
 def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
-    """What is sent when all choices of a request are asked for at once."""
+    """The body of a request for all choices at once."""
     return {
         "model": model.name,
         "messages": [{"role": m.role, "content": m.content} for m in messages],
@@ -74,17 +74,17 @@ def request_body(model: Model, messages: Sequence[Message], sampling: Sampling, 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """What to call when something happens at an endpoint."""
+    """Callbacks for events at an endpoint."""
 
     on_reply: Callable[[Reply], None] = lambda reply: None
     on_failure: Callable[[Failure], None] = lambda failure: None
-    tell: Callable[[str], None] = lambda words: None
-    """takes what is going on while a server starts, in words"""
+    on_status: Callable[[str], None] = lambda message: None
+    """receives status messages while a server starts"""
 
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """A model that answers, from one server or several."""
+    """A model on one or more servers."""
 
     role: str
     model: Model
@@ -92,11 +92,11 @@ class Endpoint:
     context_tokens: int | None
     listeners: Listeners = Listeners()
     tokenize_url: str | None = None
-    """where a server whose `usage` counts one choice only (llama.cpp) counts the tokens of a text"""
+    """counts a text's tokens, for servers whose `usage` covers one choice only (llama.cpp)"""
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     _timer: asyncio.TimerHandle | None = None
     _stopped: str | None = None
-    """why it gives out no more places"""
+    """why no more requests are sent"""
 
     @property
     def in_flight(self) -> int:
@@ -108,7 +108,7 @@ class Endpoint:
 
     @property
     def most(self) -> int:
-        """how many requests at once the recipe allows"""
+        """The most requests in flight that the recipe allows."""
         return sum(server.pace.most for server in self.servers)
 
     @property
@@ -121,10 +121,10 @@ class Endpoint:
         """Asks until all `sampling.n` choices are there.
 
         Args:
-            write_down: takes the reply while the request still has its place.
+            write_down: stores the reply while the request still holds its slot.
         Raises:
-            SetAside: the endpoint refuses this very request for good, or it failed ATTEMPTS times.
-            FactoryError: the endpoint is gone, refuses the key, or does not have the model; or that of `write_down`.
+            SetAside: the endpoint permanently refuses this request, or it failed ATTEMPTS times.
+            FactoryError: the endpoint is down, refuses the key, or does not have the model; or `write_down` raised it.
         """
         body = request_body(self.model, messages, sampling, seed)
         choices: list[Choice] = []
@@ -132,7 +132,7 @@ class Endpoint:
         latency_s, retries, failures = 0.0, 0, 0
         first_failure_s: float | None = None
         while True:
-            # A server that gives fewer choices than asked for is asked for the rest, with another seed.
+            # A server may return fewer choices than requested: the rest need another seed.
             left = sampling.n - len(choices)
             try:
                 async with self._place() as server:
@@ -158,24 +158,24 @@ class Endpoint:
             except Failure as failed:
                 self.listeners.on_failure(failed)
                 retries += 1
-                failures += failed.status != 429  # being asked to wait says nothing against the request
+                failures += failed.status != 429  # being told to wait is not the request's fault
                 first_failure_s = first_failure_s or time.monotonic()
                 await self._give_up_if_hopeless(failed, server, failures, first_failure_s)
                 await asyncio.sleep(wait_s(retries, failed))
 
     async def _counted(self, server: Server, choice: Choice) -> Choice:
-        """The choice with its number of tokens: those of its text, and the one that ended it."""
+        """The choice with its number of tokens: its text's, and the one that ended it."""
         document = await exchange(server.http, self.tokenize_url or "", server.timeout_s, {"content": choice.text})
         return replace(choice, tokens=len(document["tokens"]) + (choice.finish_reason == "stop"))
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[Server]:
-        """A request's place at a server."""
+        """A slot for one request at a server."""
         server = await self._room()
         try:
             yield server
         except FactoryError as error:
-            self.stop(str(error))  # the reply could not be written down, and what is sent now would be lost too
+            self.stop(str(error))  # the journal cannot be written: further replies would be lost too
             raise
         except BaseException:
             self._leave(server)
@@ -183,7 +183,7 @@ class Endpoint:
         self._leave(server)
 
     def stop(self, reason: str) -> None:
-        """Gives no place any more: the run ends, and what is sent now would be paid and lost."""
+        """Sends no more requests: the run ends, and their replies would be paid for and lost."""
         self._stopped = reason
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -195,7 +195,7 @@ class Endpoint:
         self._wake()
 
     async def _room(self) -> Server:
-        """A place at the server that has most of them free; the requests that wait are served in their order."""
+        """A slot at the least busy server; requests wait in order of arrival."""
         waited = False
         while True:
             if self._stopped is not None:
@@ -207,18 +207,18 @@ class Endpoint:
                 server.pace.in_flight += 1
                 return server
             waiter = asyncio.get_running_loop().create_future()
-            # Who was woken and came too late is the first in line again.
+            # One that was woken too late goes back to the front of the queue.
             self._waiting.appendleft(waiter) if waited else self._waiting.append(waiter)
             waited = True
             self._wake()
             try:
                 await waiter
             except asyncio.CancelledError:
-                self._wake()  # the place it was woken for is another's
+                self._wake()  # pass its slot on
                 raise
 
     def _wake(self) -> None:
-        """Lets as many go on as there are places; where servers are paused, looks again when the first is back."""
+        """Wakes one waiting request per free slot; if servers are paused, tries again when the first is back."""
         now_s = time.monotonic()
         free = sum(server.pace.free for server in self.servers if server.paused_until_s <= now_s)
         while free > 0 and self._waiting:
@@ -240,7 +240,7 @@ class Endpoint:
         if failure.status in (401, 403):
             raise FactoryError(
                 f"{server.address} refuses the key (HTTP {failure.status}): put the right one where "
-                f"models.{self.role}.api_key_env or api_key_file says"
+                f"models.{self.role}.api_key_env or api_key_file points"
             ) from failure
         if failure.status == 404:
             raise FactoryError(
@@ -249,7 +249,7 @@ class Endpoint:
             ) from failure
         if failure.status == 429 and "insufficient_quota" in failure.said:
             raise FactoryError(
-                f"{server.address} answers no more ({failure}): see to your account there, then go on with `factory resume`"
+                f"{server.address} has run out of quota ({failure}): top up your account, then run `factory resume`"
             ) from failure
         if failure.is_refusal:
             raise SetAside(f"refused ({failure})") from failure
@@ -257,17 +257,16 @@ class Endpoint:
         gone = all(s.pauses >= GONE_AFTER for s in self.servers) or silent_s > DEAD_AFTER_S
         if failures < ATTEMPTS and not gone:
             return
-        # Nobody else was answered meanwhile: is it this request's fault, or the servers'?
-        unheard = gone or self.last_answer_s <= first_failure_s
-        if unheard and not await self.answers():
+        # If no other request was answered meanwhile, the servers may be down rather than this request bad.
+        suspect = gone or self.last_answer_s <= first_failure_s
+        if suspect and not await self.answers():
             raise FactoryError(
-                f"{' and '.join(s.address for s in self.servers)} has answered nothing for {silent_s:.0f} s "
-                f"({failure}): see that it runs, then go on with `factory resume`"
+                f"{' and '.join(s.address for s in self.servers)} has not answered for {silent_s:.0f} s "
+                f"({failure}): check that it is running, then run `factory resume`"
             ) from failure
         if failures >= ATTEMPTS:
             raise SetAside(f"failed {failures} times: {failure}") from failure
 
     async def answers(self) -> bool:
-        """Whether any server gives a word."""
-        words = await asyncio.gather(*(server.gives_a_word(self.model.name) for server in self.servers))
-        return any(words)
+        """Whether any server responds."""
+        return any(await asyncio.gather(*(server.responds(self.model.name) for server in self.servers)))

@@ -1,7 +1,7 @@
-"""The journal: every answer is written down when it arrives, by the hash of its request.
+"""The journal: stores every answer as it arrives, by the hash of its request.
 
-It lies beside the lake and is folded into it with the rows made from it. A run that is stopped between an
-answer and its rows finds the answer here and does not pay for it again; it is also the cache of a second run.
+It is a file next to the lake. A run that stops between an answer and its rows finds the answer here and does not
+pay for it again; it also serves as the cache for a second run.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from schemas.ids import content_id
 from stores.attach import Place
 
 BUSY_S = 60.0
-"""How long a write waits for those of other workers on this machine, each of which takes microseconds."""
+"""How long a write waits for other workers on this machine; each of their writes takes microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a reply's texts."""
+    """One text of a reply."""
 
     text: str
     finish_reason: str | None
     tokens: int | None
     logprobs: list[TokenLogprob] | None = None
-    """None: not asked for, or not given"""
+    """None: not requested, or not returned"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back for one request."""
+    """The reply to one request."""
 
     choices: list[Choice]
     prompt_tokens: int | None
@@ -55,15 +55,15 @@ class Reply:
     endpoint: str
 
     def as_json(self) -> str:
-        """The reply as the journal keeps it."""
-        # By hand: `asdict` takes five times as long, and this is done for every answer.
+        """The journal's format."""
+        # By hand: `asdict` takes five times as long, and this runs for every answer.
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "choices"}
         plain["choices"] = [_plain(choice) for choice in self.choices]
         return json.dumps(plain, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Reads what `as_json` wrote, or a version of it from before there were log-probabilities."""
+        """Reads the output of `as_json`, also from versions without log-probabilities."""
         plain = json.loads(text)
         for choice in plain["choices"]:
             if "logprobs" in choice:
@@ -80,7 +80,7 @@ def _plain(choice: Choice) -> dict[str, Any]:
 
 
 def journal_file(at: Place) -> Path:
-    """Beside the lake; for one behind PostgreSQL, in the user's data directory."""
+    """Next to the lake; for a lake on PostgreSQL, in the user's data directory."""
     if at.folder is not None:
         return at.folder / "journal.sqlite"
     name = content_id("journal", at.catalog, at.metadata_schema)
@@ -88,12 +88,12 @@ def journal_file(at: Place) -> Path:
 
 
 class JournalTable:
-    """A connection to the journal's file and one of its tables; SQLite itself undoes a torn write."""
+    """A connection to one table of the journal's file; SQLite rolls back torn writes."""
 
     def __init__(self, file: Path, columns: str) -> None:
         """
         Args:
-            columns: the table, as after CREATE TABLE; it is made where it is missing.
+            columns: the table's definition, as after CREATE TABLE; a missing table is created.
         Raises:
             FactoryError: the file cannot be opened.
         """
@@ -101,15 +101,15 @@ class JournalTable:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
-            # With a write-ahead log, a commit survives the death of the process at once, and that of the
-            # machine from the next checkpoint on, for tens of microseconds an answer.
+            # With a write-ahead log, a commit survives a crash of the process at once, and one of the machine
+            # after the next checkpoint, for tens of microseconds per answer.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(f"CREATE TABLE IF NOT EXISTS {columns} WITHOUT ROWID")
             self._add_missing(columns)
         except (sqlite3.Error, OSError) as error:
             raise FactoryError(
-                f"the journal {file} cannot be opened: {error}; free the disk or mend its permissions"
+                f"the journal {file} cannot be opened: {error}; free disk space or fix its permissions"
             ) from error
 
     def _add_missing(self, columns: str) -> None:
@@ -121,7 +121,7 @@ class JournalTable:
                 self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     def execute(self, statement: str, *values: Any) -> list[Any]:
-        """Runs one statement and gives its rows.
+        """Runs one statement and returns its rows.
 
         Raises:
             FactoryError: the file cannot be read or written.
@@ -136,7 +136,7 @@ class JournalTable:
         """Runs a statement for every row, in one transaction.
 
         Raises:
-            FactoryError: the file cannot be written; no row is in it then.
+            FactoryError: the file cannot be written; no row was written.
         """
         try:
             self._db.execute("BEGIN")
@@ -149,7 +149,7 @@ class JournalTable:
 
     def _trouble(self, what: str, error: sqlite3.Error) -> FactoryError:
         return FactoryError(
-            f"the journal {self.file} cannot be {what}: {error}; free the disk and go on with `factory resume`"
+            f"the journal {self.file} cannot be {what}: {error}; free disk space, then run `factory resume`"
         )
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class Journal:
     def __init__(self, file: Path) -> None:
         """
         Raises:
-            FactoryError: as `JournalTable`.
+            FactoryError: see `JournalTable`.
         """
         self.file = file
         self._table = JournalTable(
@@ -180,27 +180,27 @@ class Journal:
         self._written: asyncio.Future[None] | None = None
 
     def find(self, request_hash: str) -> Reply | None:
-        """The reply to a request, None where it was never answered.
+        """The reply to a request; None if it was never answered.
 
         Raises:
-            FactoryError: as `JournalTable.execute`.
+            FactoryError: see `JournalTable.execute`.
         """
         rows = self._table.execute("SELECT reply FROM replies WHERE request_hash = ?", request_hash)
         return Reply.from_json(rows[0][0]) if rows else None
 
     def write(self, request_hash: str, reply: Reply, run_id: str, role: str) -> None:
-        """Writes a reply down, with the run that paid for it and the model's role there.
+        """Writes a reply, with the run that paid for it and the model's role there.
 
         Raises:
-            FactoryError: as `JournalTable.execute_many`.
+            FactoryError: see `JournalTable.execute_many`.
         """
         self._write([_row(request_hash, reply, run_id, role)])
 
     async def record(self, request_hash: str, reply: Reply, run_id: str, role: str) -> None:
-        """Writes a reply down and returns when it is; replies that arrive together share a commit.
+        """Writes a reply and returns once it is stored; replies that arrive together share a commit.
 
         Raises:
-            FactoryError: as `JournalTable.execute_many`.
+            FactoryError: see `JournalTable.execute_many`.
         """
         self._arrived.append(_row(request_hash, reply, run_id, role))
         if self._written is None or self._written.done():
@@ -225,7 +225,7 @@ class Journal:
         """What a run has paid so far, by role.
 
         Raises:
-            FactoryError: as `JournalTable.execute`.
+            FactoryError: see `JournalTable.execute`.
         """
         rows = self._table.execute(
             "SELECT role, count(*), total(prompt_tokens), total(completion_tokens) FROM replies WHERE run_id = ? "

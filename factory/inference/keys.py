@@ -1,4 +1,4 @@
-"""Where an endpoint's key comes from. The key goes to the endpoint alone, never into a recipe, row, log or message."""
+"""Reads an endpoint's key. It is sent only to the endpoint, and never appears in a recipe, row, log or message."""
 
 import os
 from pathlib import Path
@@ -9,17 +9,17 @@ from schemas.errors import FactoryError
 
 
 def key_place(settings: ModelSettings) -> str:
-    """Where the key is read from, in words."""
+    """Where the key is read from, for messages."""
     if settings.api_key_file is not None:
         return f"the first line of the file {settings.api_key_file}"
     return f"the environment variable {settings.api_key_env}"
 
 
 def read_key(settings: ModelSettings) -> str:
-    """The key; NO_KEY where the variable is not set, for endpoints that ask for none.
+    """The key; NO_KEY if the variable is not set, for endpoints that need none.
 
     Raises:
-        FactoryError: the file cannot be read, or what is there cannot be a key.
+        FactoryError: the file cannot be read, or does not hold a valid key.
     """
     if settings.api_key_file is None:
         key = os.environ.get(settings.api_key_env) or NO_KEY
@@ -32,7 +32,7 @@ def read_key(settings: ModelSettings) -> str:
                 "is the key"
             ) from error
         key = first_line.decode("utf-8", "replace").strip()
-    # Nothing else can be sent, and the client's error about it would show the key.
+    # Anything else cannot be sent, and the client's error would show the key.
     if not key.isascii() or not key.isprintable() or not key or " " in key:
-        raise FactoryError(f"{key_place(settings)} holds no key: put one word of plain letters, digits and signs there")
+        raise FactoryError(f"{key_place(settings)} holds no valid key: put one word of printable ASCII there")
     return key

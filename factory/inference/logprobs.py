@@ -1,6 +1,6 @@
-"""Log-probabilities of the tokens of an answer, as an endpoint gives them, and what judges read from them.
+"""Log-probabilities of an answer's tokens, as endpoints return them, and what judges read from them.
 
-An endpoint lists a few alternatives of each token, the likeliest. Whatever is not among them counts as never written.
+An endpoint lists the few likeliest alternatives to each token. All others count as impossible.
 """
 
 import codecs
@@ -12,22 +12,22 @@ from typing import Any
 
 DIGITS = re.compile("[0-9]*")
 ABOVE_ZERO = 1e-3
-"""Engines round: a log-probability may lie this much above 0."""
+"""Engines round, so a log-probability may be this much above 0."""
 DECIMALS = 6
-"""Engines compute in 32 bits, which hold no more; the journal would hold the noise behind them."""
+"""Engines compute in 32 bits; further decimals would fill the journal with noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One token of an answer. The texts of all tokens, joined, begin with the text of the answer."""
+    """One token of an answer. The joined texts of all tokens start with the answer's text."""
 
     token: str
     logprob: float
     top: dict[str, float] = field(default_factory=dict)
-    """the alternatives with their log-probabilities, this token among them; empty: none were given"""
+    """log-probability by alternative, this token included; empty: none were returned"""
 
     def as_plain(self) -> dict[str, Any]:
-        """For JSON; `top` is left out where it is empty."""
+        """For JSON; omits an empty `top`."""
         plain: dict[str, Any] = {"token": self.token, "logprob": self.logprob}
         return plain | {"top": self.top} if self.top else plain
 
@@ -38,7 +38,7 @@ def read_tokens(logprobs: Any, text: str) -> list[TokenLogprob] | None:
     Args:
         logprobs: the choice's `logprobs`, in OpenAI's shape.
     Returns:
-        None where there are none, their shape is odd, a value is not a log-probability, or they do not spell the text.
+        None if there are none, they are malformed, a value is not a log-probability, or they do not spell the text.
     """
     if logprobs is None:
         return None
@@ -52,12 +52,12 @@ def read_tokens(logprobs: Any, text: str) -> list[TokenLogprob] | None:
 
 
 def encodable(text: str) -> str:
-    """Half an emoji, as some models emit, has no UTF-8 and could not be written down."""
+    """The text without lone surrogates: some models emit half an emoji, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _texts(content: list[Any]) -> list[str]:
-    """Each token's text. One that ends inside a character is empty there; the last part has the whole of it."""
+    """Each token's text. A character split across tokens belongs to the last of them."""
     if not all(isinstance(item.get("bytes"), list) for item in content):
         return [encodable(item["token"]) for item in content]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -68,7 +68,7 @@ def _token(item: dict[str, Any], text: str) -> TokenLogprob:
     logprob = _logprob(item["logprob"])
     top: dict[str, float] = {}
     for alternative in item.get("top_logprobs") or ():
-        # Two tokens may have one text, as '1' may with and without the mark of a word's beginning.
+        # Two tokens may have the same text, such as '1' with and without the marker for the start of a word.
         spelled, value = encodable(alternative["token"]), _logprob(alternative["logprob"])
         top[spelled] = min(_sum_of(top[spelled], value), 0.0) if spelled in top else value
     if top:
@@ -88,7 +88,7 @@ def _sum_of(one: float, other: float) -> float:
 
 
 def _from_text_on(tokens: list[TokenLogprob], text: str) -> list[TokenLogprob] | None:
-    """The tokens from the text's first character on: endpoints cut off a reasoning before it, and white space."""
+    """The tokens from the text's first character on: endpoints cut off leading reasoning and white space."""
     joined = "".join(token.token for token in tokens)
     before = joined.rfind(text) if text else 0
     place = _at(tokens, before) if before > 0 else None
@@ -102,18 +102,18 @@ def _from_text_on(tokens: list[TokenLogprob], text: str) -> list[TokenLogprob] |
 def label_probabilities(
     tokens: Sequence[TokenLogprob], text_offset_of_label: int, labels: Sequence[str]
 ) -> dict[str, float] | None:
-    """How probable each label was at the place where one of them was written.
+    """The probability of each label at the position where one of them was written.
 
-    Reads the alternatives of the token in which the label begins. White space around them does not matter: ' 1' and '1'
-    add up. An alternative that begins one label only ('fir', of first and second) counts as that label. Limits: labels
-    that begin with the same token cannot be told apart and are not found (for numbers there is `digit_expectation`);
-    an alternative that goes on after its label ('1.') is not counted.
+    Reads the alternatives of the token in which the label starts. White space around them is ignored: ' 1' and '1'
+    add up. An alternative that starts only one label ('fir', of first and second) counts as that label. Limits: labels
+    that start with the same token cannot be distinguished and are not found (for numbers, use `digit_expectation`);
+    an alternative that continues past its label ('1.') is not counted.
 
     Args:
-        text_offset_of_label: where the label's first character stands in the text of the answer.
+        text_offset_of_label: the position of the label's first character in the answer's text.
     Returns:
-        The labels found among the alternatives, with probabilities that add up to 1; None where the endpoint gave no
-        alternatives, or none of the labels was written there.
+        The labels found among the alternatives, with probabilities that add up to 1; None if the endpoint returned no
+        alternatives, or no label was written there.
     """
     place = _at(tokens, text_offset_of_label)
     if place is None:
@@ -132,19 +132,19 @@ def label_probabilities(
 def digit_expectation(
     tokens: Sequence[TokenLogprob], offset: int, least: int = 1, most: int = 10
 ) -> tuple[dict[str, float], float] | None:
-    """How probable each whole number was where one was written, and the sum of i·P(i) (arXiv:2309.00267, direct RLAIF).
+    """The probability of each whole number where one was written, and the sum i·P(i) (arXiv:2309.00267, direct RLAIF).
 
-    Many tokenizers write 10 as '1' and '0'. Where the answer itself took '1', the next token's alternatives say how
-    P('1') divides into 1 and 10; where it has none, all of it goes to what was written. Limits: where the answer took
-    another digit and no alternative is 10 as a whole, nobody knows how P('1') divides, so it is left out (a scale of
-    single digits has no such trouble); numbers that are not among the alternatives count as impossible.
+    Many tokenizers write 10 as '1' and '0'. If the answer itself has '1', the next token's alternatives tell how
+    P('1') splits into 1 and 10; if it has none, all of P('1') goes to the number written. Limits: if the answer has
+    another digit and no alternative is 10 as a whole, the split of P('1') is unknown, so it is left out (scales of
+    single digits are not affected); numbers that are not among the alternatives count as impossible.
 
     Args:
-        offset: where the number's first digit stands in the text of the answer.
-        least: at least 0.
+        offset: the position of the number's first digit in the answer's text.
+        least: 0 or more.
     Returns:
-        The numbers found, as text, with probabilities that add up to 1, and the expectation; None where the endpoint
-        gave no alternatives, or no digit stands there.
+        The numbers found, as text, with probabilities that add up to 1, and the expectation; None if the endpoint
+        returned no alternatives, or no digit was written there.
     """
     place = _at(tokens, offset)
     if place is None:
@@ -155,7 +155,7 @@ def digit_expectation(
         return None
     labels = [str(number) for number in range(least, most + 1)]
     found = dict.fromkeys(labels, 0.0)
-    before, weight = "", 1.0  # the digits written so far, and how probable they were
+    before, weight = "", 1.0  # the digits so far, and their probability
     while True:
         followed = _share_out(before, weight, options, chosen, found)
         if not followed:
@@ -168,7 +168,7 @@ def digit_expectation(
             break
         chosen = tokens[index].token
         options = [(written, math.exp(logprob)) for written, logprob in tokens[index].top.items()]
-        if before in found:  # whatever is not among the alternatives ends the number
+        if before in found:  # every token not among the alternatives ends the number
             found[before] += weight * max(0.0, 1 - sum(probability for _, probability in options))
     probabilities = _normalised({label: probability for label, probability in found.items() if probability > 0})
     if probabilities is None:
@@ -179,16 +179,16 @@ def digit_expectation(
 def _share_out(
     before: str, weight: float, options: list[tuple[str, float]], chosen: str, found: dict[str, float]
 ) -> float:
-    """Adds to each number what the alternatives after `before` give it.
+    """Adds to each number the probability of the alternatives after `before` that write it.
 
     Returns:
-        How probable the token was that the answer took, if a longer number can begin with it: the next one decides.
+        The probability of the answer's own token if a longer number can start with it: the next token decides.
     """
     followed = 0.0
     for written, probability in options:
         number = before + _digits(written)
         longer = {label for label in found if label.startswith(number)} - {number}
-        if written and written == _digits(written) and longer:  # an empty one is the end of the answer
+        if written and written == _digits(written) and longer:  # empty text ends the answer
             if written == chosen:
                 followed += probability
                 continue
@@ -200,13 +200,13 @@ def _share_out(
 
 
 def _digits(written: str) -> str:
-    """The digits that a text begins with."""
+    """The leading digits of a text."""
     match = DIGITS.match(written)
     return match[0] if match else ""
 
 
 def _at(tokens: Sequence[TokenLogprob], offset: int) -> tuple[int, int] | None:
-    """Which token a character of the text stands in, and where in it; None: the text ends before."""
+    """The token that contains a character of the text, and the position within it; None: past the end."""
     start = 0
     for index, token in enumerate(tokens):
         if start <= offset < start + len(token.token):
@@ -216,7 +216,7 @@ def _at(tokens: Sequence[TokenLogprob], offset: int) -> tuple[int, int] | None:
 
 
 def _alternatives(token: TokenLogprob, within: int) -> list[tuple[str, float]]:
-    """What each alternative writes from a place in the token on, with its probability."""
+    """The text of each alternative from position `within` on, with its probability."""
     glued = token.token[:within].strip()
     found = []
     for alternative, logprob in token.top.items():

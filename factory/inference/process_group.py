@@ -1,8 +1,8 @@
-"""`python -m factory.inference.process_group COMMAND...`: a command in a process group that ends with whoever started it.
+"""`python -m factory.inference.process_group COMMAND...`: runs a command in a process group that ends with its parent.
 
-Told its parent's process id on standard input, it runs the command and ends with its status. When it is told to end
-(SIGTERM), when its standard input ends, or when its parent is gone, it ends the command politely and then kills all
-that is left of the group: servers have children of their own, which outlive a server that was killed.
+Reads its parent's process id from standard input, runs the command and exits with its status. On SIGTERM, when its
+standard input closes, or when its parent dies, it terminates the command and then kills the rest of the group:
+servers have child processes, which outlive a server that was killed.
 """
 
 import ctypes
@@ -20,18 +20,18 @@ STOP_GRACE_S = 10.0
 
 def main() -> None:
     parent_pid = int(sys.stdin.readline())
-    signal.signal(signal.SIGTERM, _told_to_end)
+    signal.signal(signal.SIGTERM, _on_sigterm)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     if sys.platform == "linux":
-        # A forked sibling may hold the other end of standard input: Linux tells of the parent's death besides.
+        # A forked sibling may keep standard input open, so ask Linux for a signal too.
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <sys/prctl.h>
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-        if os.getppid() != parent_pid:  # it died before the signal was asked for
+        if os.getppid() != parent_pid:  # it died before the signal was requested
             sys.exit(0)
     command = sys.argv[1:]
     environment = {
         **os.environ,
-        # The compilers of an environment of its own lie beside the command.
+        # The compilers in the command's environment are next to it.
         "PATH": os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)]),
     }
     environment.pop("PYTHONPATH", None)  # ours, not the command's
@@ -45,11 +45,11 @@ def main() -> None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_GRACE_S)
         os.killpg(0, signal.SIGKILL)
-    sys.exit(status if status >= 0 else 128 - status)  # as a shell tells of a signal
+    sys.exit(status if status >= 0 else 128 - status)  # 128 + signal, as in a shell
 
 
-def _told_to_end(*_: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+def _on_sigterm(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only once
     sys.exit(0)
 
 

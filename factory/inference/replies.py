@@ -1,4 +1,4 @@
-"""What comes back from an endpoint: a chat completion, or a failure that passes, or one that does not."""
+"""An endpoint's replies: chat completions, and temporary or permanent failures."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from factory.inference.logprobs import encodable, read_tokens
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 NO_KEY = "none"
-"""What is sent as the key where there is none."""
+"""Sent as the key if there is none."""
 
 
-@dataclass(eq=False)  # not frozen: Python writes an exception's traceback into it
+@dataclass(eq=False)  # not frozen: Python sets an exception's traceback
 class Failure(Exception):
-    """A request that was not answered. `status` is HTTP's, None where no whole reply came."""
+    """A request without an answer. `status` is HTTP's, None if there was no complete reply."""
 
     said: str
-    """the endpoint's or the system's own words, in one line"""
+    """the endpoint's or the system's message, on one line"""
     status: int | None = None
     retry_after_s: float | None = None
     timed_out: bool = False
@@ -30,19 +30,19 @@ class Failure(Exception):
 
     @property
     def kind(self) -> str:
-        """In a word or two, for counts."""
+        """A short label, for counts."""
         if self.status is not None:
             return f"HTTP {self.status}"
         return "time-out" if self.timed_out else "garbage" if self.said.startswith("answered") else "connection"
 
     @property
     def is_overload(self) -> bool:
-        """The endpoint has too much to do: a matter of pace, not of this request."""
+        """The endpoint is overloaded; the request itself is fine."""
         return self.status in (429, 503, 529) or self.timed_out
 
     @property
     def is_refusal(self) -> bool:
-        """Asking the same again cannot help."""
+        """Retrying cannot help."""
         return self.status is not None and 400 <= self.status < 500 and self.status not in (408, 409, 425, 429)
 
 
@@ -50,7 +50,7 @@ def read_document(status: int, headers: Any, content: bytes, secret: str) -> Any
     """The JSON of a reply.
 
     Args:
-        secret: what no message may show.
+        secret: must not appear in a message.
     Raises:
         Failure: an HTTP error, or a body that is not JSON.
     """
@@ -66,7 +66,7 @@ def read_document(status: int, headers: Any, content: bytes, secret: str) -> Any
 
 
 def _words(document: Any, content: bytes, secret: str) -> str:
-    """The message of an error in OpenAI's shape, or in that of vLLM, FastAPI and llama.cpp; else the body."""
+    """The error message, in the format of OpenAI, vLLM, FastAPI or llama.cpp; else the body."""
     found = document
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and key in found:
@@ -111,14 +111,14 @@ def _choice(choice: dict[str, Any]) -> Choice:
 
 
 def wait_s(failures: int, failure: Failure) -> float:
-    """Seconds until the next attempt: what the endpoint asks for, else doubling, with jitter."""
+    """Seconds until the next attempt: as the endpoint asks, else doubling, with jitter."""
     if failure.retry_after_s is not None:
         return failure.retry_after_s
     return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (failures - 1)) * random.uniform(0.5, 1.5))
 
 
 def of_transport(error: BaseException) -> Failure:
-    """A failure of the connection, in the system's own words where it has some."""
+    """A connection failure, with the system's message if there is one."""
     root = error
     while (below := root.__cause__ or root.__context__) is not None:
         root = below
@@ -131,5 +131,5 @@ def of_transport(error: BaseException) -> Failure:
 
 
 def one_line(text: str) -> str:
-    """A text in one line of at most 200 characters."""
+    """The text on one line of at most 200 characters."""
     return " ".join(text.split())[:200]

@@ -1,10 +1,10 @@
-"""A model that the run serves itself: `vllm serve` on loopback, for as long as one block runs.
+"""A model that the run serves itself: `vllm serve` on loopback, for the length of one block.
 
     async with serve(VllmSettings(model="./base"), name="./base", revision=None) as server:
-        ...  # any OpenAI client may ask server.base_url with server.api_key
+        ...  # any OpenAI client can use server.base_url with server.api_key
 
-vLLM lives in an environment of its own and is known by its command alone, so any build will do. It runs in a process
-group of its own, under `process_group.py`, and is gone with the run, however the run ends.
+vLLM has its own environment and is called only by its command, so any build works. It runs in its own process group,
+under `process_group.py`, and always ends with the run.
 """
 
 import asyncio
@@ -37,48 +37,46 @@ _ERROR = re.compile(r"(error|exception): ", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class VllmServer:
-    """A running server. It answers OpenAI's chat protocol to whoever has its key."""
+    """A running server that speaks OpenAI's chat protocol."""
 
     base_url: str  # http://127.0.0.1:PORT/v1
-    api_key: str = field(repr=False)  # made for this run
+    api_key: str = field(repr=False)  # generated for this run
     log_path: Path
     process: asyncio.subprocess.Process  # the leader of its group
 
 
 @asynccontextmanager
 async def serve(
-    settings: VllmSettings, name: str, revision: str | None, tell: Callable[[str], None] = lambda words: None
+    settings: VllmSettings, name: str, revision: str | None, on_status: Callable[[str], None] = lambda message: None
 ) -> AsyncIterator[VllmServer]:
-    """Starts `vllm serve`, yields it once it is healthy, and stops it with all its processes at the end of the block.
+    """Starts `vllm serve`, yields it once it is healthy, and stops all its processes at the end of the block.
 
     Args:
-        name: what requests call the model.
+        name: the model's name in requests.
         revision: of a model on a hub.
-        tell: takes what is going on, in words.
+        on_status: receives status messages.
     Raises:
-        FactoryError: no such command or folder; or the server was not up in time, or ended, be it while it started or
-            inside the block, which is cancelled then. The end of its log is in the message.
+        FactoryError: there is no such command or folder, the server did not start in time, or it exited (inside the
+            block, this also cancels the block). The message includes the end of its log.
     """
     if settings.folder is None and settings.model.startswith(("/", ".", "~")):
-        raise FactoryError(
-            f"vllm.model: there is no folder {settings.model!r}: give a folder of safetensors, or a hub id"
-        )
+        raise FactoryError(f"vllm.model: no folder {settings.model!r}: give a folder of safetensors or a hub id")
     port, api_key, log_path = _free_port(), secrets.token_urlsafe(32), _new_log(name)
     command = [_program(settings.command), *_words(settings, name, revision, port)]
-    tell(f"starting vLLM with {name} (its log is {log_path})")
+    on_status(f"starting vLLM with {name} (log: {log_path})")
     with log_path.open("ab") as log:
         process = await _spawn(command, api_key, log)
     server = VllmServer(f"http://127.0.0.1:{port}/v1", api_key, log_path, process)
     try:
         await _until_healthy(server, settings.start_timeout_s)
-        async with _ending_with(server):
+        async with _cancelling_on_exit(server):
             yield server
     finally:
         await _stop(process)
 
 
 def _words(settings: VllmSettings, name: str, revision: str | None, port: int) -> Iterator[str]:
-    """What follows the program's name; never the key, which all users of the machine could read there."""
+    """The command's arguments. The key is not among them: every user of the machine could read it there."""
     yield from ("serve", str(settings.folder or settings.model))
     yield from ("--served-model-name", name, "--host", "127.0.0.1", "--port", str(port))
     if revision is not None and settings.folder is None:
@@ -97,7 +95,7 @@ def _program(command: str) -> str:
     if found := shutil.which(Path(command).expanduser()):
         return str(Path(found).absolute())
     raise FactoryError(
-        f"vllm.command: there is no program {command!r}: install vLLM in an environment of its own, and give the path "
+        f"vllm.command: no program {command!r}: install vLLM in its own environment and give the path "
         "of its `vllm` (docs/endpoints.md)"
     )
 
@@ -109,7 +107,7 @@ def _free_port() -> int:
 
 
 def _new_log(name: str) -> Path:
-    """A file in the user's cache, of which the newest LOGS_KEPT are kept."""
+    """A new log file in the user's cache, which keeps the newest LOGS_KEPT."""
     folder = cache_dir() / "logs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +115,7 @@ def _new_log(name: str) -> Path:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise FactoryError(
-            f"vLLM's log cannot be written to {folder}: {error.strerror}; set PREFERENCE_FACTORY_CACHE to another directory"
+            f"cannot write vLLM's log to {folder}: {error.strerror}; set PREFERENCE_FACTORY_CACHE to another directory"
         ) from error
     return folder / f"vllm-{time.time_ns()}-{re.sub('[^A-Za-z0-9]+', '-', name)[-40:].strip('-')}.log"
 
@@ -133,12 +131,12 @@ async def _spawn(command: list[str], api_key: str, log: BinaryIO) -> asyncio.sub
         stdout=log,
         stderr=log,
         env={
-            "VLLM_NO_USAGE_STATS": "1",  # else it reports to its makers
+            "VLLM_NO_USAGE_STATS": "1",  # otherwise it phones home
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
             "VLLM_API_KEY": api_key,
         },
-        start_new_session=True,  # Ctrl-C is for the run, which still has answers to take in
+        start_new_session=True,  # Ctrl-C must not reach it: the run still has answers to collect
     )
     assert process.stdin is not None
     process.stdin.write(f"{os.getpid()}\n".encode())
@@ -149,9 +147,11 @@ async def _until_healthy(server: VllmServer, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not await asyncio.to_thread(_is_healthy, server.base_url.removesuffix("/v1") + "/health"):
         if server.process.returncode is not None:
-            raise _ended(server, "while it started")
+            raise _ended(server, "during startup")
         if time.monotonic() > deadline:
-            raise FactoryError(f"vLLM was not up after {timeout_s:.0f} s (vllm.start_timeout_s): {_end_of_log(server)}")
+            raise FactoryError(
+                f"vLLM did not start within {timeout_s:.0f} s (vllm.start_timeout_s): {_end_of_log(server)}"
+            )
         await asyncio.sleep(0.2)
 
 
@@ -165,8 +165,8 @@ def _is_healthy(url: str) -> bool:
 
 
 @asynccontextmanager
-async def _ending_with(server: VllmServer) -> AsyncIterator[None]:
-    """Cancels the block when the server ends: else requests to nobody would be tried again for a minute."""
+async def _cancelling_on_exit(server: VllmServer) -> AsyncIterator[None]:
+    """Cancels the block when the server exits; otherwise its requests would be retried for a minute."""
     block, inside = asyncio.current_task(), True
     assert block is not None
 
@@ -180,25 +180,25 @@ async def _ending_with(server: VllmServer) -> AsyncIterator[None]:
         yield
     except asyncio.CancelledError:
         if not watching.done():
-            raise  # somebody else's wish
+            raise  # cancelled by someone else
         block.uncancel()
-        raise _ended(server, "while the run asked it") from None
+        raise _ended(server, "during the run") from None
     finally:
         inside = False
         watching.cancel()
 
 
 def _ended(server: VllmServer, when: str) -> FactoryError:
-    return FactoryError(f"vLLM ended with status {server.process.returncode} {when}: {_end_of_log(server)}")
+    return FactoryError(f"vLLM exited with status {server.process.returncode} {when}: {_end_of_log(server)}")
 
 
 def _end_of_log(server: VllmServer) -> str:
     text = server.log_path.read_text("utf-8", "replace").replace(server.api_key, "***")
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    # After its errors vLLM writes dozens of lines about how it cleans up.
+    # vLLM follows its errors with dozens of lines of clean-up messages.
     told = [line for line in lines if _ERROR.search(line)] or lines
     tail = " | ".join(told[-4:])[-1500:]
-    return f"mend what its log {server.log_path} says, then go on with `factory resume` (its end: {tail or 'empty'})"
+    return f"fix the error in its log {server.log_path}, then run `factory resume` (end of log: {tail or 'empty'})"
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
@@ -206,6 +206,6 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         process.terminate()
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), STOP_GRACE_S + 5)
-    with suppress(ProcessLookupError):  # whatever is left of the group, where its leader could not end it
+    with suppress(ProcessLookupError):  # the leader may have left processes behind
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

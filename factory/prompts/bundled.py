@@ -1,8 +1,7 @@
-"""The prompts that come with the project: everyday tasks in English and Chinese, each with
-verifiable constraints.
+"""The bundled prompts: everyday tasks in English and Chinese, each with verifiable constraints.
 
-The tasks are in `tasks/everyday.jsonl`; they were written for this project. The constraints are
-drawn anew for each seed, so one file of tasks gives as many sets of prompts as there are seeds.
+The tasks are in `tasks/everyday.jsonl` and were written for this project. Each seed draws new constraints, and so
+makes a new set of prompts.
 """
 
 import json
@@ -16,13 +15,13 @@ from schemas.ids import prompt_id
 from schemas.tables import Message, Prompt
 
 SOURCE = "bundled:v1"
-"""Names the tasks and the way their constraints are drawn; raise it when either changes."""
+"""The version of the tasks and of how constraints are drawn; raise it when either changes."""
 
 LICENCE = "Apache-2.0"
 
 
 def bundled_prompts(seed: int) -> list[Prompt]:
-    """Every task with its constraints, in an order shuffled by the seed; the same everywhere."""
+    """Every task with its constraints, shuffled by the seed; the same on every machine."""
     tasks = list(read_tasks())
     random.Random(f"order {seed}").shuffle(tasks)
     return [_prompt(task, seed) for task in tasks]
@@ -37,8 +36,8 @@ def read_tasks() -> tuple[Task, ...]:
 
 
 def _prompt(task: Task, seed: int) -> Prompt:
-    # Each task has a generator of its own (Python hashes a text given as seed by SHA-512), so that
-    # a new task in the file leaves the constraints of all others as they are.
+    # Each task has its own generator (Python hashes a string seed with SHA-512), so that a new task in the file
+    # does not change the constraints of the others.
     constraints = draw(task, random.Random(f"constraints {seed} {task.text}"))
     messages = [Message(role="user", content=join_prompt(task.text, constraints, task.language))]
     return Prompt(

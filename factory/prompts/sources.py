@@ -1,4 +1,4 @@
-"""Where prompts come from: the bundled set, the user's own files, or a `datasets` id."""
+"""Reads prompts from the bundled set, the user's files, or a `datasets` id."""
 
 import csv
 import hashlib
@@ -18,11 +18,11 @@ from schemas.ids import canonical_json, prompt_id
 from schemas.tables import Constraint, Message, Prompt
 
 COLUMNS = ("prompt", "messages", "system", "language", "subject", "licence", "constraints", "reference")
-"""What an import may fill: `prompt` (one user's turn) or `messages`, and whatever else is known."""
+"""The columns that an import can fill: `prompt` (one user turn) or `messages`, and optionally the others."""
 
 
 def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
-    """The prompts of a source, in its order, as a stream: those in `settings.language`, at most `settings.limit`.
+    """Streams a source's prompts in order: only those in `settings.language`, at most `settings.limit`.
 
     Raises:
         FactoryError: a missing file, a broken line (with its number), an empty prompt, an unknown column.
@@ -36,7 +36,7 @@ def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
 
 def _source(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
     if settings.source == "bundled":
-        from factory.prompts.bundled import bundled_prompts  # the checkers take a moment to load
+        from factory.prompts.bundled import bundled_prompts  # the checkers are slow to load
 
         yield from bundled_prompts(seed)
         return
@@ -46,7 +46,7 @@ def _source(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
         return
     file = Path(settings.source)
     if not file.is_file():
-        raise FactoryError(f"there is no prompt file {file}: give a .jsonl, .csv or .parquet file, or 'bundled'")
+        raise FactoryError(f"no prompt file {file}: give a .jsonl, .csv or .parquet file, or 'bundled'")
     readers = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
     if file.suffix not in readers:
         raise FactoryError(f"prompt file {file}: give one that ends in {', '.join(readers)}")
@@ -64,11 +64,11 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 row = json.loads(line.rstrip().decode("utf-8-sig" if number == 1 else "utf-8"))
             except ValueError as error:
-                # json's own 'line 1' would be mistaken for the file's.
+                # json's 'line 1' would be mistaken for the file's.
                 reason = (
                     f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
                 )
-                raise FactoryError(f"{where}: this is not JSON ({reason}): mend or remove the line") from error
+                raise FactoryError(f"{where}: this is not JSON ({reason}): fix or remove the line") from error
             if not isinstance(row, dict):
                 raise FactoryError(f"{where}: a line must be a JSON object with a key 'prompt' or 'messages'")
             yield where, row
@@ -77,13 +77,13 @@ def _jsonl_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows = csv.DictReader(lines)
-        ended = 0  # a quoted value may go over several lines
+        ended = 0  # a quoted value may span several lines
         while True:
             where = f"{file}, line {max(ended + 1, 2)}"
             try:
                 row = next(rows, None)
             except (csv.Error, UnicodeDecodeError) as error:
-                raise FactoryError(f"{where}: this is not CSV in UTF-8 ({error}): mend or remove the line") from error
+                raise FactoryError(f"{where}: this is not CSV in UTF-8 ({error}): fix or remove the line") from error
             if row is None:
                 return
             ended = rows.line_num
@@ -105,7 +105,7 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _dataset_rows(name: str, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
     import datasets  # slow to import, and rarely needed
 
-    # Without a network it would tell of each of its attempts.
+    # Without a network it logs every attempt.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         dataset = datasets.load_dataset(name, split=split, streaming=True)
@@ -142,14 +142,14 @@ def _prompts(rows: Iterable[tuple[str, dict[str, Any]]], source: str, settings: 
 
 
 def _check_columns(named: dict[str, str], row: dict[str, Any], where: str) -> None:
-    """A column that is named, or the one of prompts, is there from the first row on."""
+    """Checks in the first row that the named columns and the prompt column exist."""
     there = ", ".join(map(str, row))
     for ours, theirs in named.items():
         if theirs not in row:
-            raise FactoryError(f"{where}: there is no column {theirs!r} (prompts.columns.{ours}): it has {there}")
+            raise FactoryError(f"{where}: there is no column {theirs!r} (prompts.columns.{ours}): use one of {there}")
     if not {"prompt", "messages"} & {*named, *row}:
         raise FactoryError(
-            f"{where}: there is neither a column 'prompt' nor 'messages', only {there}: name the right one, as in "
+            f"{where}: there is no column 'prompt' or 'messages', only {there}: name the right one, as in "
             "-o prompts.columns.prompt=question"
         )
 

@@ -1,1 +1,1 @@
-"""A program that judges: IFEval's checkers over a prompt's own constraints."""
+"""Judges by program: IFEval's checkers for a prompt's constraints."""

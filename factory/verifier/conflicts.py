@@ -1,8 +1,8 @@
-"""Says which constraints cannot be asked for together, so that no prompt asks the impossible.
+"""Decides which constraints conflict, so that no prompt asks for the impossible.
 
-Pairs of kinds that conflict are data: `tasks/constraints.yaml`. What depends on the arguments is
-here: required text that another constraint bans, and too little room for all that is required. Both
-err on the careful side: some combinations that a clever writer could follow count as impossible.
+`constraints.yaml` lists the pairs of kinds that conflict. Conflicts that depend on the arguments are here: required
+text that another constraint bans, and limits too small for all that is required. Both err on the side of caution:
+some combinations that a clever writer could follow count as impossible.
 """
 
 from collections.abc import Sequence
@@ -13,28 +13,28 @@ from factory.verifier.checkers import follows, kwargs_of
 from factory.verifier.constraints import read_constraint_table
 from schemas.tables import Constraint
 
-_LONGEST_SENTENCE_WORDS = 20  # no one should have to write longer ones to follow two rules at once
+_LONGEST_SENTENCE_WORDS = 20  # following two rules should not take longer ones
 _SHORTEST_ANSWER_WORDS = 15
 
 
 def kinds_conflict(a: str, b: str) -> bool:
-    """True if these are never asked for together; a kind conflicts with itself."""
+    """Whether two kinds exclude each other; a kind conflicts with itself."""
     return a == b or frozenset((a, b)) in _conflicts()
 
 
 def why_impossible(constraints: Sequence[Constraint]) -> str | None:
-    """Why these constraints cannot be asked for together, in a few words; None if they can."""
+    """A short reason why these constraints cannot be combined; None if they can."""
     for a, b in combinations(constraints, 2):
         if kinds_conflict(a.id, b.id):
             return f"{a.id} and {b.id} conflict"
-    words = [word.lower() for constraint in constraints for word in set(_words_spoken_of(constraint))]
+    words = [word.lower() for constraint in constraints for word in set(_words_used_by(constraint))]
     if len(words) != len(set(words)):
-        return "two constraints speak of the same word"
+        return "two constraints use the same word"
     required = " ".join(filter(None, map(_required_text, constraints)))
     for constraint in constraints:
-        # A ban that the required text alone breaks is broken by each answer.
+        # If the required text alone breaks a ban, every answer does.
         if required and _is_ban(constraint) and not follows(constraint, required):
-            return f"what the others require breaks {constraint.id}"
+            return f"the text that the others require breaks {constraint.id}"
     return _why_too_narrow(constraints)
 
 
@@ -48,7 +48,7 @@ def _conflicts() -> frozenset[frozenset[str]]:
     return frozenset(pairs)
 
 
-def _words_spoken_of(constraint: Constraint) -> list[str]:
+def _words_used_by(constraint: Constraint) -> list[str]:
     kwargs = kwargs_of(constraint)
     keyword = kwargs.get("keyword")
     return [
@@ -59,7 +59,7 @@ def _words_spoken_of(constraint: Constraint) -> list[str]:
 
 
 def _required_text(constraint: Constraint) -> str:
-    """Text that each answer has to contain."""
+    """Text that every answer must contain."""
     kwargs = kwargs_of(constraint)
     if constraint.id == "keywords:frequency":
         return " ".join([kwargs["keyword"]] * kwargs["frequency"]) if kwargs["relation"] == "at least" else ""
@@ -70,7 +70,7 @@ def _required_text(constraint: Constraint) -> str:
 
 
 def _is_ban(constraint: Constraint) -> bool:
-    """True if no text can be mended by adding to it."""
+    """Whether adding text can never fix a violation."""
     return constraint.id in ("punctuation:no_comma", "keywords:forbidden_words") or _bound(constraint) == "less than"
 
 
@@ -80,7 +80,7 @@ def _bound(constraint: Constraint) -> str | None:
 
 
 def _why_too_narrow(constraints: Sequence[Constraint]) -> str | None:
-    """Compares the words and sentences that all need at least with what one of them allows."""
+    """Compares the words and sentences that all constraints need with the limits of each."""
     words, sentences = _SHORTEST_ANSWER_WORDS, 1  # a sentence to lead in
     for constraint in constraints:
         needs = read_constraint_table()["kinds"][constraint.id].get("needs", {})
@@ -94,10 +94,10 @@ def _why_too_narrow(constraints: Sequence[Constraint]) -> str | None:
     if length.get("relation") == "at least":
         words = max(words, length["num_words"])
     elif length and words >= length["num_words"]:
-        return f"the answer needs {words} words, but less than {length['num_words']} are asked for"
+        return f"the answer needs {words} words, but the limit is less than {length['num_words']}"
     if count.get("relation") == "less than":
         sentences = max(sentences, -(-words // _LONGEST_SENTENCE_WORDS))
         if sentences >= count["num_sentences"]:
             limit = count["num_sentences"]
-            return f"the answer needs {sentences} sentences, but less than {limit} are asked for"
+            return f"the answer needs {sentences} sentences, but the limit is less than {limit}"
     return None

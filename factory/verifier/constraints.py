@@ -1,9 +1,7 @@
-"""What a verifiable constraint says in a prompt, and whether a response follows it.
+"""How a verifiable constraint is worded in a prompt, and whether a response follows it.
 
-The verdict is that of IFEval's checkers (`ifeval_checkers.py`); how the response fails is put
-into words by `constraint_critiques.py`; which constraints a task gets is drawn by
-`constraint_drawing.py`. What each kind says, and in which languages, is data:
-`tasks/constraints.yaml`.
+IFEval's checkers give the verdict (`checkers.py`), `critiques.py` explains failures, and `drawing.py` draws a task's
+constraints. `constraints.yaml` has the wording of each kind, by language.
 """
 
 from collections.abc import Sequence
@@ -22,20 +20,20 @@ from schemas.tables import Constraint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A program's reading of one response."""
+    """The verifier's assessment of one response."""
 
     passed: bool  # every constraint is followed
     score: float  # 0..1, share of the constraints that are followed
-    critique: str  # in words: which constraints failed, and how
+    critique: str  # which constraints failed, and how
 
 
 def verify(constraints: Sequence[Constraint], text: str) -> Verification:
-    """Checks a response. An empty response follows nothing, whatever was asked.
+    """Checks a response. An empty response follows no constraint.
 
-    Raises FactoryError for no constraints, an unknown kind, arguments missing or out of range.
+    Raises FactoryError if there are no constraints, a kind is unknown, or arguments are missing or out of range.
     """
     if not constraints:
-        raise FactoryError("a prompt without constraints cannot be verified; let a model judge its responses")
+        raise FactoryError("a prompt without constraints cannot be verified: use a model as its judge")
     verdicts = [follows(constraint, text) for constraint in constraints]
     if not text.strip():
         return Verification(
@@ -64,14 +62,14 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
 def describe(constraint: Constraint, language: str) -> str:
     """The sentence that asks for a constraint, in "en" or "zh".
 
-    Raises FactoryError for a kind that has no wording in the language, with the reason.
+    Raises FactoryError with the reason if the kind has no wording in the language.
     """
     kind = read_constraint_table()["kinds"].get(constraint.id)
     if kind is None:
-        raise FactoryError(f"constraint {constraint.id} is unknown; factory/tasks/constraints.yaml has the kinds")
+        raise FactoryError(f"unknown constraint {constraint.id}; factory/verifier/constraints.yaml lists the kinds")
     wording = kind.get(language)
     if wording is None:
-        reason = kind["not_in_chinese"] if language == "zh" else "only en and zh are written down"
+        reason = kind["not_in_chinese"] if language == "zh" else "use en or zh"
         raise FactoryError(f"constraint {constraint.id} has no wording in language {language}: {reason}")
     kwargs = kwargs_of(constraint)
     if isinstance(wording, dict):
@@ -80,14 +78,14 @@ def describe(constraint: Constraint, language: str) -> str:
 
 
 def join_prompt(task: str, constraints: Sequence[Constraint], language: str) -> str:
-    """The user's message: the task, a blank line, and a sentence for each constraint."""
+    """The user's message: the task, a blank line, and one sentence per constraint."""
     space = "" if language == "zh" else " "
     return f"{task}\n\n{space.join(describe(constraint, language) for constraint in constraints)}"
 
 
 @cache
 def read_constraint_table() -> dict[str, Any]:
-    """`constraints.yaml`, which explains its own fields. Not to be changed by the reader."""
+    """`constraints.yaml`, which documents its fields. Cached: do not modify."""
     table: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "constraints.yaml").read_text(encoding="utf-8"))
     return table
 
@@ -98,7 +96,7 @@ def _relation(kwargs: dict[str, Any]) -> str:
 
 
 def _shown(kwargs: dict[str, Any], language: str) -> dict[str, Any]:
-    """The arguments as a sentence shows them: words in quotation marks, a language by its name."""
+    """The arguments for a sentence: words quoted, languages by name."""
     writing = read_constraint_table()["writing"][language]
 
     def quote(value: Any) -> Any:

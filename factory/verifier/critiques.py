@@ -1,9 +1,7 @@
-"""Says how a response breaks a constraint, with the counts and words that a writer needs to mend
-it.
+"""Explains how a response breaks a constraint, with the counts and words needed to fix it.
 
-One function for each kind, called for a response that IFEval's checker has turned down. The
-counting repeats the checker's own patterns, word for word where they are regular expressions, so
-that the numbers agree with the verdict.
+One function per kind, called for a response that IFEval's checker rejected. Counts use the checker's own patterns
+(the same regular expressions), so that the numbers agree with the verdict.
 """
 
 import json
@@ -20,7 +18,7 @@ from factory.verifier.checkers import (
     split_words,
 )
 
-_SHOWN = 5  # how many offending words are named
+_SHOWN = 5  # the most offending words named
 
 
 def explain_failure(kind: str, kwargs: dict[str, Any], text: str) -> str:
@@ -39,13 +37,13 @@ def _quote(words: Sequence[str]) -> str:
 
 def _compare(found: int, noun: str, relation: str, asked: int) -> str:
     """The response has 4 sentences, but less than 3 were asked for: take out at least 2."""
-    mend = f"add at least {asked - found}" if relation == "at least" else f"take out at least {found - asked + 1}"
-    return f"The response has {_count(found, noun)}, but {relation} {asked} were asked for: {mend}."
+    fix = f"add at least {asked - found}" if relation == "at least" else f"take out at least {found - asked + 1}"
+    return f"The response has {_count(found, noun)}, but {relation} {asked} were asked for: {fix}."
 
 
 def _exactly(found: int, noun: str, asked: int) -> str:
-    mend = f"add {asked - found}" if found < asked else f"take out {found - asked}"
-    return f"The response has {_count(found, noun)}, but exactly {asked} were asked for: {mend}."
+    fix = f"add {asked - found}" if found < asked else f"take out {found - asked}"
+    return f"The response has {_count(found, noun)}, but exactly {asked} were asked for: {fix}."
 
 
 def _occurrences(word: str, text: str) -> list[str]:
@@ -63,10 +61,10 @@ def _keyword_frequency(kwargs: dict[str, Any], text: str) -> str:
         kwargs["frequency"],
         kwargs["relation"],
     )
-    mend = "use it more often" if relation == "at least" else "use another word"
+    fix = "use it more often" if relation == "at least" else "use another word"
     never = relation == "less than" and asked == 1
     wanted = "it should not appear at all" if never else f"{relation} {asked} were asked for"
-    return f'The word "{kwargs["keyword"]}" appears {_count(found, "time")}, but {wanted}: {mend}.'
+    return f'The word "{kwargs["keyword"]}" appears {_count(found, "time")}, but {wanted}: {fix}.'
 
 
 def _forbidden_words(kwargs: dict[str, Any], text: str) -> str:
@@ -85,9 +83,9 @@ def _letter_frequency(kwargs: dict[str, Any], text: str) -> str:
         kwargs["let_relation"],
     )
     found = Counter(text.lower())[letter]
-    mend = f'use more words with "{letter}"' if relation == "at least" else f'use words without "{letter}"'
+    fix = f'use more words with "{letter}"' if relation == "at least" else f'use words without "{letter}"'
     counted = f'The letter "{letter}" appears {_count(found, "time")}'
-    return f"{counted}, but {relation} {asked} were asked for: {mend}."
+    return f"{counted}, but {relation} {asked} were asked for: {fix}."
 
 
 def _language(kwargs: dict[str, Any], text: str) -> str:
@@ -189,7 +187,7 @@ def _json(kwargs: dict[str, Any], text: str) -> str:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # a number with thousands of digits, brackets without end
+    ) as error:  # a number with thousands of digits, endless brackets
         where = str(error)
     return f"The response is not valid JSON ({where}): write a JSON object and no text around it."
 

@@ -1,7 +1,7 @@
-"""Draws constraints for a task so that they make sense for it and can all be followed together.
+"""Draws constraints that suit a task and can all be followed together.
 
-`tasks/constraints.yaml` says which kinds suit which tasks and how often each is drawn, and
-`constraint_conflicts.py` what cannot stand together. Nothing here looks at a response.
+`constraints.yaml` defines which kinds suit which tasks and how often each is drawn, `conflicts.py` which ones conflict.
+No response is read here.
 """
 
 import random
@@ -16,24 +16,24 @@ from schemas.ids import canonical_json
 from schemas.tables import Constraint
 
 TASK_KINDS = ("message", "advice", "steps", "list", "explanation", "story", "verse", "question")
-"""Question: to be answered by yes, no or maybe. Message: a letter, an e-mail, a note, a text."""
+"""A question is answered by yes, no or maybe. A message is a letter, an e-mail, a note or a text."""
 
-_ATTEMPTS = 20  # draws of kwargs before a kind is given up for a prompt
+_ATTEMPTS = 20  # draws of kwargs before a prompt skips a kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is asked, before any constraint is added."""
+    """A task before constraints are added."""
 
     text: str
     subject: str
-    language: str  # en or zh: the answer's language too
+    language: str  # en or zh; also the answer's language
     kind: str  # one of TASK_KINDS
-    keywords: tuple[str, ...]  # words that a good answer could well use and that the task does not
+    keywords: tuple[str, ...]  # words that a good answer may use and the task does not
 
 
 def draw(task: Task, rng: random.Random) -> list[Constraint]:
-    """One to three constraints that suit the task and each other. Draws from `rng` alone."""
+    """One to three constraints that suit the task and each other. All randomness comes from `rng`."""
     shares = read_constraint_table()["constraints_per_prompt"]
     (wanted,) = rng.choices(list(shares), weights=list(shares.values()))
     kinds = suitable_kinds(task)
@@ -54,7 +54,7 @@ def draw(task: Task, rng: random.Random) -> list[Constraint]:
 
 
 def suitable_kinds(task: Task) -> list[str]:
-    """The kinds of constraint that make sense for a task, in the table's order."""
+    """The kinds of constraint that suit a task, in the table's order."""
     kinds = read_constraint_table()["kinds"].items()
     return [
         kind
@@ -65,7 +65,7 @@ def suitable_kinds(task: Task) -> list[str]:
 
 def _draw_keyword_frequency(task: Task, rng: random.Random) -> dict[str, Any]:
     relation = rng.choice(("at least", "less than"))
-    # In Chinese, "less than 1" does the work of the forbidden words.
+    # In Chinese, "less than 1" replaces forbidden words.
     most = 3 if relation == "at least" or task.language == "en" else 1
     return {
         "keyword": rng.choice(task.keywords),
@@ -123,7 +123,7 @@ def _nothing(task: Task, rng: random.Random) -> dict[str, Any]:
     return {}
 
 
-# Every argument is drawn here: what the checkers do not get, they draw at random.
+# Every argument is drawn here: the checkers draw missing ones at random.
 _DRAWS: dict[str, Callable[[Task, random.Random], dict[str, Any]]] = {
     "keywords:existence": lambda task, rng: {"keywords": sorted(rng.sample(task.keywords, rng.randint(1, 2)))},
     "keywords:frequency": _draw_keyword_frequency,

@@ -43,11 +43,11 @@ def test_an_endpoint_that_dies_ends_the_run_which_then_goes_on(factory: Command,
 
     with running_endpoint(dying) as running:
         said = sentence(factory(*run_words(place, running.url, prompts)))
-        assert f"{running.url} has answered nothing" in said and "(Connection refused)" in said
+        assert f"{running.url} has not answered" in said and "(Connection refused)" in said
         assert list(state(place).values()) == [("failed", 3)]
         running.script = answer
         running.start()
-        typed = re.search("go on with `factory (resume spar-.+ --lake .+)`", said)
+        typed = re.search("run `factory (resume spar-.+ --lake .+)`", said)
         assert typed and factory(*shlex.split(typed[1]))[0] == 0
         sampled = [r for r in running.requests if "Final Judgement" not in str(r.messages) and len(r.messages) == 1]
         assert len(sampled) == 3  # none of them was asked again
@@ -69,8 +69,8 @@ def test_an_endpoint_that_gives_no_answer_ends_the_run_and_loses_no_prompt(
     endpoint.faults = faults
     settings = ["-o", "models.actor.timeout_s=0.2", "-o", "models.refiner.timeout_s=5"]
     said = sentence(factory(*run_words(place, endpoint.url, prompts, *settings)))
-    assert f"{endpoint.url} has answered nothing" in said and reason in said
-    assert f"see that it runs, then go on with `factory resume {next(iter(state(place)))} --lake {place}`" in said
+    assert f"{endpoint.url} has not answered" in said and reason in said
+    assert f"check that it is running, then run `factory resume {next(iter(state(place)))} --lake {place}`" in said
     endpoint.faults = Faults()
     # The timeout is not part of what is asked: it is the same run.
     assert factory(*run_words(place, endpoint.url, prompts))[0] == 0
@@ -102,7 +102,7 @@ def test_a_web_page_is_no_endpoint(factory: Command, place: Path, prompts: Path)
         url = f"http://127.0.0.1:{server.server_port}"
         said = sentence(factory(*run_words(place, url, prompts)))
         server.shutdown()
-    assert f"{url}/models answers with something that is not a list of models" in said and "ends in /v1" in said
+    assert f"{url}/models did not return a JSON list of models" in said and "ends in /v1" in said
 
 
 def test_a_model_that_the_endpoint_lacks_is_named_with_the_nearest_it_has(
@@ -149,7 +149,7 @@ def test_what_cannot_be_a_key_is_said_without_showing_it(
     (tmp_path / "key").write_text(key)
     words = [*run_words(place, "http://localhost:9/v1", prompts), "-o", f"models.actor.api_key_file={tmp_path / 'key'}"]
     said = sentence(factory(*words))
-    assert f"the first line of the file {tmp_path / 'key'} holds no key" in said and "secret" not in said
+    assert f"the first line of the file {tmp_path / 'key'} holds no valid key" in said and "secret" not in said
 
 
 def test_a_file_of_a_key_that_is_not_there_is_named(factory: Command, place: Path, prompts: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_broken_line_is_named_and_a_run_from_before_is_still_there(
     broken = prompts.with_name("broken.jsonl")
     broken.write_text('{"prompt": "a"}\n{"prompt": "b"\n')
     said = sentence(factory(*run_words(place, endpoint.url, broken)))
-    assert f"{broken}, line 2: this is not JSON" in said and "mend or remove the line" in said
+    assert f"{broken}, line 2: this is not JSON" in said and "fix or remove the line" in said
     assert state(place) == before
     broken.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
     assert factory(*run_words(place, endpoint.url, broken))[0] == 0
