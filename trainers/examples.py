@@ -13,7 +13,6 @@ from schemas.errors import FactoryError
 from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.training_sets import read_training_set
-from trainers.command import Asked
 from trainers.settings import TrainerSettings
 
 COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}

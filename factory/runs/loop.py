@@ -145,7 +145,7 @@ def _take_through(session: RunSession, execute: Execute) -> None:
     progress.done = progress.prompts - pending.num_rows
     if pending.num_rows:
         (execute if session.deferral is None else execute_here)(session, pending)
-    if session.begun and session.deferral is None:
+    if session.deferral is None and (session.begun or execute is not execute_here):
         # An earlier attempt may have died after writing a prompt's rows but before its pairs.
         write_pairs(lake, session.run.run_id, session.spec.recipe.pairings(), None)
 
