@@ -1,5 +1,5 @@
-"""Trains models on training sets: `python -m trainers.dpo` and `python -m trainers.rft`.
+"""What turns a training set into weights: started as `python -m trainers.dpo` and `python -m trainers.rft`.
 
-This package gets its data from a lake by a training set's name. It never imports `factory`, and `factory` never
-imports it: generating data needs no torch.
+All that this package knows of the lake is a training set's name. It never imports `factory`, and `factory` never
+imports it: making data needs no torch.
 """

@@ -1,4 +1,4 @@
-"""The trainers' shared command line and error output. Does not import torch."""
+"""The command line that both trainers share, and how their errors are shown. Imports no torch."""
 
 import argparse
 import os
@@ -14,8 +14,8 @@ TRAIN_EXTRA = ("torch", "transformers", "trl", "datasets", "accelerate", "peft",
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """The command line's options."""
+class Asked:
+    """What was asked on the command line."""
 
     lake: str
     training_set: str  # NAME@VERSION
@@ -25,22 +25,22 @@ class Options:
     seed: int
 
 
-def run_command(objective: str, train: Callable[[Options], None], arguments: Sequence[str] | None) -> int:
-    """Parses `arguments` (None: the process's own), calls `train`, and returns the exit status."""
+def run_command(objective: str, train: Callable[[Asked], None], arguments: Sequence[str] | None) -> int:
+    """Parses `arguments` (the process's own where None), calls `train`, and returns the exit status."""
     parser = argparse.ArgumentParser(prog=f"python -m trainers.{objective}", allow_abbrev=False)
     parser.add_argument("--lake", default="lake", help="folder or PostgreSQL URL of the lake (default: lake)")
     parser.add_argument("--set", required=True, help="training set, NAME@VERSION")
     parser.add_argument("--model", required=True, help="folder of safetensors, .gguf file, or hub id[@revision]")
-    parser.add_argument("--config", help="preset or YAML file (default: settings for models of about 7B parameters)")
+    parser.add_argument("--config", help="preset or YAML file (default: settings for 7B-class models)")
     parser.add_argument("--output", help="folder for the trained model (default: models/SET-OBJECTIVE-seedN)")
-    parser.add_argument("--seed", type=int, default=0, help="seed for shuffling and initialisation (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of shuffling and initialisation (default: 0)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     given = parser.parse_args(arguments)
     _be_quiet()
     try:
-        train(Options(given.lake, given.set, given.model, given.config, given.output, given.seed))
+        train(Asked(given.lake, given.set, given.model, given.config, given.output, given.seed))
     except (FactoryError, ModuleNotFoundError) as error:
-        # Under `accelerate launch` every process fails the same way, so only one prints the error.
+        # Under `accelerate launch` every process fails alike; one of them says so.
         if os.environ.get("RANK", "0") == "0":
             if given.debug:
                 traceback.print_exc()
@@ -58,13 +58,13 @@ def _sentence(error: Exception) -> str:
 
 
 def _be_quiet() -> None:
-    """Silences the libraries. Call before they are imported: they read these variables then."""
+    """Set before torch and its company are imported, which is when they read these."""
     for name, value in {
-        "HF_HUB_DISABLE_TELEMETRY": "1",  # TRL phones home
+        "HF_HUB_DISABLE_TELEMETRY": "1",  # TRL reports every training to its makers; nothing leaves unasked
         "TQDM_DISABLE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
     }.items():
         os.environ.setdefault(name, value)
-    # TRL 1.16 uses names that transformers 5.23 deprecates, which users cannot fix.
+    # TRL 1.16 uses names that transformers 5.23 calls old: nothing that a user could mend.
     warnings.simplefilter("ignore", FutureWarning)

@@ -5,32 +5,32 @@
 
 The loss is sigmoid_weight * mean over pairs of -log sigmoid(beta * (margin - the base's margin)), plus sft_weight *
 mean over the chosen answers' tokens of -log p(token). TRL takes the second mean over all tokens of a micro-batch:
-with micro_batch_size 1 it is SPaR's mean per answer, with more a long answer weighs more. No other losses.
+with micro_batch_size 1 it is SPaR's mean by answer, with more a long answer weighs more. Left out: every other loss.
 """
 
 import copy
 import sys
 from collections.abc import Sequence
 
-from trainers.command import Options, run_command
+from trainers.command import Asked, run_command
 from trainers.examples import read_rows
 from trainers.settings import DpoSettings, load_settings
 
 OBJECTIVE = "dpo"
 
 
-def train(options: Options) -> None:
-    """Trains, and writes the model, its card and its row."""
-    settings = load_settings(DpoSettings, OBJECTIVE, options.config)
-    rows = read_rows(options, "preference")
+def train(asked: Asked) -> None:
+    """Trains as asked and writes model, card and row."""
+    settings = load_settings(DpoSettings, OBJECTIVE, asked.config)
+    rows = read_rows(asked, "preference")
 
-    # Imported late, so that a misspelt name is reported without waiting for torch.
+    # Here, not at the top: nobody should wait for torch to be told of a misspelt name.
     from trl import DPOConfig, DPOTrainer
 
     from trainers.log_probs import pair_figures
     from trainers.training import prepare, train_and_record, trainer_arguments, trainer_parts
 
-    job = prepare(options, OBJECTIVE, settings, rows)
+    job = prepare(asked, OBJECTIVE, settings, rows)
     arguments = DPOConfig(
         **trainer_arguments(job),
         loss_type=["sigmoid", "sft"],

@@ -1,7 +1,7 @@
-"""A training set's rows as messages and tokens; rows that are too long are refused or dropped.
+"""A training set's rows as messages and as tokens; the ones that are too long are refused or counted out.
 
-TRL silently truncates rows above its limit, and drops those without an answer left. So the trainers give it no limit
-and check lengths here, before loading a model.
+TRL cuts what is longer than its limit, and drops what has no answer left, without a word. So the trainers give it
+no limit, and the lengths are checked here, before a model is loaded.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from schemas.errors import FactoryError
 from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.training_sets import read_training_set
+from trainers.command import Asked
 from trainers.settings import TrainerSettings
 
 COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}
@@ -24,7 +25,7 @@ Row = dict[str, list[dict[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A verified training set."""
+    """A training set, read and verified."""
 
     training_set: TrainingSet
     train: list[Row]
@@ -33,35 +34,35 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """An example as the trainer sees it."""
+    """An example as the trainer will see it."""
 
     prompt: list[int]
-    answers: list[list[int]]  # chosen and rejected, or only the completion; end of turn included
+    answers: list[list[int]]  # chosen and rejected, or the completion alone; end of turn included
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     rows: list[Row]
     tokens: list[Tokens]
-    dropped: int  # rows that are too long
+    dropped: int  # rows left out because they are too long
 
 
-def read_rows(options: Options, expected: str) -> Rows:
-    """The training set's rows, with only the columns of the format `expected`.
+def read_rows(asked: Asked, expected: str) -> Rows:
+    """The training set's rows, with the columns of the format `expected` alone.
 
     Raises:
-        FactoryError: no such set, rows that do not match its fingerprint, a format other than `expected`, or no rows.
+        FactoryError: no such set, rows that do not match its fingerprint, another format than `expected`, no row.
     """
-    with Lake.open(options.lake) as lake:
-        read = read_training_set(lake, options.training_set)
+    with Lake.open(asked.lake) as lake:
+        read = read_training_set(lake, asked.training_set)
     if read.row.format != expected:
         raise FactoryError(
-            f"training set {options.training_set} has format {read.row.format}, and this trainer needs {expected}: "
+            f"training set {asked.training_set} has format {read.row.format}, and this trainer needs {expected}: "
             f"use `factory train {TRAINER.get(read.row.format, '?')}`, or give another set"
         )
     if not read.train.num_rows:
         raise FactoryError(
-            f"training set {options.training_set} has no rows to train on: build it from a run that produced pairs"
+            f"training set {asked.training_set} has no row to train on: build it from a run that has made pairs"
         )
     columns = list(COLUMNS[expected])
     train, held_out = (table.select(columns).to_pylist() for table in (read.train, read.held_out))
@@ -72,9 +73,9 @@ def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: TrainerSettings,
     """Rows with their tokens, all of at most `settings.max_tokens`.
 
     Args:
-        which: names the rows in an error: "spar_dpo@1, to train on".
+        which: what the rows are called in an error: "spar_dpo@1, to train on".
     Raises:
-        FactoryError: some rows are longer and `drop_too_long` is not set, or no row is left.
+        FactoryError: rows are longer and `drop_too_long` is not set, or no row is left.
     """
     tokens = [tokenize(row, tokenizer) for row in rows]
     lengths = [len(each.prompt) + max(map(len, each.answers)) for each in tokens]
@@ -82,8 +83,8 @@ def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: TrainerSettings,
     dropped = len(rows) - len(fitting)
     if dropped and not settings.drop_too_long:
         raise FactoryError(
-            f"{dropped} of {len(rows)} examples ({which}) are longer than max_tokens {settings.max_tokens} (the "
-            f"longest has {max(lengths)} tokens): set drop_too_long: true to skip them, or raise max_tokens"
+            f"{dropped} of {len(rows)} examples ({which}) are longer than max_tokens {settings.max_tokens}, the "
+            f"longest has {max(lengths)} tokens: set drop_too_long: true to leave them out, or raise max_tokens"
         )
     if dropped and not fitting:
         raise FactoryError(
@@ -93,10 +94,10 @@ def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: TrainerSettings,
 
 
 def tokenize(row: Row, tokenizer: Any) -> Tokens:
-    """The tokens of the prompt and of each answer, split where TRL 1.16 splits them.
+    """The prompt's tokens and each answer's, split where TRL 1.16 splits them.
 
-    That is the first token at which the prompt alone and the prompt with an answer differ; the prompt includes the
-    template's start of an assistant turn.
+    That is at the first token in which the prompt alone and the prompt with an answer differ; the prompt ends with
+    the template's opening of an assistant's turn.
     """
     columns = list(row)
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of answers, and the figures computed from them on held-out examples. All in nats."""
+"""Log-probabilities of answers, and what held-out examples say of a model by them. In nats throughout."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -13,20 +13,20 @@ Figures = dict[str, float]
 
 LABELS = {
     "margin": "log p(chosen) - log p(rejected), mean over pairs, nats",
-    "accuracy": "pairs whose chosen answer is more likely, 0..1",
-    "reward_accuracy": "pairs whose margin exceeds the base model's, 0..1",
-    "chosen_log_prob": "log p per token of the chosen answers, nats",
-    "loss": "-log p per token of the completions, nats",
+    "accuracy": "pairs whose chosen answer is the likelier one, 0..1",
+    "reward_accuracy": "pairs whose margin is above the base model's, 0..1",
+    "chosen_log_prob": "log p of a token of the chosen answers, nats",
+    "loss": "-log p of a token of the completions, nats",
 }
 
 
 def sequence_log_probs(logits: Tensor, token_ids: Tensor, answer_mask: Tensor) -> Tensor:
-    """Log-probability of each sequence's answer, given the tokens before it.
+    """Log-probability of each sequence's answer given what stands before it.
 
     Args:
         logits: (batch, tokens, vocabulary); those at position t predict token t + 1.
         token_ids: (batch, tokens).
-        answer_mask: (batch, tokens), bool, true for the answer's tokens; the first position is never predicted.
+        answer_mask: (batch, tokens), bool, true on the answer's tokens; the first position is never predicted.
     Returns:
         (batch,), float32: the sum over the answer's tokens.
     """
@@ -36,7 +36,7 @@ def sequence_log_probs(logits: Tensor, token_ids: Tensor, answer_mask: Tensor) -
 
 
 def answer_log_probs(trainer: Any, examples: Sequence[Tokens]) -> list[list[float]]:
-    """The log-probability of every answer of every example under the trainer's current model."""
+    """The log-probability of every answer of every example under the trainer's model as it is now."""
     sequences = [(example.prompt, answer) for example in examples for answer in example.answers]
     size = trainer.args.per_device_train_batch_size
     trainer.model.eval()
@@ -65,10 +65,10 @@ def _pad(sequences: Sequence[tuple[list[int], list[int]]]) -> tuple[Tensor, Tens
 
 
 def pair_figures(pairs: Sequence[Tokens], now: list[list[float]], base: list[list[float]]) -> Figures:
-    """Figures for held-out pairs, see LABELS; `now` and `base` are [log p(chosen), log p(rejected)] by pair.
+    """Figures of held-out pairs, see LABELS; `now` and `base` are [log p(chosen), log p(rejected)] by pair.
 
-    Sums over tokens favour the shorter answer, so the initial `accuracy` depends on the lengths; `reward_accuracy` is
-    the share of pairs in which DPO's implicit reward, beta log(p / p_base), prefers the chosen answer: 0 at first.
+    Sums over tokens favour the shorter answer, so `accuracy` starts wherever the lengths put it; `reward_accuracy`
+    is the share of pairs in which DPO's implicit reward, beta log(p / p_base), prefers the chosen one: 0 at first.
     """
     margins = [chosen - rejected for chosen, rejected in now]
     base_margins = [chosen - rejected for chosen, rejected in base]
@@ -81,7 +81,7 @@ def pair_figures(pairs: Sequence[Tokens], now: list[list[float]], base: list[lis
 
 
 def completion_figures(examples: Sequence[Tokens], now: list[list[float]], base: list[list[float]]) -> Figures:
-    """The loss on held-out completions, averaged over tokens; `base` is unused."""
+    """The loss of held-out completions, each token counted alike; `base` is not needed."""
     return {"loss": -sum(chain.from_iterable(now)) / sum(len(example.answers[0]) for example in examples)}
 
 

@@ -15,18 +15,18 @@ HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The location of the model to train."""
+    """Where the model to train is."""
 
-    name: str  # as given on the command line
+    name: str  # as it was asked for
     folder: Path
     gguf: str | None  # name of the file in `folder`; None: safetensors
 
 
 def find_model(name: str) -> Base:
-    """Finds a model: a folder of safetensors, a .gguf file, or a hub id (`owner/name`, `owner/name@revision`).
+    """The model at a folder of safetensors, a .gguf file, or under a hub id (`owner/name`, `owner/name@revision`).
 
     Raises:
-        FactoryError: it is none of the three, or the folder has no weights.
+        FactoryError: none of the three, or a folder without weights.
     """
     path = Path(name)
     if path.suffix == ".gguf" and path.is_file():
@@ -34,7 +34,7 @@ def find_model(name: str) -> Base:
     if not path.is_dir():
         return Base(name, _download(name), None)
     if not list(path.glob("*.safetensors")) or not (path / "config.json").is_file():
-        raise FactoryError(f"--model {name}: the folder holds no model: it needs config.json and *.safetensors")
+        raise FactoryError(f"--model {name}: the folder holds no model: config.json and *.safetensors are needed")
     return Base(name, path, None)
 
 
@@ -47,20 +47,20 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise FactoryError(
-            f"--model {name}: neither a folder nor a .gguf file, and not available from the hub: "
+            f"--model {name}: neither a folder nor a .gguf file, and the hub does not give it: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
 
 
 def load_model(base: Base, dtype: torch.dtype) -> Any:
-    """The causal language model with weights in `dtype`; a quantized GGUF is dequantized."""
+    """The causal language model, weights in `dtype`; a quantized GGUF is dequantized."""
     source = {"gguf_file": base.gguf} if base.gguf else {}
     try:
         model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, **source)
     except (OSError, ValueError) as error:
         raise FactoryError(f"--model {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if base.gguf:
-        # The weights are dequantized, but transformers refuses to train or save a model that is marked as quantized.
+        # The weights are plain now, but transformers would refuse to train and to save what it thinks quantized.
         model.is_quantized = False
         model.hf_quantizer = model.quantization_method = None
         del model.config.quantization_config
@@ -77,8 +77,8 @@ def load_tokenizer(base: Base) -> Any:
         ) from error
     if not tokenizer.chat_template:
         raise FactoryError(
-            f"--model {base.name}: its tokenizer has no chat template: "
-            "use an instruction-tuned model, or add chat_template.jinja to its folder"
+            f"--model {base.name}: its tokenizer has no chat template, and conversations need one: "
+            "take an instruction-tuned model, or add chat_template.jinja to its folder"
         )
     return tokenizer
 
@@ -86,13 +86,13 @@ def load_tokenizer(base: Base) -> Any:
 def save_model(trainer: Any, output: Path) -> None:
     """Writes a complete model into `output`: safetensors, tokenizer, chat template. Called by every process.
 
-    After LoRA, the adapters are kept in `output/adapter` and also merged into the model, so that it can be served like
-    any other.
+    After LoRA the adapters are kept in `output/adapter`, and the model is the base with them merged in, so that
+    whoever serves it need not know how it was trained.
     """
     from peft import PeftModel
 
     adapted = isinstance(trainer.model, PeftModel)
-    trainer.model.config.use_cache = True  # off during training, needed for generation
+    trainer.model.config.use_cache = True  # off while it trained; who generates with it wants it on
     folder = output / "adapter" if adapted else output
     trainer.save_model(str(folder))
     if not trainer.is_world_process_zero():
@@ -100,7 +100,7 @@ def save_model(trainer: Any, output: Path) -> None:
     if adapted:
         trainer.model.merge_and_unload().save_pretrained(output)
         trainer.processing_class.save_pretrained(output)
-    # A pickle and peft's empty card do not belong in a folder that is shared.
+    # A pickle, and peft's empty form of a card: a folder that is shared should hold neither.
     for name in ("training_args.bin", "README.md"):
         (folder / name).unlink(missing_ok=True)
 

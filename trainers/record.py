@@ -1,4 +1,4 @@
-"""Records a training: its row in `training_runs`, the trained model's row, and the model's card."""
+"""What is kept of a training: its row in `training_runs`, the trained model's row, and the model's card."""
 
 import importlib.metadata
 import json
@@ -24,11 +24,11 @@ def write_record(
     """Writes `output/README.md`, then the rows in one transaction; returns the row.
 
     Args:
-        known: the other columns of TrainingRun that the caller knows.
+        known: the columns of TrainingRun that the caller knows and that are not named here.
     """
-    inputs = (known["base_weights_sha256"], known["configuration"], known["seed"], started_at.isoformat())
+    asked = (known["base_weights_sha256"], known["configuration"], known["seed"], started_at.isoformat())
     run = TrainingRun(
-        training_run_id=content_id("training run", training_set.training_set_id, *inputs),
+        training_run_id=content_id("training run", training_set.training_set_id, *asked),
         training_set_id=training_set.training_set_id,
         package_versions=package_versions(),
         hardware=hardware(processes),
@@ -56,12 +56,12 @@ def package_versions() -> dict[str, str]:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # gguf is needed only for .gguf files
+            continue  # gguf is needed for .gguf files alone
     return versions
 
 
 def hardware(processes: int) -> str:
-    """Number and type of accelerators or processors: '8 x NVIDIA H100' or '1 x CPU x86_64 (AVX512), 2 cores in all'."""
+    """Accelerator or processor, and how many: '8 x NVIDIA H100' or '1 x CPU x86_64 (AVX512), 2 cores in all'."""
     if torch.cuda.is_available():
         return f"{processes} x {torch.cuda.get_device_name()}"
     capability = torch.backends.cpu.get_cpu_capability()
@@ -71,7 +71,7 @@ def hardware(processes: int) -> str:
 def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
     """The trained model's README.md."""
     metrics = json.loads(run.metrics)
-    # Cards are shared, so they must not reveal this machine's paths.
+    # A card is for others: they are not told how this machine's folders are called.
     base = Path(run.base_model).name if Path(run.base_model).exists() else run.base_model
     method = {"dpo": "direct preference optimization", "rft": "rejection-sampling fine-tuning"}[run.objective]
     lines = [
@@ -84,20 +84,20 @@ def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
         f"# {Path(run.output).name}",
         "",
         f"`{base}`, trained by {method} on `{training_set.name}@{training_set.version}`.",
-        "The base model's licence and limitations also apply to this model.",
+        "The base model's licence and limits hold for this one too.",
         "",
         "| | |",
         "| --- | --- |",
         f"| training run | `{run.training_run_id}` |",
-        f"| training set fingerprint | `{training_set.fingerprint}` |",
-        f"| lake snapshot | {training_set.snapshot} |",
-        f"| base model weights, SHA-256 | `{run.base_weights_sha256}` |",
+        f"| training set's fingerprint | `{training_set.fingerprint}` |",
+        f"| lake's snapshot | {training_set.snapshot} |",
+        f"| base model's weights, SHA-256 | `{run.base_weights_sha256}` |",
         f"| these weights, SHA-256 | `{run.weights_sha256}` |",
         f"| seed | {run.seed} |",
         f"| hardware | {run.hardware} |",
         f"| time | {(run.ended_at - run.started_at).total_seconds():.0f} s |",
         f"| examples trained on | {metrics['examples']} |",
-        f"| examples skipped as too long | {metrics['dropped']} |",
+        f"| examples left out as too long | {metrics['dropped']} |",
         f"| loss, first and last step | {run.loss_curve[0]:.4f}, {run.loss_curve[-1]:.4f} |",
         "",
         f"## Held-out examples: {metrics['held_out']}",
@@ -117,7 +117,7 @@ def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
 
 def _comparison(metrics: dict[str, Any]) -> list[str]:
     if not metrics["held_out"]:
-        return ["No examples were held out, so performance on unseen examples is unknown."]
+        return ["None was held out, so nothing is known of answers that were not trained on."]
     before, after = metrics["before"], metrics["after"]
     rows = [f"| {LABELS[name]} | {before[name]:.4f} | {after[name]:.4f} |" for name in LABELS if name in before]
     return ["| figure | before | after |", "| --- | --- | --- |", *rows]

@@ -3,32 +3,32 @@
     python -m trainers.rft --set spar_rft@1 --model Qwen/Qwen2.5-7B-Instruct
     accelerate launch -m trainers.rft --set spar_rft@1 --model ./base --config mine.yaml
 
-The loss is the mean negative log-likelihood of the completion's tokens: the last assistant turn, its end included.
-Earlier turns of a dialogue, including the assistant's, are context: each accepted one is also its own example.
+The loss is the mean negative log-likelihood of the completion's tokens: the last assistant's turn, its end included.
+Earlier turns of a dialogue, an assistant's too, are context: each is an example of its own where it was accepted.
 """
 
 import sys
 from collections.abc import Sequence
 
-from trainers.command import Options, run_command
+from trainers.command import Asked, run_command
 from trainers.examples import read_rows
 from trainers.settings import RftSettings, load_settings
 
 OBJECTIVE = "rft"
 
 
-def train(options: Options) -> None:
-    """Trains, and writes the model, its card and its row."""
-    settings = load_settings(RftSettings, OBJECTIVE, options.config)
-    rows = read_rows(options, "prompt_completion")
+def train(asked: Asked) -> None:
+    """Trains as asked and writes model, card and row."""
+    settings = load_settings(RftSettings, OBJECTIVE, asked.config)
+    rows = read_rows(asked, "prompt_completion")
 
-    # Imported late, so that a misspelt name is reported without waiting for torch.
+    # Here, not at the top: nobody should wait for torch to be told of a misspelt name.
     from trl import SFTConfig, SFTTrainer
 
     from trainers.log_probs import completion_figures
     from trainers.training import prepare, train_and_record, trainer_arguments, trainer_parts
 
-    job = prepare(options, OBJECTIVE, settings, rows)
+    job = prepare(asked, OBJECTIVE, settings, rows)
     arguments = SFTConfig(**trainer_arguments(job), completion_only_loss=True)
     trainer = SFTTrainer(args=arguments, **trainer_parts(job))
     train_and_record(job, trainer, completion_figures)

@@ -83,7 +83,7 @@ Kind = TypeVar("Kind", DpoSettings, RftSettings)
 
 
 def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:
-    """The settings of `objective`: the defaults with the changes in the preset or YAML file `config`.
+    """The settings of `objective`: the defaults, changed by the preset or YAML file that `config` names.
 
     Raises:
         FactoryError: no such preset or file, an unknown key (with the nearest right one), or a value that cannot be.

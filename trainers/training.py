@@ -1,4 +1,4 @@
-"""What both trainers share around TRL: preparation, arguments, LoRA, progress lines, and the final record."""
+"""What both trainers do around TRL: prepare, its arguments, LoRA, a line of progress, and the record at the end."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from schemas.errors import FactoryError
 from schemas.tables import TrainingSet
-from trainers.command import Options
+from trainers.command import Asked
 from trainers.examples import Examples, Rows, Tokens, fit_examples
 from trainers.log_probs import LABELS, Figures, answer_log_probs
 from trainers.models import Base, find_model, load_model, load_tokenizer, save_model, weights_sha256
@@ -30,9 +30,9 @@ LINES_OF_PROGRESS = 20
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything known before the model is loaded."""
+    """All that is known before a model is loaded."""
 
-    options: Options
+    asked: Asked
     objective: str
     settings: TrainerSettings
     training_set: TrainingSet
@@ -52,23 +52,23 @@ def prepare(asked: Asked, objective: str, settings: TrainerSettings, rows: Rows)
     """Refuses what cannot be trained: an output that is taken, no model, no chat template, examples too long."""
     started_at = datetime.now(UTC)
     name = f"{rows.training_set.name}@{rows.training_set.version}"
-    output = _output_folder(options, f"{name.replace('@', '-')}-{objective}-seed{options.seed}")
-    base = find_model(options.model)
+    output = _output_folder(asked, f"{name.replace('@', '-')}-{objective}-seed{asked.seed}")
+    base = find_model(asked.model)
     tokenizer = load_tokenizer(base)
     examples = fit_examples(rows.train, tokenizer, settings, f"{name}, to train on")
     held_out = fit_examples(rows.held_out, tokenizer, settings, f"{name}, held out")
-    return Job(options, objective, settings, rows.training_set, base, tokenizer, examples, held_out, output, started_at)
+    return Job(asked, objective, settings, rows.training_set, base, tokenizer, examples, held_out, output, started_at)
 
 
-def _output_folder(options: Options, name: str) -> Path:
-    output = Path(options.output or Path("models") / name)
+def _output_folder(asked: Asked, name: str) -> Path:
+    output = Path(asked.output or Path("models") / name)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FactoryError(f"{output} is not empty: give another folder with --output, or remove it")
     return output
 
 
 def trainer_arguments(job: Job) -> dict[str, Any]:
-    """Arguments for both DPOConfig and SFTConfig of TRL."""
+    """What TRL's DPOConfig and SFTConfig are both given."""
     settings = job.settings
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     at_once = settings.micro_batch_size * processes
@@ -84,16 +84,16 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "lr_scheduler_type": SCHEDULES[settings.schedule],
-        # Rounded down: the first warm-up step has rate 0, so training for a single step would change nothing.
+        # Rounded down: the first step of a warm-up has rate 0, so that a single step would train nothing.
         "warmup_steps": int(settings.warmup * steps),
         "per_device_train_batch_size": settings.micro_batch_size,
         "gradient_accumulation_steps": settings.batch_size // at_once,
         "bf16": settings.precision == "bfloat16",
         "gradient_checkpointing": settings.gradient_checkpointing,
-        "max_length": None,  # no truncation: the lengths have been checked
-        "seed": job.options.seed,
-        "use_cpu": not accelerated,  # without it, several processes without a GPU cannot connect
-        "full_determinism": not accelerated,  # too slow on GPUs to be the default
+        "max_length": None,  # nothing is cut: the lengths have been checked
+        "seed": job.asked.seed,
+        "use_cpu": not accelerated,  # said aloud, or several processes without a GPU would not find each other
+        "full_determinism": not accelerated,  # on GPUs it costs too much time to be the default
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
@@ -103,7 +103,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
 
 
 def trainer_parts(job: Job) -> dict[str, Any]:
-    """The other inputs of both TRL trainers: model, examples, tokenizer, adapters."""
+    """What TRL's trainers are both given beside their arguments: model, examples, tokenizer, adapters."""
     return {
         "model": load_model(job.base, _weights_dtype(job.settings)),
         "train_dataset": Dataset.from_list(job.examples.rows),
@@ -133,7 +133,7 @@ def _lora_config(lora: Lora | None) -> Any:
 
 
 class Progress(TrainerCallback):  # type: ignore[misc, unused-ignore]
-    """Prints step and loss about LINES_OF_PROGRESS times."""
+    """Prints step and loss, some twenty times a training."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
         every = max(1, state.max_steps // LINES_OF_PROGRESS)
@@ -145,9 +145,9 @@ class Progress(TrainerCallback):  # type: ignore[misc, unused-ignore]
 def train_and_record(
     job: Job, trainer: Any, figures: Callable[[Sequence[Tokens], list[list[float]], list[list[float]]], Figures]
 ) -> None:
-    """Scores the held-out examples before and after training; saves the model, its card and its row.
+    """Scores the held-out examples, trains, scores them again; saves model, card and row.
 
-    Every process calls it; only the main one prints and writes.
+    Called by every process; the main one prints and writes.
 
     Args:
         figures: held-out examples, their log-probabilities now and at the start -> figures.
@@ -158,7 +158,7 @@ def train_and_record(
     if main_process:
         print(
             f"{job.set_name}: {counts['examples']} examples to train on, {counts['held_out']} held out, "
-            f"{counts['dropped']} skipped as too long",
+            f"{counts['dropped']} left out as too long",
             flush=True,
         )
     base = answer_log_probs(trainer, held_out.tokens)
@@ -181,7 +181,7 @@ def train_and_record(
 
 def _report(metrics: dict[str, Any]) -> str:
     if not metrics["held_out"]:
-        return "no examples were held out: performance on unseen examples is unknown"
+        return "nothing is held out: what the model makes of unseen examples is not known"
     lines = [f"{'held-out examples: ' + str(metrics['held_out']):<58}{'before':>9}{'after':>9}"]
     for name, value in metrics["before"].items():
         lines.append(f"{LABELS[name]:<58}{value:>9.3f}{metrics['after'][name]:>9.3f}")
@@ -190,7 +190,7 @@ def _report(metrics: dict[str, Any]) -> str:
 
 def _record(job: Job, trainer: Any, metrics: dict[str, Any]) -> None:
     run = write_record(
-        job.options.lake,
+        job.asked.lake,
         job.training_set,
         objective=job.objective,
         base_model=job.base.name,
