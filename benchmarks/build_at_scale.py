@@ -73,19 +73,20 @@ FROM (
   SELECT tree, i, 'refined' FROM range($first, $after) AS t(tree), range(1, 16) AS c(i) WHERE i < size_of(tree)
 )""",
     "judgements": """
-SELECT id_of(kind || '-vote', tree, i * 8 + vote) AS judgement_id, id_of('prompt', tree, 0) AS prompt_id,
-  id_of(kind, tree, i) AS response_id, 'votes' AS judge, true AS decides, vote,
-  CASE WHEN (vote + tree) % 5 < CASE kind WHEN 'answer' THEN yes_of_answer(tree, i) ELSE yes_of_node(tree, i) END
-    THEN 'yes' ELSE 'no' END AS verdict, 'votes' AS kind, if(verdict = 'yes', 1.0, 0.0) AS value,
-  words_of(kind || '-vote', (tree * 16 + i) * 8 + vote) AS critique
+SELECT id_of(what || '-vote', tree, i * 8 + vote) AS judgement_id, id_of('prompt', tree, 0) AS prompt_id,
+  id_of(what, tree, i) AS response_id, 'votes' AS judge, 'votes' AS kind, true AS decides, vote,
+  CASE WHEN (vote + tree) % 5 < CASE what WHEN 'answer' THEN yes_of_answer(tree, i) ELSE yes_of_node(tree, i) END
+    THEN 'yes' ELSE 'no' END AS verdict,
+  (verdict = 'yes')::DOUBLE AS value,
+  words_of(what || '-vote', (tree * 16 + i) * 8 + vote) AS critique
 FROM (
-  SELECT tree, i, 'answer' AS kind FROM range($first, $after) AS t(tree), range(5) AS c(i)
+  SELECT tree, i, 'answer' AS what FROM range($first, $after) AS t(tree), range(5) AS c(i)
   UNION ALL
   SELECT tree, i, 'refined' FROM range($first, $after) AS t(tree), range(1, 16) AS c(i) WHERE i < size_of(tree)
 ), range(5) AS v(vote)""",
     "trees": """
 SELECT id_of('tree', tree, 0) AS tree_id, id_of('prompt', tree, 0) AS prompt_id,
-  id_of('answer', tree, 0) AS root_response_id, 'bfs' AS strategy, '{}' AS parameters,
+  id_of('answer', tree, 0) AS root_response_id, 'search' AS stage, 'bfs' AS strategy, '{}' AS parameters,
   CASE WHEN is_accepted(tree) THEN 'accepted' ELSE 'exhausted' END AS outcome, size_of(tree) - 1 AS nodes_expanded,
   CASE WHEN is_accepted(tree) THEN id_of('node', tree, accepted_at(tree)) END AS accepted_node_id
 FROM range($first, $after) AS t(tree)""",
@@ -126,7 +127,7 @@ def make_lake(folder: Path, nodes: int) -> None:
             lake.connection.execute("BEGIN")
             for table, rows in _ROWS.items():
                 lake.connection.execute(
-                    f"INSERT INTO {table} BY NAME SELECT *, {_filler(table)} FROM ({rows})",
+                    f"INSERT INTO lake.{table} BY NAME SELECT *, {_filler(table)} FROM ({rows})",
                     {"first": first, "after": min(first + TREES_A_COMMIT, trees)},
                 )
             lake.connection.execute("COMMIT")

@@ -28,9 +28,9 @@ CALLS_A_PROMPT = 6
 
 # `Call`s of a judge, with 128-bit ids like the factory's.
 _FILL = """
-INSERT INTO calls BY NAME
+INSERT INTO lake.calls BY NAME
 SELECT md5('call' || i) AS call_id, $run AS run_id, md5('request' || i) AS request_hash, 'judge' AS stage,
-  md5('prompt' || i // 6) AS prompt_id, md5('response' || i) AS response_id, 'judge' AS template,
+  md5('prompt' || i // 6) AS prompt_id, [md5('response' || i)] AS response_ids, 'judge' AS template,
   md5('model') AS model_id, 'http://localhost:8000/v1' AS endpoint, sha256('messages' || i) AS messages_hash,
   '{"max_tokens":2048,"temperature":0.7,"top_p":1.0}' AS parameters, (hash(i) % 2147483648)::INTEGER AS seed,
   5 AS choices, (300 + hash(i) % 700)::INTEGER AS prompt_tokens, (500 + hash(i) % 1000)::INTEGER AS completion_tokens,
@@ -39,7 +39,7 @@ SELECT md5('call' || i) AS call_id, $run AS run_id, md5('request' || i) AS reque
 FROM range($first, $after) AS t(i)
 """
 _PROMPTS = """
-INSERT INTO run_prompts BY NAME
+INSERT INTO lake.run_prompts BY NAME
 SELECT md5('taken' || p) AS run_prompt_id, $run AS run_id, md5('prompt' || p) AS prompt_id, p AS position,
   false AS evolved
 FROM range($first, $after) AS t(p)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import settings
 
@@ -56,6 +57,13 @@ def lake(empty_lake: Path, tmp_path: Path) -> Iterator[Lake]:
     shutil.copytree(empty_lake, tmp_path / "lake")
     with Lake.open(tmp_path / "lake") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def macros(empty_lake: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the lake's views and macros, for tests that ask it many times and change nothing."""
+    with Lake.open(empty_lake) as opened:
+        yield opened.connection
 
 
 @pytest.fixture(scope="session")

@@ -103,3 +103,7 @@ def fill(lake: Lake, *rows: Any) -> None:
 
 def sampled(id: str, **given: Any) -> Response:
     return row(Response, id, **{"run_id": "run", "prompt_id": "p1", "kind": "sampled", "stage": "sample", **given})
+
+
+def rows_of(lake: Lake, view: str, columns: str = "*") -> list[tuple[Any, ...]]:
+    return lake.connection.execute(f"SELECT {columns} FROM {view} ORDER BY ALL").fetchall()

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -137,6 +138,14 @@ def has_ended(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def all_end(pids: list[int], within_s: float = 30.0) -> bool:
+    """Whether processes end in time."""
+    deadline = time.monotonic() + within_s
+    while not all(map(has_ended, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return all(map(has_ended, pids))
 
 
 def group_members(leader: int) -> list[int]:

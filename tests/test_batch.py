@@ -25,13 +25,13 @@ NOBODY = "http://127.0.0.1:9/v1"
 PROMPTS = 6
 
 
-def order(url: str = NOBODY, prompts: int = PROMPTS, **changes: Any) -> RunSpecification:
+def specification(url: str = NOBODY, prompts: int = PROMPTS, **changes: Any) -> RunSpecification:
     names = {"models__actor__name": "mock", "models__refiner__name": "mock"}
     return RunSpecification(load_recipe("spar", spar_overrides(url, prompts, **(names | changes))))
 
 
 def write(lake: Path, out: Path, asked: RunSpecification | None = None) -> Written:
-    return write_batch(asked or order(), str(lake), out, Progress())
+    return write_batch(asked or specification(), str(lake), out, Progress())
 
 
 def requests_in(written: Written) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def status(lake: Path) -> dict[str, Any]:
 def test_a_batched_run_that_is_resumed_for_the_search_has_the_tables_of_a_live_one(
     tmp_path: Path, endpoint: ScriptedEndpoint
 ) -> None:
-    batched = order(endpoint.url, stages__judge__first_votes=3)
+    batched = specification(endpoint.url, stages__judge__first_votes=3)
     assert until_nothing_is_left(tmp_path / "batched", tmp_path, batched) >= 3  # answers, votes, more votes
     assert endpoint.stats().received == 0
     assert status(tmp_path / "batched")["judged"] == PROMPTS
@@ -107,7 +107,7 @@ def test_a_batched_run_that_is_resumed_for_the_search_has_the_tables_of_a_live_o
 
 
 def test_bodies_are_those_that_a_live_run_sends(tmp_path: Path, endpoint: ScriptedEndpoint) -> None:
-    asked = order(endpoint.url, prompts=2)
+    asked = specification(endpoint.url, prompts=2)
     first = write(tmp_path / "batched", tmp_path / "requests.jsonl", asked)
     run_recipe(asked, str(tmp_path / "live"), Progress())
     sent = [request.body for request in endpoint.requests if "Final Judgement" not in str(request.body)]
@@ -147,11 +147,11 @@ def test_the_judge_waits_for_a_prompt_s_votes_and_not_for_other_prompts(tmp_path
 
 
 def test_what_was_read_counts_as_paid_by_the_run(tmp_path: Path) -> None:
-    lake, asked = tmp_path / "lake", order(budget__max_requests=4)
+    lake, asked = tmp_path / "lake", specification(budget__max_requests=4)
     written = write(lake, tmp_path / "requests.jsonl", asked)
     assert (len(requests_in(written)), written.budget) == (4, "budget.max_requests")
     read_batch(str(lake), [serve(written, tmp_path / "answers.jsonl")])
-    assert len(requests_in(write(lake, tmp_path / "more.jsonl", order(budget__max_requests=5)))) == 1
+    assert len(requests_in(write(lake, tmp_path / "more.jsonl", specification(budget__max_requests=5)))) == 1
 
 
 def test_reading_the_same_file_twice_changes_nothing(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_the_commands_say_what_was_written_and_what_was_read(
 def test_where_only_the_search_is_left_the_command_that_goes_on_live_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = order(prompts=2, stages__judge__by="verifier")
+    asked = specification(prompts=2, stages__judge__by="verifier")
     assert until_nothing_is_left(tmp_path / "lake", tmp_path, asked) == 1
     write_and_report(asked, str(tmp_path / "lake"), tmp_path / "last.jsonl", "", Console())
     assert "factory resume spar-" in capsys.readouterr().out
@@ -245,7 +245,7 @@ def test_a_model_must_be_named(tmp_path: Path, changes: dict[str, Any], sentence
 
 
 def test_a_judge_that_is_a_program_needs_no_name(tmp_path: Path) -> None:
-    asked = order(models__refiner__name=None, stages__judge__by="verifier")
+    asked = specification(models__refiner__name=None, stages__judge__by="verifier")
     assert write(tmp_path / "lake", tmp_path / "requests.jsonl", asked).files
 
 
@@ -272,7 +272,7 @@ def test_no_file_is_larger_than_the_service_takes(tmp_path: Path) -> None:
 
 
 def test_each_file_asks_one_model(tmp_path: Path) -> None:
-    lake, asked = tmp_path / "lake", order(models__refiner__name="judge")
+    lake, asked = tmp_path / "lake", specification(models__refiner__name="judge")
     requests = requests_in(write(lake, tmp_path / "first.jsonl", asked))
     read_batch(str(lake), [lines(tmp_path / "answers.jsonl", *map(reply_to, requests[:3]))])
     second = write(lake, tmp_path / "second.jsonl", asked)

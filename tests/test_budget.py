@@ -12,7 +12,7 @@ from factory.monitor.estimate import estimate, print_estimate
 from factory.recipes.reading import load_recipe
 from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
-from factory.runs.specification import RunSpecification, asked_anew, specification_of
+from factory.runs.specification import RunSpecification, asked_afresh, specification_of
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.runs import PRICES, answer, assert_ids_unique, assert_same_tables, run_spar, spar_overrides, tables
@@ -31,8 +31,8 @@ def test_a_run_stops_at_its_budget_and_ends_as_if_it_had_not_when_given_more(tmp
         with Lake.open(tmp_path / "lake") as lake:
             (run,) = lake.query("FROM current_runs").to_pylist()
             assert run["status"] == "stopped" and "max_requests" in run["reason"]
-            order = specification_of(lake, "spar", {"budget.max_requests": 1000})
-        run_recipe(order, str(tmp_path / "lake"), Progress())
+            spec = specification_of(lake, "spar", {"budget.max_requests": 1000})
+        run_recipe(spec, str(tmp_path / "lake"), Progress())
         run_spar(tmp_path / "undisturbed", endpoint.url)
         assert endpoint.stats().repeated_answers == paid(endpoint) / 2  # the second lake's, and none of the first's
     assert_same_tables(tables(tmp_path / "lake"), tables(tmp_path / "undisturbed"))
@@ -70,18 +70,18 @@ def test_a_budget_of_money_needs_prices() -> None:
 def test_a_resumed_run_may_not_change_what_is_asked(tmp_path: Path) -> None:
     with running_endpoint(answer) as endpoint:
         run_spar(tmp_path / "lake", endpoint.url, prompts=1)
-    with Lake.open(tmp_path / "lake") as lake, pytest.raises(FactoryError, match=r"cannot go on: its settings"):
+    with Lake.open(tmp_path / "lake") as lake, pytest.raises(FactoryError, match=r"cannot continue: its settings"):
         specification_of(lake, "spar", {"stages.sample.n": 3})
 
 
-def test_asked_anew_nothing_is_taken_from_the_journal_and_the_rows_stand_beside_the_old_ones(tmp_path: Path) -> None:
+def test_asked_afresh_nothing_is_taken_from_the_journal_and_the_rows_stand_beside_the_old_ones(tmp_path: Path) -> None:
     where = str(tmp_path / "lake")
     with running_endpoint(answer) as endpoint:
         first, _ = run_spar(tmp_path / "lake", endpoint.url, prompts=2)
         once = paid(endpoint)
-        order = RunSpecification(load_recipe("spar", spar_overrides(endpoint.url, 2)))
-        second = run_recipe(asked_anew(order, where), where, Progress())
-        third = run_recipe(asked_anew(order, where), where, Progress())
+        spec = RunSpecification(load_recipe("spar", spar_overrides(endpoint.url, 2)))
+        second = run_recipe(asked_afresh(spec, where), where, Progress())
+        third = run_recipe(asked_afresh(spec, where), where, Progress())
         assert len({first, second, third}) == 3
         assert paid(endpoint) > 2 * once
         with Lake.open(where) as lake:
@@ -93,28 +93,28 @@ def test_asked_anew_nothing_is_taken_from_the_journal_and_the_rows_stand_beside_
 def test_an_estimate_pays_for_its_sample_only_and_the_run_does_not_pay_that_again(tmp_path: Path) -> None:
     where = str(tmp_path / "lake")
     with running_endpoint(answer) as endpoint:
-        order = RunSpecification(load_recipe("spar", spar_overrides(endpoint.url, 12, **PRICES)))
-        estimated = estimate(order, where, Progress(), sample=4)
+        spec = RunSpecification(load_recipe("spar", spar_overrides(endpoint.url, 12, **PRICES)))
+        estimated = estimate(spec, where, Progress(), sample=4)
         assert (estimated.prompts, estimated.sampled) == (12, 4)
         sampled = paid(endpoint)
         assert estimated.requests.mean == pytest.approx(sampled * 12 / 4)
-        assert estimate(order, where, Progress(), sample=4).requests == estimated.requests
+        assert estimate(spec, where, Progress(), sample=4).requests == estimated.requests
         assert paid(endpoint) == sampled
-        run_recipe(order, where, Progress())
+        run_recipe(spec, where, Progress())
         with Lake.open(where) as lake:
             counted = lake.query(
                 "SELECT count(*) AS calls, sum(prompt_tokens + completion_tokens)::BIGINT AS tokens FROM calls"
             ).to_pylist()[0]
         assert paid(endpoint) == counted["calls"]
-        of_all = estimate(order, where, Progress(), sample=12)
+        of_all = estimate(spec, where, Progress(), sample=12)
     assert of_all.requests.mean == counted["calls"] and of_all.requests.error == 0
     assert of_all.cost is not None and of_all.cost.mean == pytest.approx(counted["tokens"] * 2 / 1e6)
 
 
 def test_an_estimate_says_what_it_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with running_endpoint(answer) as endpoint:
-        order = RunSpecification(load_recipe("spar", spar_overrides(endpoint.url, 6)))
-        print_estimate(estimate(order, str(tmp_path / "lake"), Progress(), sample=3), Console(width=100))
+        spec = RunSpecification(load_recipe("spar", spar_overrides(endpoint.url, 6)))
+        print_estimate(estimate(spec, str(tmp_path / "lake"), Progress(), sample=3), Console(width=100))
     said = capsys.readouterr().out
     assert re.search(r"6 prompts +estimate +± \(95%\)", said)
     assert re.search(r"requests +\d+ +\d+", said) and "no price in the recipe" in said

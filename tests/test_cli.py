@@ -204,7 +204,7 @@ def test_tree_and_pair_are_found_by_the_beginning_of_their_id(factory: Command, 
     code, shown, _ = factory("pair", pair[:12])
     assert code == 0 and pair in shown and text.split()[0] in shown
     code, _, errors = factory("tree", "")
-    assert code == 1 and "more than one row fits in trees" in errors
+    assert code == 1 and "more than one row of trees matches" in errors
 
 
 # Building and keeping

@@ -106,7 +106,7 @@ def test_picture_shows_what_a_person_waits_for() -> None:
     text = drawn(progress, Reading(61.0, 120.0, 500.0, 400.0, 33.4, 1.25))
     for shown in (
         "spar-1", "running", "1:01 elapsed", "about 2:00 left", "10 of 40 done", "sample 2, search 7",
-        "7 open, 9 searched: 6 gave a pair (67%), 1.2 a minute", "56,789 generated, 500/s now, 400/s on the mean",
+        "7 open, 9 searched: 6 gave a pair (67%), 1.2 a minute", "56,789 generated, 500/s now, 400/s on average",
         "1,234 answered, 33/s now, 3 read from the journal", "tiny", "48 of 64 in flight", "12 HTTP 429, 1 time-out",
         "1.50 so far", "1, last prompt 3 (ab): refused", "something is off",
     ):  # fmt: skip
@@ -126,14 +126,14 @@ def test_each_server_of_a_model_is_shown_and_a_paused_one_as_such() -> None:
     assert "3 of 30 in flight" in next(text for text in lines if "tiny" in text)
     assert "3 of 10 http://one/v1" in "".join(lines)
     (at,) = [i for i, text in enumerate(lines) if "0 of 20 http://two/v1" in text]
-    assert "paused, asked again in 0:12" in lines[at + 1]
+    assert "paused, retrying in 0:12" in lines[at + 1]
     assert "paused" not in drawn(progress, now_s=113.0)
 
 
 def test_an_only_server_that_is_paused_is_shown_as_such() -> None:
     progress = going(prompts=1)
     progress.endpoints = [endpoint(server(0, 8, paused_until_s=65.0))]
-    assert "paused, asked again in 1:05" in drawn(progress, now_s=0.0)
+    assert "paused, retrying in 1:05" in drawn(progress, now_s=0.0)
 
 
 def test_an_endpoint_that_has_fallen_silent_is_named() -> None:

@@ -37,7 +37,7 @@ def test_a_machine_with_all_that_is_needed_is_healthy_before_its_first_run(tmp_p
     assert healthy, found
     needed = ("python", "packages", "DuckDB", "llama.cpp", "checkers", "machine", "disk")
     assert {what: found[what][0] for what in needed} == dict.fromkeys(needed, "ok")
-    assert found["lake"] == ("missing", f"none in {tmp_path / 'lake'} yet: `factory run` makes one")
+    assert found["lake"] == ("missing", f"none in {tmp_path / 'lake'} yet: `factory run` creates one")
     assert found["weights"][0] == "missing" and "fetched by the first run" in found["weights"][1]
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ from factory.inference.concurrency import Concurrency
 from factory.inference.endpoints import Endpoint
 from factory.inference.servers import Server
 from factory.monitor.display import watch
-from factory.monitor.event_log import _Told
+from factory.monitor.event_log import _Reported
 from factory.monitor.meter import Meter
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
@@ -98,10 +98,10 @@ def test_progress_comes_every_so_often_with_all_counters(
     monkeypatch.setattr("factory.monitor.event_log.PROGRESS_EVERY_S", 0.0)
     progress = Progress(run_id="spar-1", phase="running", prompts=9, done=3, trees=2, accepted=1, cost=0.5)
     progress.at_stage["search"] = 4
-    _Told(Meter(progress, 0.0)).tell()
-    told = read(capsys.readouterr().err)[-1]
+    _Reported(Meter(progress, 0.0)).report()
+    reported = read(capsys.readouterr().err)[-1]
     expected = {"event": "progress", "prompts": 9, "prompts_done": 3, "trees_open": 4, "accepted": 1, "cost": 0.5}
-    assert expected.items() <= told.items()
+    assert expected.items() <= reported.items()
 
 
 def test_a_server_that_is_paused_and_back_is_told_once_each_even_between_two_looks(
@@ -112,7 +112,7 @@ def test_a_server_that_is_paused_and_back_is_told_once_each_even_between_two_loo
     client: Any = None  # nothing is asked
     server = Server("http://one/v1", "", client, Concurrency(8, 0.0), 1.0, last_answer_s=0.0)
     endpoint = Endpoint("actor", row(Model, "m", name="tiny"), [server], None)
-    told = _Told(Meter(Progress(run_id="spar-1", phase="running", endpoints=[endpoint]), 0.0), started=True)
+    reported = _Reported(Meter(Progress(run_id="spar-1", phase="running", endpoints=[endpoint]), 0.0), started=True)
     for now_s, until_s in (
         (101.0, 0.0),
         (102.0, 104.0),
@@ -122,6 +122,6 @@ def test_a_server_that_is_paused_and_back_is_told_once_each_even_between_two_loo
         (110.0, 109.0),
     ):
         clock_s[0], server.paused_until_s = now_s, until_s
-        told.tell()
+        reported.report()
     events = [(e["event"], e.get("for_s")) for e in read(capsys.readouterr().err)]
     assert events == [("server_paused", 2.0), ("server_back", None), ("server_paused", 0.0), ("server_back", None)]

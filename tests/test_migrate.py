@@ -12,14 +12,20 @@ from typing import Any
 import pytest
 
 import stores.migrate
+from factory.runs.loop import run_recipe
+from factory.runs.progress import Progress
+from factory.runs.specification import specification_of
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLES, Pair, TrainingSet
+from stores.attach import attach, connect, load_extensions
 from stores.attach import place as place_of
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.migrate import migrate
 from stores.training_sets import build_training_set, read_training_set
 from tests.rows import sampled
+from tests.runs import answer, assert_ids_unique
+from tests.scripted_endpoint import running_endpoint
 
 OLD_LAKES = sorted((Path(__file__).parent / "old_lakes").glob("*.tar.gz"))
 VIEWS = ("verdicts", "failed_responses", "call_messages", "tree_paths", "accepted_pairs", "run_progress", "run_cost")
@@ -129,6 +135,48 @@ def test_a_migrated_lake_has_what_it_had_and_takes_rows(old: Path, empty_lake: P
     assert not (old / COPY).exists()
     migrate(str(old), said.append)
     assert said[-1].endswith(f"already has schema version {SCHEMA_VERSION}")
+
+
+def test_a_run_of_an_old_version_goes_on_in_the_migrated_lake(old: Path, about: dict[str, Any]) -> None:
+    migrate(str(old), quietly)
+    stopped = next(run["run_id"] for run in about["runs"] if run["status"] == "stopped")
+    with running_endpoint(answer) as endpoint:
+        moved = {f"models.{role}.endpoint": endpoint.url for role in ("actor", "refiner")}
+        with Lake.open(old) as lake:
+            before = lake.counts()
+            spec = specification_of(lake, stopped, {**moved, "budget": {}})
+        assert run_recipe(spec, str(old), Progress()) == stopped
+        paid = endpoint.stats().received
+    with Lake.open(old) as lake:
+        (state,) = lake.query("FROM run_progress WHERE run_id = $id", {"id": stopped}).to_pylist()
+        calls = lake.counts()["calls"] - before["calls"]
+        ours = lake.query("SELECT DISTINCT source FROM pairs WHERE run_id = $id ORDER BY 1", {"id": stopped}).column(0)
+    assert (state["status"], state["prompts"], state["answered"], state["judged"]) == ("finished", 4, 4, 4)
+    assert state["trees"] == state["failing"] and 0 < paid <= calls
+    assert ours.to_pylist() == ["passing_over_failing", "refined_over_failed"]
+    assert_ids_unique(old)
+
+
+def test_a_lake_behind_postgresql_is_migrated_without_a_copy(postgres: str, tmp_path: Path) -> None:
+    old = place_of(str(unpack(OLD_LAKES[0], tmp_path)))
+    where = f"postgresql://{postgres}?data_path={tmp_path / 'data'}&metadata_schema=old_lake"
+    with connect() as connection:
+        attach(connection, place_of(where), snapshot=None, create=True)
+        load_extensions(connection, old.extensions)
+        files = f"DATA_PATH '{old.data_path}', OVERRIDE_DATA_PATH true"
+        connection.execute(f"ATTACH 'ducklake:{old.catalog}' AS old ({files})")
+        for (name,) in connection.execute("SHOW TABLES FROM old").fetchall():
+            if name in (*TABLES, "schema_version"):
+                # A training set's snapshot is another there.
+                connection.execute(f"CREATE TABLE lake.{name} AS FROM old.{name} WHERE '{name}' <> 'training_sets'")
+    said: list[str] = []
+    with Lake.open(where) as lake:
+        before = all_of(lake)
+    migrate(where, said.append)
+    assert "no copy of the server's catalog is kept" in said[0]
+    with Lake.open(where) as lake:
+        assert lake.version == SCHEMA_VERSION and all_of(lake) == before
+        assert lake.append([sampled("new")], message="on it goes") == 1
 
 
 def test_a_run_that_is_at_work_is_waited_for(old: Path) -> None:

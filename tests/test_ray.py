@@ -97,8 +97,8 @@ def test_two_workers_make_the_rows_of_a_local_run(cluster: Any, shared_lake: str
 
 def test_a_worker_killed_half_way_changes_no_row(cluster: Any, shared_lake: str, local: SimpleNamespace) -> None:
     with running_endpoint(answer, slots=2 * CONCURRENCY, latency_ms=100) as endpoint:
-        order = spar_specification(endpoint.url, PROMPTS, **SLOW)
-        run = threading.Thread(target=run_recipe, args=(order, shared_lake, Progress(), cluster))
+        spec = spar_specification(endpoint.url, PROMPTS, **SLOW)
+        run = threading.Thread(target=run_recipe, args=(spec, shared_lake, Progress(), cluster))
         run.start()
         while run.is_alive() and (endpoint.stats().received < local.asked // 2 or len(worker_processes()) < 2):
             time.sleep(0.01)
@@ -114,12 +114,12 @@ def test_a_worker_killed_half_way_changes_no_row(cluster: Any, shared_lake: str,
 
 def test_a_budget_is_that_of_all_workers(cluster: Any, one_worker: Any, shared_lake: str) -> None:
     with running_endpoint(answer, slots=CONCURRENCY, latency_ms=100) as endpoint:
-        order = spar_specification(endpoint.url, PROMPTS, budget__max_requests=60, **SLOW)
+        spec = spar_specification(endpoint.url, PROMPTS, budget__max_requests=60, **SLOW)
         with pytest.raises(FactoryError, match=r"max_requests of 60 is reached .*-o budget.max_requests="):
-            run_recipe(order, shared_lake, Progress(), cluster)
+            run_recipe(spec, shared_lake, Progress(), cluster)
         first = endpoint.stats().received
         with pytest.raises(FactoryError, match="max_requests of 60 is reached"):
-            run_recipe(order, shared_lake, Progress(), one_worker)
+            run_recipe(spec, shared_lake, Progress(), one_worker)
         assert endpoint.stats().received == first
     # Each worker hears of the other's spending within a second.
     assert 60 <= first < 120

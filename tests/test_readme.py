@@ -118,4 +118,5 @@ def test_a_plain_duckdb_shell_attaches_the_same_lake(folder: Path, monkeypatch: 
     load_extensions(connection, ("sqlite_scanner",))  # what INSTALL and LOAD do where there is a network
     connection.execute("\n".join(line for line in block("sql").splitlines() if not line.startswith("INSTALL")))
     assert connection.execute("SELECT count(*) FROM prompts").fetchall() == [(16,)]
-    assert connection.execute("SELECT count(*) FROM judgements").fetchall()[0][0] > 0
+    connection.execute(shell("factory views", folder))
+    assert connection.execute("SELECT count(*) FROM verdicts").fetchall()[0][0] > 0

@@ -192,12 +192,12 @@ def test_an_evolved_prompt_takes_its_parents_place(tmp_path: Path):
     from factory.runs.specification import RunSpecification
 
     with running_endpoint(script) as running:
-        order = RunSpecification(
+        spec = RunSpecification(
             load_recipe(str(recipe), {"models.actor.endpoint": running.url, "models.refiner.endpoint": running.url})
         )
-        run_recipe(order, str(tmp_path / "lake"), Progress())
+        run_recipe(spec, str(tmp_path / "lake"), Progress())
         asked = running.stats().received
-        run_recipe(order, str(tmp_path / "lake"), Progress())
+        run_recipe(spec, str(tmp_path / "lake"), Progress())
         assert running.stats().received == asked
     (evolved,) = rows(tmp_path / "lake", "FROM prompts WHERE evolved_from IS NOT NULL")
     assert evolved["messages"][0]["content"].startswith("A harder instruction")

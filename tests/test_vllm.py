@@ -29,7 +29,7 @@ from factory.inference.settings import ModelSettings
 from factory.inference.weights import cache_dir, fetch
 from schemas.ids import weights_sha256
 from stores.lake import Lake
-from tests.servers import group_members, has_ended
+from tests.servers import all_end, group_members
 
 pytestmark = pytest.mark.real_model
 
@@ -198,7 +198,7 @@ def test_a_run_starts_it_survives_its_death_by_resuming_and_leaves_nothing(model
     assert (
         "vLLM ended with status" in errors and "while the run asked it" in errors and "`factory resume small-" in errors
     )
-    assert all(map(has_ended, halted.processes))
+    assert all_end(halted.processes)
 
     answered = answers_in(lake / "journal.sqlite")
     resumed = factory("resume", "small", "--lake", lake)

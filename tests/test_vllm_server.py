@@ -24,7 +24,7 @@ from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.fake_vllm import ROOT, program
 from tests.runs import assert_same_tables, tables
-from tests.servers import has_ended
+from tests.servers import all_end, has_ended
 
 RECIPE = """
 name: mine
@@ -67,13 +67,6 @@ def told(log: Path) -> dict[str, Any]:
 def only_log(cache: Path) -> Path:
     (log,) = (cache / "logs").iterdir()
     return log
-
-
-def all_end(pids: list[int], within_s: float = 30.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not all(map(has_ended, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return all(map(has_ended, pids))
 
 
 def pids_of(server: VllmServer) -> list[int]:

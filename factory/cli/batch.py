@@ -1,4 +1,4 @@
-"""`factory batch`: requests as files for a batch service, and its answers read back."""
+"""`factory batch`: writes requests for a batch service, and reads its answers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,14 +22,14 @@ from factory.cli.options import (
 )
 
 batch = typer.Typer(
-    help="Half the price: requests as files for a batch service (OpenAI's format), and its answers read back.",
+    help="Half the price: write requests for a batch service (OpenAI's format), and read its answers.",
     no_args_is_help=True,
 )
 
 
 @batch.command("write")
 def batch_write(
-    out: Annotated[Path, typer.Option(help="File of the requests; numbered where one is not enough.")],
+    out: Annotated[Path, typer.Option(help="File for the requests; numbered if one is not enough.")],
     recipe: RecipeArgument = "spar",
     lake: LakeOption = "lake",
     prompts: PromptsOption = None,
@@ -40,9 +40,9 @@ def batch_write(
     seed: SeedOption = 0,
     override: OverrideOption = None,
 ) -> None:
-    """Write what a run would ask next as files for a batch service. Nothing is sent; answers read before become rows.
+    """Write a run's next requests as files for a batch service. Sends nothing; answers already read become rows.
 
-    A stage that asks back and forth, as the search does, is not written; it goes on live with `factory resume`.
+    Leaves out stages that ask back and forth, such as search; run them live with `factory resume`.
     """
     from factory.batch.batches import write_and_report
 
@@ -52,10 +52,10 @@ def batch_write(
 
 @batch.command("read")
 def batch_read(
-    answers: Annotated[list[Path], typer.Argument(help="Files of answers and of errors, as the service gives them.")],
+    answers: Annotated[list[Path], typer.Argument(help="The service's files of answers and errors.")],
     lake: LakeOption = "lake",
 ) -> None:
-    """Take a batch service's answers into the lake's journal. The same file again changes nothing."""
+    """Read a batch service's answers into the lake's journal. Reading a file twice changes nothing."""
     from factory.batch.batches import read_and_report
 
     read_and_report(lake, answers, Console())

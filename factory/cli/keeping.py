@@ -1,4 +1,4 @@
-"""Commands that make something of a lake's rows, or keep the lake itself in order."""
+"""Commands that use a lake's rows, or maintain the lake."""
 
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,16 +14,19 @@ from schemas.errors import FactoryError
 
 def build(
     name: Annotated[
-        str | None, typer.Argument(help="A bundled training set, or a .sql file; else those that the recipe names.")
+        str | None, typer.Argument(help="A bundled training set or a .sql file; by default, those the recipe names.")
     ] = None,
-    run_id: Annotated[list[str] | None, typer.Option("--run", help="Made of these runs; else of all.")] = None,
+    run_id: Annotated[list[str] | None, typer.Option("--run", help="Use these runs; by default, all.")] = None,
     parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="-p min_similarity=0.5")
+        list[str] | None,
+        typer.Option(
+            "--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the training set: -p min_similarity=0.5"
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the Parquet files; else beside the lake.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the Parquet files; by default, in the lake.")] = None,
     lake: LakeOption = "lake",
 ) -> None:
-    """Build a training set at the newest snapshot, pin it there and write it as Parquet."""
+    """Build a training set from the newest snapshot, pin the snapshot and write Parquet."""
     from factory.monitor.build import build_and_report
     from stores.lake import Lake
 
@@ -34,14 +37,16 @@ def build(
 def train(
     context: typer.Context,
     objective: Annotated[str, typer.Argument(help="dpo (actor) or rft (refiner).")],
-    training_set: Annotated[str, typer.Option("--set", help="As in spar_dpo@1; without a version the newest.")],
-    model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file, or a hub id.")],
+    training_set: Annotated[
+        str, typer.Option("--set", help="A training set, such as spar_dpo@1; without a version, the newest.")
+    ],
+    model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file or a hub id.")],
     config: Annotated[str | None, typer.Option(help="A preset (small-cpu) or a YAML file.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the trained model.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
     lake: LakeOption = "lake",
 ) -> None:
-    """Train on a pinned training set, in a process of its own."""
+    """Train on a pinned training set, in a separate process."""
     import subprocess
 
     if objective not in ("dpo", "rft"):
@@ -67,10 +72,10 @@ def compact(lake: LakeOption = "lake") -> None:
 
 
 def expire(
-    older_than_days: Annotated[float, typer.Option(min=0, help="Snapshots older than this many days.")],
+    older_than_days: Annotated[float, typer.Option(min=0, help="Expire snapshots older than this many days.")],
     lake: LakeOption = "lake",
 ) -> None:
-    """Forget old snapshots, but never one that a training set pins."""
+    """Delete old snapshots, but never one that a training set pins."""
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
@@ -79,7 +84,7 @@ def expire(
 
 
 def migrate(lake: LakeOption = "lake") -> None:
-    """Bring a lake of an earlier version to this one; its catalog is kept until all of it has been verified."""
+    """Migrate a lake from an earlier version; its old catalog is kept until the result is verified."""
     from stores.migrate import migrate as migrate_lake
 
     console = Console()

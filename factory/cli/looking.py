@@ -1,4 +1,4 @@
-"""Commands that look at a lake, a recipe or the machine, and change nothing."""
+"""Commands that inspect a lake, a recipe or the machine, and change nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +12,12 @@ from schemas.errors import FactoryError
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One recipe, by name or file; else all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One recipe, by name or file; by default, all.")
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a recipe, for editors.")] = False,
 ) -> None:
-    """List the recipes, or all keys of one with their types, values and sources."""
+    """List the recipes, or one recipe's keys with types, values and sources."""
     from factory.recipes.listing import print_recipe, print_recipes, recipe_schema
 
     if schema:
@@ -27,13 +29,15 @@ def recipes(
 
 
 def status(
-    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="One run; else all.")] = None,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's id or a prefix of it; by default, all runs.")
+    ] = None,
     lake: LakeOption = "lake",
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show it again every two seconds while a run is at work.")
+        bool, typer.Option("--watch", "-w", help="Refresh every two seconds while a run is active.")
     ] = False,
 ) -> None:
-    """How far the runs of a lake are and what they have cost, also while one is going on."""
+    """Show the progress and cost of a lake's runs, even while one is active."""
     from factory.monitor.status import print_status, watch_status
     from stores.lake import Lake
 
@@ -42,14 +46,14 @@ def status(
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="Any reading query over the tables and views (docs/schema.md).")],
-    at: Annotated[int | None, typer.Option(help="A snapshot: the lake as it was then.")] = None,
+    query: Annotated[str, typer.Argument(help="Any read-only query over the tables and views (docs/schema.md).")],
+    at: Annotated[int | None, typer.Option(help="Query the lake as of this snapshot.")] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
-    rows: Annotated[int, typer.Option(help="Rows shown in a table at most.")] = 50,
+    rows: Annotated[int, typer.Option(help="Most rows to show in a table.")] = 50,
     lake: LakeOption = "lake",
 ) -> None:
-    """Ask the lake in SQL; nothing can be changed from here."""
+    """Query the lake in SQL, read-only."""
     from factory.monitor.table import table_of
     from stores.lake import Lake
     from stores.reading import read_only, write_rows
@@ -64,8 +68,15 @@ def sql(
         write_rows(found, format, out)
 
 
+def views() -> None:
+    """Print the SQL that makes the views and macros, for a plain DuckDB shell: they are made anew, not kept in a lake."""
+    from stores.sql import views as text
+
+    typer.echo(text())
+
+
 def tree(
-    tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id, or the beginning of it.")],
+    tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id or a prefix of it.")],
     lake: LakeOption = "lake",
 ) -> None:
     """Draw a search tree."""
@@ -75,10 +86,10 @@ def tree(
 
 
 def pair(
-    pair_id: Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id, or the beginning of it.")],
+    pair_id: Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id or a prefix of it.")],
     lake: LakeOption = "lake",
 ) -> None:
-    """Show a pair with its word-level difference."""
+    """Show a pair as a word-level diff."""
     from factory.monitor.report import print_pair
 
     _show(print_pair, "pair", pair_id, lake)
@@ -97,7 +108,7 @@ def doctor(
     lake: LakeOption = "lake",
     model: Annotated[str | None, typer.Option(help="An endpoint to try: a base URL, or embedded:NAME.")] = None,
 ) -> None:
-    """Say what is installed, which endpoints answer, what is missing and how to fix it."""
+    """Check the installation, the lake and endpoints, and say how to fix what is wrong."""
     from factory.monitor.doctor import examine
 
     if not examine(lake, model, Console()):
@@ -105,7 +116,7 @@ def doctor(
 
 
 def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, lake: str) -> None:
-    """Shows the one tree or pair whose id begins so."""
+    """Shows the one tree or pair whose id has this prefix."""
     from stores.lake import Lake
 
     table, column = f"{noun}s", f"{noun}_id"
@@ -114,6 +125,8 @@ def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, 
             f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
         )
         if found.num_rows != 1:
-            fault = "there is no row of" if not found.num_rows else "more than one row fits in"
-            raise FactoryError(f"{fault} {table} with {column} {beginning!r}: `factory sql 'FROM {table}'` lists them")
+            fault = "no row" if not found.num_rows else "more than one row"
+            raise FactoryError(
+                f"{fault} of {table} matches {column} {beginning!r}: `factory sql 'FROM {table}'` lists them"
+            )
         show(opened, found.column(0)[0].as_py(), Console())

@@ -13,38 +13,25 @@ from rich.text import Text
 
 from factory.cli.batch import batch
 from factory.cli.keeping import build, compact, expire, migrate, train
-from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree
+from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.running import resume, run
 from schemas.errors import FactoryError
 
-# A process makes objects by the hundred thousand as its modules load, and keeps them: looking through them for cycles
-# again and again, and once more at the end, is a sixth of the time that a short run takes.
+# Loading the modules creates hundreds of thousands of permanent objects; scanning them for cycles again and again, and
+# once more at exit, takes a sixth of a short run.
 gc.set_threshold(50_000, 20, 20)
 atexit.register(gc.freeze)
 
 app = typer.Typer(
     help="A factory for preference datasets: a model answers, a judge finds its failures, a tree search fixes them; "
-    "every row has its lineage in a versioned lake.",
+    "a versioned lake keeps every row with its lineage.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for command in (
-    run,
-    resume,
-    status,
-    build,
-    train,
-    sql,
-    tree,
-    pair,
-    recipes,
-    snapshots,
-    compact,
-    expire,
-    migrate,
-    doctor,
-):
+COMMANDS = (run, resume, status, build, train, sql, tree, pair, recipes)
+KEEPING = (views, snapshots, compact, expire, migrate, doctor)
+for command in (*COMMANDS, *KEEPING):
     app.command()(command)
 app.add_typer(batch, name="batch")
 
@@ -64,12 +51,12 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Read by `main`, which decides how an error is shown, and by `train`, which passes it on."""
+    """`main` and `train` read --debug."""
 
 
 def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) -> None:
     """Runs the command line; an error that a person can fix is one sentence and exit code 1."""
-    # `--debug` may stand anywhere: it is mostly added at the end of a command that has just failed.
+    # `--debug` may stand anywhere: people append it to the command that just failed.
     words = sorted(sys.argv[1:] if arguments is None else arguments, key=lambda word: word != "--debug")
     try:
         command(words)
@@ -90,7 +77,7 @@ def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) 
 def _sentence(error: FactoryError | OSError) -> str:
     if isinstance(error, FactoryError):
         return str(error)
-    advice = "free some space" if error.errno == errno.ENOSPC else "give another place, or change its permissions"
+    advice = "free some space" if error.errno == errno.ENOSPC else "give another path, or change its permissions"
     return f"{error.filename or 'a file'} cannot be used: {error.strerror}; {advice}"
 
 

@@ -1,4 +1,4 @@
-"""What several commands take: their options, and the run specification that is made of them."""
+"""Options that several commands share, and the run specification made from them."""
 
 import re
 import shlex
@@ -11,39 +11,41 @@ import yaml
 from schemas.errors import FactoryError
 
 LakeOption = Annotated[
-    str, typer.Option("--lake", envvar="FACTORY_LAKE", help="A folder, or postgresql://host/db?data_path=… .")
+    str, typer.Option("--lake", envvar="FACTORY_LAKE", help="The lake: a folder, or postgresql://host/db?data_path=…")
 ]
 OverrideOption = Annotated[
     list[str] | None,
-    typer.Option("--override", "-o", metavar="KEY=VALUE", help="Any key of the recipe: -o stages.search.depth=2"),
+    typer.Option("--override", "-o", metavar="KEY=VALUE", help="Set any key of the recipe: -o stages.search.depth=2"),
 ]
 LogFormatOption = Annotated[
     str | None,
     typer.Option(
-        help="plain (a line every 30 s) or json (events for machines), on stderr; else live in a terminal, plain elsewhere."
+        help="plain (a line every 30 s) or json (events for machines), on stderr; by default, live in a terminal, else plain."
     ),
 ]
 ExecutorOption = Annotated[str, typer.Option(help="local: this process; ray: workers on a Ray cluster.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Workers on the Ray cluster.")]
 RayAddressOption = Annotated[
-    str | None, typer.Option(help="Address of the Ray cluster; without it one is started on this machine.")
+    str | None, typer.Option(help="Address of the Ray cluster; by default, starts one on this machine.")
 ]
-GpusOption = Annotated[float, typer.Option(min=0, help="GPUs of each worker on the Ray cluster.")]
+GpusOption = Annotated[float, typer.Option(min=0, help="GPUs per worker on the Ray cluster.")]
 RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
-PromptsOption = Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file, or datasets:ID.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take the first so many prompts.")]
+PromptsOption = Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file or datasets:ID.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take only the first so many prompts.")]
 ModelOption = Annotated[
     list[str] | None,
-    typer.Option(help="Endpoint of every model: embedded:NAME, or a base URL (or several of one model)."),
+    typer.Option(
+        help="Endpoint of every model: embedded:NAME or a base URL; repeat it for several servers of one model."
+    ),
 ]
-ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at that endpoint.")]
-JudgeOption = Annotated[str | None, typer.Option(help="votes, verifier or both.")]
-SeedOption = Annotated[int, typer.Option(help="Every sampling seed is derived from it.")]
+ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at the endpoint.")]
+JudgeOption = Annotated[str | None, typer.Option(help="Judge by votes, verifier or both.")]
+SeedOption = Annotated[int, typer.Option(help="Seed from which every sampling seed is derived.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the options of a run choose."""
+    """The values of a run's options."""
 
     prompts: str | None
     limit: int | None
@@ -55,7 +57,7 @@ class Choices:
 
 
 def specification(recipe: str, choices: Choices) -> Any:
-    """The run specification that a recipe and the options ask for."""
+    """The run specification of a recipe and options."""
     from factory.recipes.reading import load_recipe
     from factory.runs.specification import RunSpecification
 
@@ -74,7 +76,7 @@ def specification(recipe: str, choices: Choices) -> Any:
 
 
 def assignments(given: list[str] | None) -> dict[str, Any]:
-    """`key=value` words; a value is read as YAML, so that 2 is a number and [a, b] a list."""
+    """Parses `key=value` words; values are YAML, so 2 is a number and [a, b] a list."""
     values: dict[str, Any] = {}
     for word in given or []:
         key, equals, value = word.partition("=")
@@ -83,17 +85,17 @@ def assignments(given: list[str] | None) -> dict[str, Any]:
         try:
             values[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise FactoryError(f"{word!r}: the value is not YAML: put a text with signs in quotes") from error
+            raise FactoryError(f"{word!r}: the value is not YAML: quote text with special characters") from error
     return values
 
 
 def at_lake(lake: str) -> str:
-    """What a command to type needs so that it is about this lake."""
+    """The --lake option that a suggested command needs for this lake."""
     return "" if lake == "lake" else f" --lake {shlex.quote(lake)}"
 
 
 def to_type(said: str, run_id: str | None, lake: str) -> str:
-    """A sentence with `factory resume` as it is to be typed: whoever says it knows neither the run nor its lake."""
+    """Completes `factory resume` in a sentence with the run and lake, which its author did not know."""
     if run_id is None:
         return said
     return re.sub(

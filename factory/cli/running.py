@@ -37,9 +37,11 @@ def run(
     model_name: ModelNameOption = None,
     judge: JudgeOption = None,
     seed: SeedOption = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Ask again even what the journal has answers to.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask everything again, even what the journal can answer.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Ask 20 of the prompts only, and estimate what all of them would take.")
+        bool, typer.Option("--dry-run", help="Ask only 20 of the prompts, and estimate what all would take.")
     ] = False,
     log_format: LogFormatOption = None,
     executor: ExecutorOption = "local",
@@ -48,7 +50,7 @@ def run(
     gpus_per_worker: GpusOption = 0,
     override: OverrideOption = None,
 ) -> None:
-    """Run a recipe: answers, judgements, trees and pairs go into the lake. The same command again goes on where it stopped."""
+    """Run a recipe: answers, judgements, trees and pairs go into the lake. To continue a stopped run, repeat the command."""
     spec = specification(recipe, Choices(prompts, limit, model, model_name, judge, seed, override))
     if dry_run:
         from factory.monitor.display import watch
@@ -61,14 +63,14 @@ def run(
         print_estimate(estimated, Console())
         return
     if fresh:
-        from factory.runs.specification import asked_anew
+        from factory.runs.specification import asked_afresh
 
-        spec = asked_anew(spec, lake)
+        spec = asked_afresh(spec, lake)
     _run(spec, lake, log_format, _execution(executor, workers, ray_address, gpus_per_worker))
 
 
 def resume(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning of it.")],
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id or a prefix of it.")],
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,
     executor: ExecutorOption = "local",
@@ -77,9 +79,9 @@ def resume(
     gpus_per_worker: GpusOption = 0,
     override: OverrideOption = None,
 ) -> None:
-    """Go on with a run that was stopped; nothing that was answered is asked again.
+    """Continue a stopped run; nothing already answered is asked again.
 
-    What is not asked of a model may change: who serves it, how much is spent (-o budget.max_requests=1000).
+    Only settings that no answer depends on may change, such as endpoints and budgets (-o budget.max_requests=1000).
     """
     from factory.runs.specification import specification_of
     from stores.lake import Lake
@@ -90,7 +92,7 @@ def resume(
 
 
 def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_worker: float) -> Any:
-    """Who takes the prompts of a run through its stages."""
+    """How the run executes: in this process or on Ray."""
     from factory.monitor.telemetry import exporting
     from factory.runs.loop import Execution
 
@@ -116,7 +118,7 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
             with watch(progress, log_format):
                 run_id = run_on(opened, spec, progress, execution)
         except KeyboardInterrupt:
-            said = "stopped; nothing answered is lost: go on with `factory resume`"
+            said = "stopped; no answer is lost: continue with `factory resume`"
             raise FactoryError(to_type(said, progress.run_id, lake)) from None
         except FactoryError as error:
             raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
@@ -124,5 +126,5 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
     if progress.set_aside:
         raise FactoryError(
             f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered and were set aside; "
-            f"the first is {progress.set_aside[0]} (shorten the prompt, or give a model with a longer context)"
+            f"the first is {progress.set_aside[0]} (shorten the prompt, or use a model with a longer context)"
         )

@@ -106,10 +106,19 @@ class JournalTable:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(f"CREATE TABLE IF NOT EXISTS {columns} WITHOUT ROWID")
+            self._add_missing(columns)
         except (sqlite3.Error, OSError) as error:
             raise FactoryError(
                 f"the journal {file} cannot be opened: {error}; free the disk or mend its permissions"
             ) from error
+
+    def _add_missing(self, columns: str) -> None:
+        """Adds the columns that the file of an earlier version lacks."""
+        table, _, declared = columns.rstrip(")").partition(" (")
+        there = {name for _, name, *_ in self._db.execute(f"PRAGMA table_info({table})")}
+        for column in declared.split(", "):
+            if column.split()[0] not in there:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
     def execute(self, statement: str, *values: Any) -> list[Any]:
         """Runs one statement and gives its rows.
@@ -145,6 +154,12 @@ class JournalTable:
 
     def close(self) -> None:
         self._db.close()
+
+
+INSERT_REPLY = (
+    "INSERT OR IGNORE INTO replies (request_hash, run_id, role, prompt_tokens, completion_tokens, reply) "
+    "VALUES (?, ?, ?, ?, ?, ?)"
+)
 
 
 class Journal:
@@ -204,7 +219,7 @@ class Journal:
             written.set_result(None)
 
     def _write(self, rows: list[tuple[Any, ...]]) -> None:
-        self._table.execute_many("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._table.execute_many(INSERT_REPLY, rows)
 
     def spent(self, run_id: str) -> dict[str, Spent]:
         """What a run has paid so far, by role.

@@ -1,1 +1,1 @@
-"""What is said of an answer, and what it comes to."""
+"""The kinds of judges."""

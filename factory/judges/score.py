@@ -1,8 +1,8 @@
-"""Score: a language model gives points, asked several times and averaged.
+"""Score: a language model gives points several times, and their mean counts.
 
 `rubric`: 0 to 5 points, one for each criterion met (additive scoring; Self-Rewarding, arXiv:2401.10020). `ten`: 1 to 10,
-read as the expectation over the digits' log-probabilities where the endpoint gives them (arXiv:2309.00267), else as
-the number that was written.
+the expectation over the digits' log-probabilities if the endpoint returns them (arXiv:2309.00267), else the number
+written.
 """
 
 import math
@@ -29,16 +29,15 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     kind: Annotated[Literal["score"], about("the kind of judge")] = "score"
     model: Annotated[str, about("the role of the model that scores")] = "refiner"
     scale: Annotated[
-        Literal["rubric", "ten"], about("rubric: 0 to 5 points, one a criterion; ten: 1 to 10", "arXiv:2401.10020")
+        Literal["rubric", "ten"], about("rubric: 0 to 5 points, one per criterion; ten: 1 to 10", "arXiv:2401.10020")
     ] = "rubric"
-    n: Annotated[int, about("how often the score is asked; the mean counts", "arXiv:2401.10020", least=1)] = 3
+    n: Annotated[int, about("scores per response; their mean counts", "arXiv:2401.10020", least=1)] = 3
     pass_points: (
-        Annotated[float, about("the mean of points from which a response passes; none: points do not decide", least=0)]
-        | None
+        Annotated[float, about("the mean points that pass a response; none: points do not decide", least=0)] | None
     ) = None
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("tokens of one scoring at most", least=1)] = 1024
+    max_tokens: Annotated[int, about("maximum tokens per score", least=1)] = 1024
 
     def __post_init__(self) -> None:
         least, most = _BOUNDS[self.scale]
@@ -56,13 +55,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 async def judge(
     context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
-    """The scores of a text, all asked in one request."""
+    """Scores a text; one request asks for all scores."""
     settings, template = judge.settings, judge.templates["score"]
     assert isinstance(settings, Settings)
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
     )
-    # Asked for only where they are read; the most that OpenAI's endpoint gives.
+    # 20 is the most that OpenAI's endpoint returns.
     digits: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" else {}
     answered = await context.ask(
         prompt,
@@ -96,9 +95,9 @@ def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[floa
 
 
 def find_points(text: str, least: int, most: int) -> tuple[float, int] | None:
-    """The number after the last 'Score' or 'Rating', or one that is all of the text, and where it stands.
+    """The number after the last 'Score' or 'Rating', or that is the whole text, and its position.
 
-    None where there is no such number between `least` and `most`.
+    None if there is no such number between `least` and `most`.
     """
     *_, marked = [None, *_MARKED.finditer(text)]
     found = marked or _ALONE.fullmatch(text)

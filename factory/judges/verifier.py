@@ -1,4 +1,4 @@
-"""Verifier: a program judges, IFEval's checkers (arXiv:2311.07911) over the prompt's own constraints."""
+"""Verifier: IFEval's checkers (arXiv:2311.07911) test the prompt's own constraints."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from schemas.tables import Call, Prompt
 
 
 class Settings(JudgeSettings, frozen=True, kw_only=True):
-    """A program that checks the prompt's constraints and says in words which one failed."""
+    """A program that checks the prompt's constraints and says which ones failed."""
 
     kind: Annotated[Literal["verifier"], about("the kind of judge")] = "verifier"
 
@@ -21,10 +21,9 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 async def judge(
     context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
-    """One judgement, whose points are the share of constraints that are followed.
+    """One judgement, whose points are the share of constraints met.
 
-    The value of a failing text is half its share: of two failures the nearer one is the greater, and none of them
-    reaches acceptance at 0.5.
+    A failing text's value is half its share: nearer misses rank higher, and none reaches acceptance at 0.5.
     """
     found = verify(prompt.constraints, text)
     value = 1.0 if found.passed else found.score / 2

@@ -1,4 +1,4 @@
-"""Votes: a language model says yes or no several times, and the majority decides (SPaR, arXiv:2412.11605, 3.2)."""
+"""Votes: a language model votes yes or no several times, and the majority decides (SPaR, arXiv:2412.11605, 3.2)."""
 
 import json
 import re
@@ -23,7 +23,7 @@ VERDICT_FORMAT: dict[str, Any] = {
         "strict": True,
         "schema": {
             "type": "object",
-            # In this order: a verdict that is written before its reasons is none of them.
+            # Critique first: a verdict written before its reasons does not follow from them.
             "properties": {"critique": {"type": "string"}, "verdict": {"type": "string", "enum": ["yes", "no"]}},
             "required": ["critique", "verdict"],
             "additionalProperties": False,
@@ -34,31 +34,30 @@ VERDICT_FORMAT: dict[str, Any] = {
 
 
 class Settings(JudgeSettings, frozen=True, kw_only=True):
-    """A model that says yes or no."""
+    """A model that votes yes or no."""
 
     kind: Annotated[Literal["votes"], about("the kind of judge")] = "votes"
     model: Annotated[str, about("the role of the model that judges")] = "refiner"
-    votes: Annotated[int, about("the number of votes on a response", "SPaR's code", least=1)] = 5
+    votes: Annotated[int, about("votes per response", "SPaR's code", least=1)] = 5
     first_votes: (
-        Annotated[int, about("votes asked first; the others only where they can still change the verdict", least=1)]
-        | None
+        Annotated[int, about("votes asked first; the others only if they can still change the verdict", least=1)] | None
     ) = None
     temperature: Annotated[float, about("sampling temperature", "SPaR's code", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("tokens of one vote at most", least=1)] = 2048
+    max_tokens: Annotated[int, about("maximum tokens per vote", least=1)] = 2048
     retries: Annotated[
-        int, about("how often all votes are asked again when they tie or none can be read", "SPaR's code", least=0)
+        int, about("how often all votes are asked again if they tie or none is readable", "SPaR's code", least=0)
     ] = 1
     verdict: Annotated[
         Literal["text", "json"],
-        about("how a vote is written: text, read after 'Final Judgement', or JSON by a schema"),
+        about("format of a vote: text, read after 'Final Judgement', or JSON by a schema"),
     ] = "text"
 
     def __post_init__(self) -> None:
         if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
             raise ValueError(
-                f"first_votes must be more than half of votes ({self.votes}) and fewer, got {self.first_votes}: "
-                "fewer could not settle a verdict"
+                f"first_votes must be more than half of votes ({self.votes}) but not all, got {self.first_votes}: "
+                "fewer cannot settle a verdict"
             )
 
     def templates(self) -> dict[str, TemplateUse]:
@@ -69,7 +68,7 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 async def judge(
     context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
-    """The votes on a text, asked in rounds until they are settled."""
+    """Asks for votes on a text, in rounds, until they are settled."""
     settings, template = judge.settings, judge.templates["judge"]
     assert isinstance(settings, Settings)
     question = render(
@@ -78,7 +77,7 @@ async def judge(
     in_json = settings.verdict == "json"
     first = settings.first_votes or settings.votes
     rounds = [count for count in (first, settings.votes - first) if count]
-    # A round more is asked for votes that tie, or of which none can be read.
+    # Further rounds break ties and replace unreadable votes.
     rounds += [settings.votes] * settings.retries
     votes: list[Judged] = []
     calls: list[Call] = []
@@ -102,27 +101,26 @@ async def judge(
 
 
 def read_vote(text: str) -> tuple[str, str]:
-    """`yes` or `no`, the first of the two words after the last 'Final Judgement' (SPaR's code), else `unparsed`; and
-    the text."""
+    """The first `yes` or `no` after the last 'Final Judgement' (SPaR's code), else `unparsed`; and the text."""
     *before, last = _JUDGEMENT.split(text)
     word = _WORD.search(last) if before else None
     return (word[1].lower() if word else "unparsed"), text
 
 
 def read_json_vote(text: str) -> tuple[str, str]:
-    """Verdict and critique in a reply to VERDICT_FORMAT; anything else is `unparsed`, with the text as it came."""
+    """Verdict and critique of a reply in VERDICT_FORMAT; anything else is `unparsed`, with the raw text."""
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):  # the latter for thousands of open brackets
+    except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
         return "unparsed", text
     match found:
         case {"critique": str(critique), "verdict": "yes" | "no" as verdict}:
-            # Half an emoji, which JSON can spell, has no UTF-8 and could not be written down.
+            # JSON can spell half an emoji, which has no UTF-8 encoding.
             return verdict, critique.encode("utf-8", "replace").decode()
     return "unparsed", text
 
 
 def is_settled(verdicts: Sequence[str | None], left: int) -> bool:
-    """Whether `left` further votes cannot change what the votes come to: no tie can come of them, nor the other side."""
+    """Whether `left` further votes can neither tie nor reverse the verdict."""
     yes, no = (sum(verdict == word for verdict in verdicts) for word in ("yes", "no"))
     return abs(yes - no) > left

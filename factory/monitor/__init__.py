@@ -1,1 +1,1 @@
-"""What a run shows while it goes on, and what it leaves behind."""
+"""What a run shows while it is active, and its results."""

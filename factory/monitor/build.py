@@ -1,4 +1,4 @@
-"""Builds training sets and says what is in them, and how alike the sides of their pairs are."""
+"""Builds training sets and reports what is in them, and how similar the sides of their pairs are."""
 
 import json
 from collections.abc import Mapping
@@ -31,14 +31,14 @@ def build_and_report(
     """Builds, pins, writes Parquet and prints rows, classes, lengths and likeness.
 
     Args:
-        name: a training set; None: all those that the runs' recipes name.
-        run_ids: the runs it is made of, by id or beginning; None: every run of the lake.
-        out: folder of the Parquet files; None: `training_sets/NAME@VERSION` in the lake's folder, or below this one.
+        name: a training set; None: all that the runs' recipes name.
+        run_ids: the runs to use, by id or prefix; None: every run of the lake.
+        out: folder for the Parquet files; None: `training_sets/NAME@VERSION` in the lake's folder, else in this one.
     Raises:
-        FactoryError: no such set or run, or a set without rows; of several sets, only where none has rows.
+        FactoryError: no such set or run, or a set without rows; of several sets, only if all have none.
     """
     if name is not None:
-        training_set_sql(name)  # a misspelt name is said before anything that is missing in the lake
+        training_set_sql(name)  # reports a misspelt name before anything missing in the lake
     runs = _runs(lake, run_ids)
     names = [name] if name is not None else _named_by_recipes(lake, runs)
     empty: list[NoRows] = []
@@ -64,7 +64,7 @@ def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
     chosen = [run for run in known if run_ids is None or any(run.startswith(word) for word in run_ids)]
     if not chosen:
         raise FactoryError(
-            f"lake {lake.place.where} has no such run: it has {', '.join(known) or 'none'}; `factory run` makes one"
+            f"lake {lake.place.where} has no such run: it has {', '.join(known) or 'none'}; `factory run` starts one"
         )
     return chosen
 
@@ -90,7 +90,7 @@ def _report(lake: Lake, built: TrainingSetRows, runs: list[str], files: list[Pat
     for file in files:
         console.print(Text(f"wrote {file}"), soft_wrap=True)
     if not built.held_out.num_rows:
-        console.print("no prompt fell into the held-out split: -p held_out=0.25 holds out more")
+        console.print("no prompt is in the held-out split: -p held_out=0.25 holds out more")
 
 
 def _print_rows(built: TrainingSetRows, rows: pa.Table, console: Console) -> None:
@@ -115,13 +115,13 @@ def _of_class(rows: pa.Table, built: TrainingSetRows, name: str) -> tuple[pa.Tab
 
 
 def _lengths(rows: pa.Table, column: str) -> str:
-    """Median and greatest number of words."""
+    """Median and maximum number of words."""
     counts = sorted(sum(len(words(turn["content"])) for turn in turns) for turns in rows.column(column).to_pylist())
     return f"{counts[len(counts) // 2]} (at most {counts[-1]})"
 
 
 def _print_likeness(lake: Lake, runs: list[str], reference: str, rows: pa.Table, console: Console) -> None:
-    """How alike chosen and rejected are: in this set, and in the pairs of each pairing of the same runs."""
+    """How similar chosen and rejected are: in this set, and in each pairing of the same runs."""
     table = Table("pairs", "number", "similarity", "length ratio", "shared prefix (words)", title="likeness, means")
     pairs = lake.query(
         "SELECT source, similarity, length_ratio, shared_prefix_words FROM pairs WHERE list_contains($runs, run_id) "

@@ -1,6 +1,6 @@
-"""Shows a run while it goes on, on stderr: a live display in a terminal, else a plain line now and then.
+"""Shows a run on stderr while it is active: a live display in a terminal, else a plain line now and then.
 
-It only reads `Progress`, from a thread of its own, so that a busy event loop cannot stop it nor be stopped by it.
+It only reads `Progress`, in its own thread, so that it and a busy event loop cannot block each other.
 """
 
 import sys
@@ -27,15 +27,15 @@ REFRESHES_PER_S = 4
 LINE_EVERY_S = 30.0
 TICK_S = 1.0
 SILENT_S = 20.0
-"""An endpoint that has requests and has answered none of them for so long is shown as silent."""
+"""An endpoint with requests in flight is shown as silent after this long without an answer."""
 
 
 @contextmanager
 def watch(progress: Progress, log_format: str | None = None) -> Iterator[None]:
-    """Shows `progress` as long as the block runs. An error or Ctrl-C leaves the last state standing and passes on.
+    """Shows `progress` while the block runs. An error or Ctrl-C leaves the last state on screen and propagates.
 
     Args:
-        log_format: plain (lines), json (events, one a line), or None: live in a terminal, else plain.
+        log_format: plain (lines), json (events, one per line), or None: live in a terminal, else plain.
     """
     if log_format not in (None, "plain", "json"):
         raise FactoryError(f"there is no log format {log_format!r}: give plain or json, or leave it out")
@@ -45,7 +45,7 @@ def watch(progress: Progress, log_format: str | None = None) -> Iterator[None]:
             yield
         return
     console = Console(stderr=True)
-    # Not rich's is_terminal alone: FORCE_COLOR would draw a live display into a log file.
+    # With rich's is_terminal alone, FORCE_COLOR would draw a live display into a log file.
     on_screen = log_format is None and sys.stderr.isatty() and not console.is_dumb_terminal
     with _live(meter, console) if on_screen else _lines(meter):
         yield
@@ -61,7 +61,7 @@ def _live(meter: Meter, console: Console) -> Iterator[None]:
     )
     with live:
         yield
-        live.transient = True  # the run's summary takes its place
+        live.transient = True  # the run's summary replaces it
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def _lines(meter: Meter) -> Iterator[None]:
         lines = [f"note: {visible(note)}" for note in meter.progress.notes[noted:]]
         noted += len(lines)
         lines.append(line(meter.progress, meter.read(time.monotonic()), state))
-        with suppress(OSError):  # whoever read stderr is gone: no reason to stop
+        with suppress(OSError):  # stderr's reader is gone: no reason to stop
             print("\n".join(lines), file=sys.stderr, flush=True)
 
     def tell() -> None:
@@ -100,7 +100,7 @@ def _lines(meter: Meter) -> Iterator[None]:
 
 
 def line(progress: Progress, reading: Reading, state: str) -> str:
-    """A run in one line, for a log."""
+    """A run as one log line."""
     parts = []
     if progress.prompts:
         parts.append(f"{progress.done:,} of {counted(progress.prompts, 'prompt')}")
@@ -131,7 +131,7 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
 
 
 def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableType:
-    """A run as a few lines in a terminal. `now_s` is of the monotonic clock."""
+    """A run as a few lines in a terminal. `now_s` is on the monotonic clock."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="ellipsis", no_wrap=True)
@@ -169,7 +169,7 @@ def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableTyp
 
 
 def _add_endpoint(grid: Table, endpoint: Endpoint, now_s: float) -> None:
-    """How full a model is, and each of its servers where it has several."""
+    """How full an endpoint is, and each of its servers if it has several."""
     full = bar(endpoint.in_flight, endpoint.limit, "in flight")
     if len(endpoint.servers) == 1:
         _add_pause(full, endpoint.servers[0], now_s)
@@ -186,7 +186,7 @@ def _add_endpoint(grid: Table, endpoint: Endpoint, now_s: float) -> None:
 
 def _add_pause(full: Table, server: Server, now_s: float) -> None:
     if server.paused_until_s > now_s:
-        full.add_row("", Text(f"paused, asked again in {clock(server.paused_until_s - now_s)}", "yellow"))
+        full.add_row("", Text(f"paused, retrying in {clock(server.paused_until_s - now_s)}", "yellow"))
 
 
 def _paused(endpoint: Endpoint) -> str:
@@ -208,7 +208,7 @@ def _each_minute(reading: Reading) -> str:
 def _tokens(progress: Progress, reading: Reading) -> str:
     rates = [
         f"{rate:,.0f}/s {what}"
-        for rate, what in ((reading.recent_tokens_per_s, "now"), (reading.mean_tokens_per_s, "on the mean"))
+        for rate, what in ((reading.recent_tokens_per_s, "now"), (reading.mean_tokens_per_s, "on average"))
         if rate is not None
     ]
     return ", ".join([f"{progress.tokens:,} generated", *rates])

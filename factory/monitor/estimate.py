@@ -1,7 +1,7 @@
-"""What a run would take, from a sample of its prompts that is run for real.
+"""Estimates what a run would take by running a sample of its prompts.
 
-The sample's answers go into the lake's journal, so that the run itself does not pay for them again; its rows do not
-go into the lake.
+The sample's answers go into the lake's journal, so that the run does not pay for them again; its rows do not go into
+the lake.
 """
 
 import math
@@ -32,7 +32,7 @@ NORMAL_95 = 1.96
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A sum over all prompts, as the sample tells it."""
+    """A sum over all prompts, estimated from the sample."""
 
     mean: float
     error: float
@@ -49,21 +49,21 @@ class Estimate:
     prompt_tokens: Amount
     completion_tokens: Amount
     cost: Amount | None
-    """in the currency of the recipe's prices; None where a model has no price"""
+    """in the currency of the recipe's prices; None if a model has no price"""
     busy_s: Amount
-    """seconds that requests are under way, as if one after the other"""
+    """seconds of all requests, one after another"""
     concurrency: int
-    """requests in flight at most, by the recipe"""
+    """the recipe's limit of requests in flight"""
     pairs: Amount
 
 
 def estimate(spec: RunSpecification, where: str, progress: Progress, sample: int = SAMPLE) -> Estimate:
-    """Runs a sample of the prompts, chosen by hash, and multiplies.
+    """Runs a sample of the prompts, chosen by hash, and scales it up.
 
-    The interval speaks of prompts that are alike: it is that of a mean over the sampled prompts (normal, 95%).
+    The interval is that of the mean over the sampled prompts (normal, 95%), and assumes that the others are alike.
 
     Raises:
-        FactoryError: as `run_recipe`.
+        FactoryError: see `run_recipe`.
     """
     recipe = spec.recipe
     prompts = sum(1 for _ in read_prompts(recipe.prompts, spec.seed))
@@ -132,8 +132,8 @@ def print_estimate(estimated: Estimate, console: Console) -> None:
             table.add_row(f"time, with {in_flight} requests in flight", clock(seconds), clock(error))
     console.print(table)
     console.print(
-        f"From {estimated.sampled} prompts, chosen by hash and asked for real: their answers are in the journal and will "
-        "not be paid again. Latencies are those of so few requests; a full endpoint answers each one later.",
+        f"From {estimated.sampled} prompts, chosen by hash and actually run: their answers are in the journal and will "
+        "not be paid for again. Latencies were measured with few requests; a full endpoint answers more slowly.",
         style="dim",
         highlight=False,
     )

@@ -2,7 +2,7 @@
 
 Every event has `time` (UTC), `event` and `run_id`; `run_started`, `progress` (every PROGRESS_EVERY_S) and the event that
 ends the run (`run_finished`, `run_stopped`, `run_failed`) have all counters, the latter two a `reason`. In between:
-`prompt_set_aside`, `server_paused`, `server_back`, `note`. No header of a request, and so no key, is within reach here.
+`prompt_set_aside`, `server_paused`, `server_back`, `note`. Request headers, and so keys, are out of reach here.
 """
 
 import json
@@ -27,22 +27,22 @@ PROGRESS_EVERY_S = 30.0
 def write_event(event: str, **fields: Any) -> None:
     """Writes one event to stderr."""
     text = json.dumps({"time": datetime.now(UTC).isoformat(), "event": event, **fields})
-    with suppress(OSError):  # whoever read stderr is gone: no reason to stop
+    with suppress(OSError):  # stderr's reader is gone: no reason to stop
         print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def events(meter: Meter) -> Iterator[None]:
-    """Writes the events of a run as long as the block runs, and how it ended. An error or Ctrl-C passes on."""
+    """Writes a run's events while the block runs, and how it ended. An error or Ctrl-C propagates."""
     ended = threading.Event()
-    told = _Told(meter)
+    reported = _Reported(meter)
 
-    def tell() -> None:
+    def report() -> None:
         while not ended.wait(TICK_S):
-            told.tell()
+            reported.report()
 
-    teller = threading.Thread(target=tell, name="events", daemon=True)
-    teller.start()
+    reporter = threading.Thread(target=report, name="events", daemon=True)
+    reporter.start()
     state, reason = "finished", None
     try:
         yield
@@ -53,18 +53,18 @@ def events(meter: Meter) -> Iterator[None]:
         state, reason = "failed", str(error)
         raise
     except BaseException as error:
-        state, reason = "failed", type(error).__name__  # its words may be anyone's
+        state, reason = "failed", type(error).__name__  # its message may hold anything
         raise
     finally:
         ended.set()
-        teller.join()
-        told.tell()
-        told.end(state, reason)
+        reporter.join()
+        reported.report()
+        reported.end(state, reason)
 
 
 @dataclass(slots=True)
-class _Told:
-    """What has been told of a run so far, so that it is told once."""
+class _Reported:
+    """What has been reported of a run, so that it is reported only once."""
 
     meter: Meter
     started: bool = False
@@ -72,11 +72,11 @@ class _Told:
     set_aside: int = 0
     notes: int = 0
     paused: dict[Server, float] = field(default_factory=dict)
-    """until when, as it was told"""
+    """until when, as reported"""
     seen_until_s: dict[Server, float] = field(default_factory=dict)
 
-    def tell(self) -> None:
-        """Tells what is new."""
+    def report(self) -> None:
+        """Reports what is new."""
         progress, now_s = self.meter.progress, time.monotonic()
         self.meter.read(now_s)
         if progress.run_id and not self.started:
@@ -90,7 +90,7 @@ class _Told:
             self._write("prompt_set_aside", reason=reason)
         for endpoint in list(progress.endpoints):
             for server in endpoint.servers:
-                self._tell_server(endpoint.model.name, server, now_s)
+                self._report_server(endpoint.model.name, server, now_s)
         if now_s - self.progress_at_s >= PROGRESS_EVERY_S:
             self.progress_at_s = now_s
             self._write("progress", **self._counters(now_s))
@@ -98,9 +98,9 @@ class _Told:
     def end(self, state: str, reason: str | None) -> None:
         self._write(f"run_{state}", reason=reason, **self._counters(time.monotonic()))
 
-    def _tell_server(self, model: str, server: Server, now_s: float) -> None:
+    def _report_server(self, model: str, server: Server, now_s: float) -> None:
         until_s = server.paused_until_s
-        # A pause that began and ended between two looks is told as well.
+        # Report even a pause that began and ended between two looks.
         if until_s > self.seen_until_s.get(server, 0.0):
             self.seen_until_s[server] = until_s
             if server not in self.paused:

@@ -1,4 +1,4 @@
-"""Turns a run's counters into rates and a time left, for whoever shows them."""
+"""Turns a run's counters into rates and a time left, for display."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ RECENT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What follows from how the counters moved; None: not known yet."""
+    """Rates and times derived from the counters; None: not known yet."""
 
     elapsed_s: float
     left_s: float | None = None
@@ -18,7 +18,7 @@ class Reading:
     mean_tokens_per_s: float | None = None
     recent_requests_per_s: float | None = None
     accepted_per_minute: float | None = None
-    """on the mean"""
+    """on average"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Counts:
 
 @dataclass(slots=True)
 class Meter:
-    """Reads counters again and again. Times are seconds of one monotonic clock."""
+    """Reads counters repeatedly. Times are seconds on one monotonic clock."""
 
     progress: Progress
     started_s: float
     _first: Counts | None = None
-    """when prompts began to run"""
+    """when the first prompts started"""
     _recent: deque[Counts] = field(default_factory=deque)
 
     def read(self, now_s: float) -> Reading:
-        """Call it often: recent rates are those since the youngest reading that is RECENT_S old (or the first)."""
+        """Call it often: recent rates are since the newest reading that is at least RECENT_S old (or the first)."""
         progress, elapsed_s = self.progress, now_s - self.started_s
         if progress.phase != "running":
             return Reading(elapsed_s)

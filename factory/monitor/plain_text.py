@@ -1,8 +1,8 @@
-"""Figures, times and other people's texts as plain words for a terminal."""
+"""Formats figures, times and untrusted text for a terminal."""
 
 import re
 
-# Control characters but tab and newline, lone surrogates, and those that turn the direction of writing.
+# Control characters except tab and newline, lone surrogates, and characters that change the text direction.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -14,7 +14,7 @@ def clock(seconds: float) -> str:
 
 
 def visible(text: str) -> str:
-    """A text that others wrote, made harmless for a terminal: no escape sequence in it is carried out."""
+    """Makes untrusted text safe for a terminal: escape sequences have no effect."""
     return _INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
@@ -35,5 +35,5 @@ def few(rate: float) -> str:
 
 
 def money(amount: float) -> str:
-    """To the hundredth, or to two figures below one."""
+    """Two decimals, or below one, two significant digits."""
     return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:#.2g}"

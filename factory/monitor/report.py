@@ -1,6 +1,6 @@
-"""What a run leaves behind, for a terminal: its summary, a search tree, a pair's difference.
+"""A run's results in a terminal: its summary, a search tree, a pair's diff.
 
-Figures come from stores/sql/report/*.sql. Texts of models are shown as plain text, never as markup or escapes.
+Figures come from stores/sql/report/*.sql. Models' output is shown as plain text, never as markup or escapes.
 """
 
 import json
@@ -32,7 +32,7 @@ _STATE_STYLES = {
 
 
 def print_summary(lake: Lake, run_id: str, console: Console) -> None:
-    """What a run came to, what it cost, what was set aside, and what to do next."""
+    """Prints a run's outcome, its cost, what was set aside, and what to do next."""
     of_run = {"run_id": run_id}
     (outcome,) = lake.query(sql("report/outcome"), of_run).to_pylist()
     reason = f": {visible(outcome['reason'])}" if outcome["reason"] else ""
@@ -105,7 +105,7 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _savings(savings: dict[str, Any]) -> str:
-    """What the search took for an accepted refinement, and what was spared."""
+    """What the search spent per accepted refinement, and what it saved."""
     requests, tokens = (savings[name] / savings["accepted"] for name in ("requests", "tokens"))
     each = f"{requests:.1f} requests and {tokens:,.0f} tokens of search"
     spared = [
@@ -113,7 +113,7 @@ def _savings(savings: dict[str, Any]) -> str:
         for what in ("refinements", "votes")
         if savings[f"spared_{what}"]
     ]
-    return f"{each}; not asked for, since nothing could change: {' and '.join(spared)}" if spared else each
+    return f"{each}; not requested, as they could change nothing: {' and '.join(spared)}" if spared else each
 
 
 def _share(part: int, whole: int, of: str = "") -> str:
@@ -136,7 +136,7 @@ def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
 
 
 def _print_likeness(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """How alike the two sides of the pairs are, by pairing: pairs that differ only in what matters are more alike."""
+    """How similar the two sides of the pairs are, by pairing: more so if they differ only in what matters."""
     if not rows:
         return
     table = Table("pairs", "0    similarity    1", "mean", "median", "length ratio", "shared start", box=None)
@@ -158,7 +158,7 @@ def _print_likeness(rows: Sequence[dict[str, Any]], console: Console) -> None:
 
 
 def histogram(counts: Sequence[int]) -> str:
-    """Counts as bars of equal width; the greatest is full, and whatever is there can be seen."""
+    """Counts as bars of equal width; the largest is full, and none above zero is invisible."""
     top = max(counts, default=0)
     return "".join(_BARS[-(-8 * count // top) if top else 0] * 2 for count in counts)
 
@@ -196,14 +196,14 @@ def _next_commands(run_id: str, outcome: dict[str, Any], paired: bool) -> Iterat
 
 
 def pick_example(lake: Lake, run_id: str) -> dict[str, str]:
-    """The pair of a run that tells most and can still be read at a glance, with its tree where it has one: `tree` and
-    `pair`, to their ids; empty without pairs."""
+    """The run's most telling pair that is still easy to read, and its tree if it has one, as ids by `tree` and `pair`;
+    empty without pairs."""
     rows = lake.query(sql("report/example"), {"run_id": run_id}).to_pylist()
     return {noun: id for noun, id in rows[0].items() if id is not None} if rows else {}
 
 
 def print_tree(lake: Lake, tree_id: str, console: Console) -> None:
-    """A search tree: each node's visit, state, value and how its text begins; a critique above what came of it."""
+    """Prints a search tree: each node's visit, state, value and start of its text; critiques above their refinements."""
     nodes = lake.query(sql("report/tree"), {"tree_id": tree_id}).to_pylist()
     first = nodes[0]
     console.print(Text(visible(first["prompt"]), "bold"))
@@ -231,11 +231,11 @@ def _node_label(node: dict[str, Any]) -> Text:
 
 
 def print_pair(lake: Lake, pair_id: str, console: Console) -> None:
-    """A pair: its prompt, what was changed from rejected to chosen, and where both come from."""
+    """Prints a pair: its prompt, the diff from rejected to chosen, and where both come from."""
     (pair,) = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
     console.print(Panel(Text(visible(pair["prompt"])), title="prompt", title_align="left"))
     difference = word_difference(visible(pair["rejected"]), visible(pair["chosen"]))
-    # Without colours, as in a file, the marks of `git diff --word-diff`.
+    # Without colours, as in a file, use the marks of `git diff --word-diff`.
     body = _difference_text(difference, marks=console.color_system is None or console.no_color)
     console.print(Panel(body, title="rejected → chosen", title_align="left"))
     grid = Table.grid(padding=(0, 2))
@@ -255,16 +255,16 @@ def print_pair(lake: Lake, pair_id: str, console: Console) -> None:
 
 
 def word_difference(old: str, new: str) -> list[tuple[str, str]]:
-    """What turns one text into another, word by word: ("same" | "removed" | "added", text).
+    """A word-level diff of two texts: ("same" | "removed" | "added", text).
 
-    All parts but the removed ones are `new`, white space included; the fewest words possible are changed
+    The parts except the removed ones make up `new`, white space included; the fewest words possible change
     (Levenshtein, as in `stores/likeness.py`). White space alone is no change.
     """
     old_words, new_words = words(old), words(new)
     old_ends, new_ends = _ends(old, old_words), _ends(new, new_words)
     parts: list[tuple[str, str]] = []
     old_at = new_at = 0
-    # What changed lies between two stretches that are the same; the last one is empty, at both ends.
+    # Changes lie between matching blocks; the last block is empty, at the end of both texts.
     for same in Levenshtein.opcodes(old_words, new_words).as_matching_blocks():
         if same.a > old_at:
             parts.append(("removed", old[old_ends[old_at] : old_ends[same.a]]))
@@ -279,7 +279,7 @@ def word_difference(old: str, new: str) -> list[tuple[str, str]]:
 
 
 def _ends(text: str, found: Sequence[str]) -> list[int]:
-    """Where each word ends, 0 first: a word owns the white space before it."""
+    """Where each word ends, 0 first: a word includes the white space before it."""
     ends = [0]
     for word in found:
         ends.append(text.index(word, ends[-1]) + len(word))

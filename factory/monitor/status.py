@@ -1,6 +1,6 @@
-"""How far the runs of a lake are, from its rows alone: also while another process is at work on it.
+"""The progress of a lake's runs, from its rows alone, even while another process is writing to it.
 
-Rows are committed every two seconds, those of a tree when it has ended, so what is shown lags a little behind.
+Rows are committed every few seconds, those of a tree when it ends, so the display lags a little behind.
 """
 
 import json
@@ -30,15 +30,15 @@ _STYLES = {"running": "cyan", "finished": "green", "interrupted": "yellow", "sto
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """A run as its rows tell it; see stores/sql/report/status.sql."""
+    """A run's status from its rows; see stores/sql/report/status.sql."""
 
     run_id: str
     status: str
-    """running, finished, stopped, failed, or interrupted: its process ended without a word"""
+    """running, finished, stopped, failed, or interrupted: its process died"""
     reason: str | None
     prompts: int
     done: int | None
-    """prompts that need nothing more; None: the recipe cannot be read any more"""
+    """prompts that need nothing more; None: the recipe can no longer be read"""
     answered: int
     judged: int
     failing: int
@@ -48,20 +48,20 @@ class RunStatus:
     requests: int
     from_journal: int
     failed: int
-    """requests that were given up"""
+    """requests given up"""
     retries: int
     tokens: int
     tokens_per_s: float | None
     cost: float | None
-    """in the currency of the recipe's prices; None where it has none"""
+    """in the currency of the recipe's prices; None if it has none"""
     elapsed_s: float
-    """of the newest start"""
+    """of the latest attempt"""
     left_s: float | None
     """None: not running, or not known yet"""
 
 
 def read_status(lake: Lake, run_id: str = "", now_s: float | None = None) -> list[RunStatus]:
-    """The runs whose ids begin so, in the order of their newest starts.
+    """The runs whose ids have this prefix, by the time of their latest attempts.
 
     Args:
         now_s: seconds since 1970; None: now.
@@ -77,14 +77,14 @@ def read_status(lake: Lake, run_id: str = "", now_s: float | None = None) -> lis
 
 
 def _done(lake: Lake, row: dict[str, object]) -> tuple[int | None, float | None]:
-    """How many prompts of a run are done, and how many seconds the others will take at the rate of this start."""
+    """How many prompts of a run are done, and the seconds left at the rate of this attempt."""
     run_id, prompts = str(row["run_id"]), int(str(row["prompts"]))
     if row["status"] == "finished":
         return prompts, None
     try:
         recipe = recipe_of(json.loads(str(row["recipe"])), f"run {run_id}")
     except FactoryError:
-        return None, None  # a template or training set of the user's own that is gone
+        return None, None  # the user's own template or training set is gone
     left = pending_prompts(lake, run_id, recipe)
     done = prompts - left.num_rows
     since_s, first_s, now_s = row["since_s"], row["first_call_s"], row["until_s"]
@@ -103,7 +103,7 @@ def _common(one: pa.Table, other: pa.Table) -> int:
 
 
 def print_status(lake: Lake, run_id: str, console: Console) -> None:
-    """One run in full, several as a table."""
+    """Prints one run in full, several as a table."""
     found = read_status(lake, run_id)
     if len(found) == 1:
         console.print(picture_of(found[0]))
@@ -112,20 +112,20 @@ def print_status(lake: Lake, run_id: str, console: Console) -> None:
 
 
 def watch_status(lake: Lake, run_id: str, console: Console) -> None:
-    """Shows the runs again every REFRESH_EVERY_S until none is at work or Ctrl-C.
+    """Refreshes every REFRESH_EVERY_S until no run is active, or Ctrl-C.
 
     Raises:
         FactoryError: the console is not a terminal.
     """
     if not console.is_terminal or console.is_dumb_terminal:
-        raise FactoryError("--watch needs a terminal: leave it out to see once how far the runs are")
+        raise FactoryError("--watch needs a terminal: leave it out to see the status once")
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
             found = read_status(lake, run_id)
-            at_work = [run for run in found if run.status == "running"]
-            # One run is at work at most; of those that are not, the newest tells how it ended.
-            live.update(Group(*(picture_of(run) for run in at_work or found[-1:])), refresh=True)
-            if not at_work:
+            active = [run for run in found if run.status == "running"]
+            # At most one run is active; if none is, the newest shows how it ended.
+            live.update(Group(*(picture_of(run) for run in active or found[-1:])), refresh=True)
+            if not active:
                 return
             time.sleep(REFRESH_EVERY_S)
 
@@ -137,7 +137,7 @@ def picture_of(run: RunStatus) -> RenderableType:
     grid.add_column()
     left = f", about {clock(run.left_s)} left" if run.left_s is not None else ""
     title = Text.assemble((run.run_id, "bold"), "  ", (run.status, _STYLES.get(run.status, "")))
-    grid.add_row("run", title + Text(f"  {clock(run.elapsed_s)} since it was last started{left}", "dim"))
+    grid.add_row("run", title + Text(f"  {clock(run.elapsed_s)} since it last started{left}", "dim"))
     if run.reason:
         grid.add_row("why", Text(visible(run.reason)))
     if run.done is not None:
@@ -151,16 +151,16 @@ def picture_of(run: RunStatus) -> RenderableType:
     rate = "" if run.tokens_per_s is None else f", {run.tokens_per_s:,.0f}/s{_of_when(run)}"
     grid.add_row("tokens", f"{run.tokens:,} generated{rate}")
     if run.cost is not None:
-        grid.add_row("cost", f"{money(run.cost)}, by the recipe's prices; the journal's answers cost nothing again")
+        grid.add_row("cost", f"{money(run.cost)}, by the recipe's prices; answers from the journal cost nothing")
     if run.set_aside:
         grid.add_row("set aside", Text(f"{run.set_aside:,}: factory sql 'FROM failed_prompts'", "yellow"))
     if run.status == "interrupted":
-        grid.add_row("", Text(f"its process has ended: factory resume {run.run_id} goes on with it", "yellow"))
+        grid.add_row("", Text(f"its process died: factory resume {run.run_id} continues it", "yellow"))
     return grid
 
 
 def _of_when(run: RunStatus) -> str:
-    return " in the last minute" if run.status == "running" else " on the mean"
+    return " in the last minute" if run.status == "running" else " on average"
 
 
 def _as_table(runs: list[RunStatus]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Any query's rows, for a terminal. What they hold is shown as plain text, never as markup or escapes."""
+"""Shows any query's rows in a terminal, as plain text, never as markup or escapes."""
 
 import json
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from factory.monitor.plain_text import counted, shortened, visible
 
 CELL_CHARACTERS = 120
 NARROWEST_CELLS = 10
-"""A table whose columns would be narrower is shown as one block a row."""
+"""A table with narrower columns is shown as one block per row."""
 
 
 def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
-    """Any query's rows: as a table, or where it would be too narrow to read, as one block a row."""
+    """Prints any query's rows as a table, or if that is too narrow to read, as one block per row."""
     shown = min(limit, rows.num_rows)
-    # One row is shown in full.
+
     longest = CELL_CHARACTERS if rows.num_rows != 1 else None
     cells = [[_cell(value, longest) for value in _values(column.slice(0, shown))] for column in rows.columns]
     widths = [max((_width(cell.plain) for cell in column), default=0) for column in cells]
-    # A long name over short values is broken where its words end.
+    # Break a long name over short values at its underscores.
     heads = [
         visible(name if len(name) <= width else name.replace("_", "_\n"))
         for name, width in zip(rows.schema.names, widths, strict=True)
@@ -49,7 +49,7 @@ def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
 
 
 def bar(done: int, total: int, what: str) -> Table:
-    """`done` of `total`, drawn and in figures."""
+    """`done` of `total`, as a bar and in figures."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=24)
     grid.add_column(no_wrap=True)

@@ -1,8 +1,8 @@
-"""Traces and metrics for OpenTelemetry (the extra `otel`), where its environment variables ask for them.
+"""Traces and metrics for OpenTelemetry (the extra `otel`), if its environment variables ask for them.
 
-A span for each prompt, a child span for each of its calls; metrics are read off `Progress` by the exporter's thread.
-Switched off, its packages are not imported and a request passes nothing of this file. Delivery to a collector goes by
-OTLP over HTTP; the SDK reads the other variables (headers, sampler, batch sizes) itself.
+A span per prompt, with a child span per call; the exporter's thread reads metrics from `Progress`. When off, its
+packages are not imported and requests bypass this file. Collectors are reached by OTLP over HTTP; the SDK reads the
+other variables (headers, sampler, batch sizes) itself.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from factory.work.request import Answered, Request
 from schemas.errors import FactoryError
 
 DELIVERY_S = 5.0
-"""How long the end of a run waits for a collector to take what is left."""
+"""How long a run's end waits for a collector to take the rest."""
 
 
 @contextmanager
 def exporting(progress: Progress) -> Iterator[Tracing | None]:
-    """Exports as long as the block runs, and delivers what is left at its end; gives None where nothing asks for it.
+    """Exports while the block runs, and delivers the rest at its end; yields None if nothing asks for traces.
 
-    What is wrong with it is noted in `progress` and never ends a run.
+    Its errors are noted in `progress` and never end a run.
     """
     traces, metrics = _is_asked_for("TRACES"), _is_asked_for("METRICS")
     if not (traces or metrics):
@@ -75,7 +75,7 @@ def exporting(progress: Progress) -> Iterator[Tracing | None]:
 
 
 def _all_within(ends: list[Callable[[], None]], timeout_s: float) -> None:
-    """Ends exporters at once; one whose collector is away would take a minute, and is left to itself."""
+    """Ends all exporters in parallel, and abandons slow ones: an unreachable collector would take a minute."""
     threads = [threading.Thread(target=end, daemon=True) for end in ends]
     for thread in threads:
         thread.start()
@@ -94,7 +94,7 @@ def _is_asked_for(signal: str) -> bool:
 
 
 class _Noting(logging.Handler):
-    """The SDK's first complaint as a note: it repeats itself every few seconds while a collector is away."""
+    """Notes only the SDK's first warning: it repeats every few seconds while a collector is unreachable."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.WARNING)
@@ -108,7 +108,7 @@ class _Noting(logging.Handler):
 
 
 def measure(meter: Any, progress: Progress) -> None:
-    """Has the counters of this start of a run observed whenever the meter's reader asks."""
+    """Registers the counters of this attempt with a meter."""
     from opentelemetry.metrics import Observation
 
     def observed(read: Callable[[], Any]) -> list[Callable[[Any], Any]]:
@@ -132,12 +132,12 @@ def measure(meter: Any, progress: Progress) -> None:
     accepted = observed(lambda: [(progress.accepted - progress.accepted_before, {})])
     counter("factory.accepted_pairs", accepted, "{pair}", "refined pairs accepted")
     meter.create_observable_gauge(
-        "factory.requests.in_flight", observed(in_flight), "{request}", "requests under way at a server"
+        "factory.requests.in_flight", observed(in_flight), "{request}", "requests in flight at a server"
     )
 
 
 def tracing_with(tracer: Any) -> Tracing:
-    """Wraps what a run does in spans of a tracer (`opentelemetry.trace.Tracer`)."""
+    """Wraps a run's prompts and calls in spans of a tracer (`opentelemetry.trace.Tracer`)."""
 
     def of_asker(asker: Asker) -> Asker:
         traced = TracedAsker(**{field.name: getattr(asker, field.name) for field in fields(asker)})
@@ -159,11 +159,11 @@ def tracing_with(tracer: Any) -> Tracing:
 
 @contextmanager
 def span(tracer: Any, name: str, attributes: dict[str, Any]) -> Iterator[Any]:
-    """A span that is the parent of those begun within it, in tasks too."""
+    """A span, the parent of spans begun within it, even in other tasks."""
     from opentelemetry.trace import SpanKind, StatusCode
 
     kind = SpanKind.CLIENT if name == "call" else SpanKind.INTERNAL
-    # The SDK would record exceptions with their tracebacks, which may hold anything.
+    # The SDK would record tracebacks, which may hold anything.
     with tracer.start_as_current_span(
         name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as opened:

@@ -1,1 +1,1 @@
-"""A method as data, checked before the first call."""
+"""Methods as data, checked before the first call."""

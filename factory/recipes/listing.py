@@ -1,4 +1,4 @@
-"""Recipes for people and editors: the list, all keys of one with types and sources, and the JSON schema."""
+"""Recipes for people and editors: a list, one recipe's keys with types and sources, and the JSON schema."""
 
 import json
 from collections.abc import Iterator
@@ -18,21 +18,21 @@ REFERENCE = "#/$defs/{name}"
 
 
 def print_recipes(console: Console) -> None:
-    """The bundled recipes, each in a line."""
+    """Prints the bundled recipes, one per line."""
     table = Table("recipe", "what it does", "stages", "training sets", box=None, header_style="dim")
     for file in sorted(RECIPES.glob("*.yaml")):
         recipe = load_recipe(file.stem)
         stages = ", ".join(entry.name for entry in recipe.stages)
         table.add_row(recipe.name, recipe.description, stages, ", ".join(recipe.training_sets))
     console.print(table)
-    console.print(Text("factory recipes NAME lists every key of one", "dim"))
+    console.print(Text("factory recipes NAME lists every key of a recipe", "dim"))
 
 
 def print_recipe(name: str, console: Console) -> None:
-    """Every key of a recipe: its value, type and bounds, its default where the recipe sets another, meaning and source.
+    """Prints every key of a recipe: value, type and bounds, overridden default, meaning and source.
 
     Raises:
-        FactoryError: as `load_recipe`.
+        FactoryError: see `load_recipe`.
     """
     recipe = load_recipe(name)
     console.print(Text.assemble((recipe.name, "bold"), f": {recipe.description}"))
@@ -67,7 +67,7 @@ def _plain(value: Any) -> str:
 
 
 def recipe_schema() -> str:
-    """The JSON schema of a recipe, for editors that check and complete YAML."""
+    """The JSON schema of a recipe, for editors that validate and complete YAML."""
     (_,), definitions = msgspec.json.schema_components([Recipe], ref_template=REFERENCE)
     entries = []
     for name, settings in all_settings().items():

@@ -1,4 +1,4 @@
-"""Reading recipes: a bundled one by name or a YAML file by path, overrides applied, every mistake named."""
+"""Reads recipes, bundled by name or YAML by path, applies overrides, and names every mistake."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
 USUAL_ORDER = ("evolve", "reference", "sample", "judge", "compare", "search")
-"""Of stages in the older form of a recipe, a mapping; a list says its order itself."""
+"""The order of stages in older recipes, where they are a mapping, not a list."""
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """A bundled recipe by name, or a YAML file by its path, with `section.key` overrides applied.
 
     Raises:
-        FactoryError: no such file, broken YAML, an unknown key, or settings that cannot be.
+        FactoryError: no such file, broken YAML, an unknown key, or invalid settings.
     """
     file, text = read_named(RECIPES, ".yaml", name, "recipe")
     try:
@@ -36,10 +36,10 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
 
 
 def recipe_of(document: dict[str, Any], where: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe from plain data, such as YAML gives or `Recipe.as_json` wrote.
+    """A recipe from plain data, as parsed from YAML or from `Recipe.as_json`.
 
     Raises:
-        FactoryError: as `load_recipe`.
+        FactoryError: see `load_recipe`.
     """
     document = {**document, "stages": _as_list(document.get("stages"), where)}
     for path, value in (overrides or {}).items():
@@ -51,7 +51,7 @@ def recipe_of(document: dict[str, Any], where: str, overrides: Mapping[str, Any]
 
 
 def _as_list(stages: Any, where: str) -> list[dict[str, Any]]:
-    """The stages as a list of entries; the older form is a mapping of one entry for each stage."""
+    """The stages as a list of entries; the older form is a mapping with one entry per stage."""
     if isinstance(stages, dict):
         order = [*USUAL_ORDER, *(name for name in stages if name not in USUAL_ORDER)]
         stages = [_named(name, stages[name], where) for name in order if name in stages]
@@ -89,11 +89,11 @@ def _override(document: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _entry_to_change(stages: list[dict[str, Any]], name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The stages, and in them the entry of a name, or the only one of a stage; a new one where there is none."""
+    """The stages, and among them the entry with this name, else the only one of this stage, else a new one."""
     found = [e for e in stages if e.get("name", e["stage"]) == name] or [e for e in stages if e["stage"] == name]
     if len(found) > 1:
         names = ", ".join(str(entry.get("name", entry["stage"])) for entry in found)
-        raise FactoryError(f"override stages.{name}: the recipe has several: {names}")
+        raise FactoryError(f"override stages.{name}: the recipe has several, name one of {names}")
     if found:
         entry = dict(found[0])
         return [entry if one is found[0] else one for one in stages], entry
@@ -102,7 +102,7 @@ def _entry_to_change(stages: list[dict[str, Any]], name: str) -> tuple[list[dict
 
 
 def _placed(stages: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """The stages with an entry in the place of one of its name, or where such a stage usually stands."""
+    """The stages with an entry that replaces its namesake, or stands where its stage usually does."""
     kept = [one for one in stages if one.get("name", one["stage"]) != entry["stage"]]
     rank = {stage: place for place, stage in enumerate(USUAL_ORDER)}
     mine = rank.get(entry["stage"], len(rank))
@@ -128,9 +128,9 @@ def _entries(stages: list[dict[str, Any]], where: str) -> tuple[Entry, ...]:
 
 
 def _check(recipe: Recipe, where: str) -> None:
-    """Refuses what does not go together, before anything is paid."""
+    """Rejects inconsistent recipes before anything is paid for."""
     if not recipe.entries("sample"):
-        raise FactoryError(f"{where}: stages has no sample, so nothing would be answered: add it")
+        raise FactoryError(f"{where}: stages has no sample, so no prompt would be answered: add it")
     _check_names(recipe, where)
     for place, entry in enumerate(recipe.stages):
         for role in entry.settings.roles():
@@ -149,11 +149,11 @@ def _check(recipe: Recipe, where: str) -> None:
             if model.prompt_price is None or model.completion_price is None:
                 raise FactoryError(
                     f"{where}: budget.max_cost needs prices: set models.{role}.prompt_price and completion_price "
-                    "(of a million tokens; 0 for a model of your own)"
+                    "(per million tokens; 0 for a model of your own)"
                 )
     sources = [pairing.source for pairing in recipe.pairings()]
     if twice := next((source for source in sources if sources.count(source) > 1), None):
-        raise FactoryError(f"{where}: pairs has {twice!r} twice: give one of them a name of its own (name: …)")
+        raise FactoryError(f"{where}: pairs has {twice!r} twice: give one its own name (name: …)")
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
 
@@ -162,7 +162,7 @@ def _check_names(recipe: Recipe, where: str) -> None:
     judges = [entry.judge_name for entry in recipe.entries("judge")]
     for names in ([entry.name for entry in recipe.stages], judges):
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise FactoryError(f"{where}: stages has {twice!r} twice: give one of them a name of its own (name: …)")
+            raise FactoryError(f"{where}: stages has {twice!r} twice: give one its own name (name: …)")
 
 
 def _check_judges(recipe: Recipe, entry: Entry, where: str) -> None:
@@ -173,12 +173,12 @@ def _check_judges(recipe: Recipe, entry: Entry, where: str) -> None:
         known = [e.judge_name for e in recipe.entries("judge")]
         named = str(getattr(entry.settings, "judge", ""))
         raise FactoryError(
-            f"{where}: stages.{entry.name}.judge is {named!r}, which no stage before it is: {nearest(named, known)}"
+            f"{where}: stages.{entry.name}.judge is {named!r}, but no judge before it has that name: {nearest(named, known)}"
         )
     first = judges[0].settings
     if isinstance(first, JudgeSettings) and not first.can_fail():
         raise FactoryError(
-            f"{where}: stages.{entry.name} starts from answers that judge {judges[0].name!r} fails, and it fails none: "
+            f"{where}: stages.{entry.name} starts from answers that fail, but judge {judges[0].name!r} never fails one: "
             f"set stages.{judges[0].name}.pass_points"
         )
 
@@ -188,10 +188,10 @@ def _check_templates(recipe: Recipe, where: str) -> None:
         dict.fromkeys(name for e in recipe.stages for local, full, _ in e.templates() for name in (local, full))
     )
     for name in recipe.templates:
-        # One that only another stage or kind of judge renders may stay: `--judge verifier` does not make it wrong.
+        # One that only another stage or kind of judge uses may stay: `--judge verifier` does not invalidate it.
         if name not in known and name not in _all_templates():
             raise FactoryError(f"{where}: templates: unknown key {name!r}: {nearest(name, known)}")
-    _ = recipe.template_texts  # read now: a file that is missing is no surprise later
+    _ = recipe.template_texts  # reads the files now, so that a missing one fails early
 
 
 def _all_templates() -> set[str]:
@@ -199,7 +199,7 @@ def _all_templates() -> set[str]:
 
 
 def all_settings() -> dict[str, Any]:
-    """Every stage's settings by name; of judges one for each kind, as in `judge (votes)`."""
+    """Every stage's settings by name; judges have one entry per kind, as in `judge (votes)`."""
     found: dict[str, Any] = {}
     for name in stage_names():
         module = stage_of(name)

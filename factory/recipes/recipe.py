@@ -1,4 +1,4 @@
-"""A recipe: a method as data. Which models, which stages in which order, which pairs, which training sets."""
+"""A recipe is a method as data: its models, stages in order, pairs and training sets."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ from schemas.settings import Settings, about, differing
 from stores.pairing import Pairing, known_pairings, load_pairing
 
 DEFAULTS_VERSION = 1
-"""Of the settings' defaults: raise it when one changes, since a run's id hashes only what differs from them."""
+"""Raise it when a setting's default changes: a run's id hashes only what differs from the defaults."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -27,18 +27,18 @@ class Entry(msgspec.Struct, frozen=True):
 
     stage: str
     name: str
-    """its own, or the stage's"""
+    """its own, else the stage's"""
     settings: StageSettings
 
     @property
     def judge_name(self) -> str:
-        """A judge's name in the rows: its own, or its kind's where it was given none."""
+        """A judge's name in the rows: its own, else its kind."""
         return self.name if self.name != self.stage else cast(JudgeSettings, self.settings).kind
 
     def templates(self) -> Iterator[tuple[str, str, TemplateUse]]:
-        """The templates that it renders: name in the stage, name in the run, use.
+        """The templates it renders: name in the stage, name in the run, use.
 
-        A stage with a name of its own has templates of its own: `strict.judge` beside `judge`.
+        A stage with its own name has its own templates: `strict.judge` besides `judge`.
         """
         for name, use in self.settings.templates().items():
             yield name, name if self.name == self.stage else f"{self.name}.{name}", use
@@ -50,15 +50,15 @@ class Entry(msgspec.Struct, frozen=True):
 class Recipe(Settings, frozen=True, kw_only=True, dict=True):
     """A method."""
 
-    name: Annotated[str, about("the recipe's name, with which its runs' ids begin")]
-    description: Annotated[str, about("what the method is, in a few words")] = ""
-    models: Annotated[dict[str, ModelSettings], about("models by their roles, such as actor and refiner")]
+    name: Annotated[str, about("the recipe's name, the prefix of its runs' ids")]
+    description: Annotated[str, about("the method in a few words")] = ""
+    models: Annotated[dict[str, ModelSettings], about("models by role, such as actor and refiner")]
     prompts: Annotated[PromptSettings, about("where the prompts come from")] = PromptSettings()
     budget: Annotated[BudgetSettings, about("where a run stops")] = BudgetSettings()
-    stages: Annotated[tuple[Entry, ...], about("what is done with each prompt, in this order")]
-    templates: Annotated[
-        dict[str, str], about("prompt templates other than the bundled ones: name, and a bundled name or a file")
-    ] = msgspec.field(default_factory=dict)
+    stages: Annotated[tuple[Entry, ...], about("what happens to each prompt, in order")]
+    templates: Annotated[dict[str, str], about("prompt templates to replace: name, and a bundled name or a file")] = (
+        msgspec.field(default_factory=dict)
+    )
     pairs: (
         Annotated[
             tuple[str | dict[str, Any], ...],
@@ -68,23 +68,19 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         ]
         | None
     ) = None
-    training_sets: Annotated[tuple[str, ...], about("what `factory build` builds of its runs")] = ()
+    training_sets: Annotated[tuple[str, ...], about("what `factory build` builds from its runs")] = ()
 
     def entries(self, stage: str) -> list[Entry]:
-        """The entries of a stage, in their order."""
+        """The entries of a stage, in order."""
         return [entry for entry in self.stages if entry.stage == stage]
 
-    def entry(self, name: str) -> Entry | None:
-        """The entry of a name."""
-        return next((entry for entry in self.stages if entry.name == name), None)
-
     def roles(self) -> list[str]:
-        """The roles whose models are asked, each once."""
+        """The roles whose models are asked, without duplicates."""
         return list(dict.fromkeys(role for entry in self.stages for role in entry.settings.roles()))
 
     @cached_property
     def template_texts(self) -> dict[str, str]:
-        """Every template that the stages render, by its name in the run."""
+        """The templates that the stages render, by name in the run."""
         texts: dict[str, str] = {}
         for entry in self.stages:
             for name, in_run, use in entry.templates():
@@ -94,19 +90,19 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         return texts
 
     def pairings(self) -> list[Pairing]:
-        """The queries that make the pairs, each under the name that its pairs get."""
+        """The queries that make the pairs, each with the name its pairs get."""
         given = self.pairs
         if given is None:
             given = ("refined_over_failed",) * bool(self.entries("search"))
             given += ("passing_over_failing",) * bool(self.entries("judge"))
         return [pairing_of(one) for one in given]
 
-    def without(self, unwanted: Mapping[str, str] | set[str]) -> "Recipe":
-        """The recipe without some of its stages, by their names."""
+    def without(self, unwanted: set[str]) -> "Recipe":
+        """The recipe without the stages of these names."""
         return msgspec.structs.replace(self, stages=tuple(e for e in self.stages if e.name not in unwanted))
 
     def as_json(self) -> str:
-        """The recipe in full as canonical JSON, which `recipe_of` reads again."""
+        """The complete recipe as canonical JSON, which `recipe_of` can read."""
         return canonical_json(
             {
                 **{
@@ -121,7 +117,7 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
     def hash(self) -> str:
         """SHA-256 over what the rows depend on: stages, model names, templates and pairings, not who serves a model.
 
-        Only what differs from the defaults counts, so that a setting that is added later changes no hash.
+        Only what differs from the defaults is hashed, so that adding a setting changes no hash.
         """
         asked: dict[str, Any] = {
             "defaults": DEFAULTS_VERSION,
@@ -131,7 +127,7 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
             "templates": self.template_texts,
         }
         if self.pairs is not None:
-            # A bundled pairing is known by its name, one of the user's own by what it says.
+            # A bundled pairing is identified by its name, a user's own by its SQL.
             bundled = known_pairings()
             asked["pairs"] = [
                 [given, *([] if _name_of(given) in bundled else [sha256_text(pairing.sql)])]
@@ -170,12 +166,12 @@ def bound_templates(entry: Entry, texts: Mapping[str, str]) -> dict[str, Templat
 
 
 def judge_of(entry: Entry, texts: Mapping[str, str]) -> Judge:
-    """The judge that an entry of stage `judge` stands for."""
+    """The judge that an entry of stage `judge` describes."""
     return Judge(entry.judge_name, cast(JudgeSettings, entry.settings), bound_templates(entry, texts))
 
 
 def judges_given(recipe: Recipe, entry: Entry) -> list[Entry]:
-    """The judges that a stage is given: itself if it is one; else the one that it names, or all that come before it."""
+    """The judges of a stage: itself if it is one, else the one it names, or all before it."""
     if entry.stage == "judge":
         return [entry]
     if not entry.settings.judged:

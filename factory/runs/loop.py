@@ -1,7 +1,7 @@
 """The run loop: prompts flow through the stages, and their rows into the lake.
 
-Prompts do not wait for one another: while one is searched, the next is sampled, and a bounded window of them is under
-way. What is still to be done is a query, so a run that was stopped goes on from the lake and the journal.
+Prompts do not wait for one another: while one is searched, the next is sampled, within a bounded window. A query finds
+the pending prompts, so a stopped run continues from the lake and the journal.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from factory.runs.session import (
 from factory.runs.specification import RunSpecification, run_of
 from factory.runs.taking import take_prompts
 from factory.runs.writer import Writer, write_pairs
-from factory.work.asker import Asker, Deferred
+from factory.work.asker import Asker, RequestDeferred
 from factory.work.context import Work
 from factory.work.stage import stage_of
 from schemas.errors import FactoryError
@@ -47,11 +47,11 @@ from stores.locks import run_lock
 
 FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
-"""Prompts whose rows are read at once."""
+"""Prompts whose rows are read in one query."""
 WINDOW = 64
-"""Prompts on their way at once where no server sets the pace."""
+"""Prompts in progress at once if no server sets the pace."""
 FILES_WORTH_MERGING = 16
-"""of one table; fewer are read as fast as one"""
+"""per table; fewer are read as fast as one"""
 
 
 def execute_here(session: RunSession, pending: pa.Table) -> None:
@@ -64,28 +64,28 @@ class Execution:
     """How a run is carried out; the defaults are those of `factory run`."""
 
     execute: Execute = execute_here
-    """who takes the prompts through the stages: this process, or a cluster (`ray_executor`)"""
+    """what runs the stages: this process, or a cluster (`ray_executor`)"""
     journal_at: Path | None = None
-    """the journal's file, if it is not that of the lake"""
+    """the journal's file, if not the lake's"""
     deferral: Deferral | None = None
-    """where requests go that are not sent now; the run is then stopped, not finished, while something is pending"""
+    """takes requests instead of a model; the run ends as stopped, not finished, while prompts are pending"""
     observe: Observe = lambda progress: nullcontext()
 
 
 def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()) -> str:
-    """Runs a recipe on the lake at `where`, or goes on with it if it was begun before; returns the run's id.
+    """Runs a recipe on the lake at `where`, or continues the run; returns its id.
 
     Raises:
-        BudgetReached: the run has spent what it may; it can go on with more.
-        FactoryError: anything else that a person has to fix; what was answered until then is kept.
-        KeyboardInterrupt: stopped by Ctrl-C; kept likewise.
+        BudgetReached: the run has spent its budget; it can continue with a larger one.
+        FactoryError: anything else that a person has to fix; answers so far are kept.
+        KeyboardInterrupt: stopped by Ctrl-C; answers so far are kept.
     """
     with Lake.open(where, create=True) as lake:
         return run_on(lake, spec, progress, execution)
 
 
 def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Execution = Execution()) -> str:
-    """`run_recipe` on a lake that is open."""
+    """`run_recipe` on an open lake."""
     with run_lock(lake.place), disk_faults(lake):
         run = run_of(spec)
         progress.run_id = run.run_id
@@ -113,11 +113,11 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
             raise BudgetReached(
-                f"{reached}: go on with `factory resume {run.run_id} -o {reached.limit}=…`, nothing answered is lost",
+                f"{reached}: continue with `factory resume {run.run_id} -o {reached.limit}=…`, no answer is lost",
                 reached.limit,
             ) from None
         except FactoryError as error:
-            with suppress(FactoryError, duckdb.Error):  # where the lake itself is at fault, the first error counts
+            with suppress(FactoryError, duckdb.Error):  # if the lake itself is at fault, report the first error
                 _note_end(lake, run, "failed", str(error))
             raise
         if session.deferral is not None and (left := pending_prompts(lake, run.run_id, spec.recipe).num_rows):
@@ -146,24 +146,24 @@ def _take_through(session: RunSession, execute: Execute) -> None:
     if pending.num_rows:
         (execute if session.deferral is None else execute_here)(session, pending)
     if session.begun and session.deferral is None:
-        # An earlier start may have been killed between the rows of a prompt and its pairs.
+        # An earlier attempt may have died after writing a prompt's rows but before its pairs.
         write_pairs(lake, session.run.run_id, session.spec.recipe.pairings(), None)
 
 
 @contextmanager
 def disk_faults(lake: Lake) -> Iterator[None]:
-    """A full or failing disk as one sentence: SQLite calls it an input/output error as often as it says 'full'."""
+    """Reports a full or failing disk in one sentence: SQLite often calls a full disk an input/output error."""
     try:
         yield
     except duckdb.Error as error:
         if type(error) not in (duckdb.Error, duckdb.IOException):
-            raise  # a query that is wrong, and the like: no fault of the disk's
+            raise  # not the disk's fault: a wrong query, for example
         folder = lake.place.folder
         full = folder is not None and shutil.disk_usage(folder).free < FULL_BYTES
         fault = "its disk is full" if full else " ".join(str(error).split())
         raise FactoryError(
             f"lake {lake.place.where} cannot be written ({fault}): nothing written before is lost, free some space or "
-            "fix the disk, then go on with `factory resume`"
+            "fix the disk, then continue with `factory resume`"
         ) from error
 
 
@@ -182,20 +182,20 @@ async def _answer_prompts(session: RunSession, pending: pa.Table) -> None:
     with closing(session.open_journal()) as journal:
         spending = session.new_spending()
         spending.add_earlier(journal.spent(session.run.run_id))
-        async with at_work(session, journal, spending) as answer:
+        async with answering(session, journal, spending) as answer:
             await answer(pending)
 
 
 @asynccontextmanager
-async def at_work(
+async def answering(
     session: RunSession, journal: Journal, spending: Spending
 ) -> AsyncIterator[Callable[[pa.Table], Awaitable[None]]]:
-    """Connects a run's models and gives what takes pending prompts (prompt_id and position) through its stages.
+    """Connects a run's models; yields a function that takes pending prompts (prompt_id, position) through the stages.
 
-    It may be called again and again, and again while it is at it; when it returns, the rows are in the lake.
+    The function may be called repeatedly and concurrently; when it returns, the rows are in the lake.
 
     Raises:
-        BudgetReached, FactoryError: as `run_recipe`.
+        BudgetReached, FactoryError: see `run_recipe`.
     """
     lake, progress, spec = session.lake, session.progress, session.spec
     progress.phase = "starting models"
@@ -230,47 +230,47 @@ async def at_work(
 
 
 async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[None], through: Through) -> None:
-    """Keeps a window of prompts on their way until none is pending; the first fault that is not a prompt's ends it."""
+    """Keeps a window of prompts in progress until none is pending; an error that no prompt causes ends it."""
     session, progress = working.session, working.session.progress
     load = partial(load_work, session.lake, session.run.run_id, begun=session.begun)
-    going: set[asyncio.Task[Any]] = set()
-    # Enough that no slot ever waits for a prompt, few enough that memory does not grow with their number.
+    tasks: set[asyncio.Task[Any]] = set()
+    # Large enough that no slot waits for a prompt, bounded so that memory does not grow with the number of prompts.
     window = 2 * sum(endpoint.most for endpoint in progress.endpoints) or WINDOW
     try:
         for first in range(0, pending.num_rows, WORK_BATCH):
             batch = await asyncio.to_thread(load, pending.slice(first, WORK_BATCH))
             for work in batch:
-                while len(going) >= window:
-                    going = await _one_less(going, writing)
-                going.add(asyncio.create_task(through(working, work)))
-                progress.open = len(going)
-        while going:
-            going = await _one_less(going, writing)
-            progress.open = len(going)
+                while len(tasks) >= window:
+                    tasks = await _wait_for_one(tasks, writing)
+                tasks.add(asyncio.create_task(through(working, work)))
+                progress.open = len(tasks)
+        while tasks:
+            tasks = await _wait_for_one(tasks, writing)
+            progress.open = len(tasks)
     except BudgetReached:
-        progress.phase = "waiting for answers under way"
+        progress.phase = "waiting for answers in flight"
         await working.asker.settle()
         raise
     except BaseException:
-        # A task that nobody waits for any more would be given the place of one that is cancelled.
+        # Otherwise a cancelled task's slot would go to a task that nobody awaits.
         for endpoint in working.asker.endpoints.values():
             endpoint.stop("the run has ended")
         raise
     finally:
-        for task in going:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*going, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _one_less(going: set[asyncio.Task[Any]], writing: asyncio.Task[None]) -> set[asyncio.Task[Any]]:
-    done, rest = await asyncio.wait({*going, writing}, return_when=asyncio.FIRST_COMPLETED)
+async def _wait_for_one(tasks: set[asyncio.Task[Any]], writing: asyncio.Task[None]) -> set[asyncio.Task[Any]]:
+    done, rest = await asyncio.wait({*tasks, writing}, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()  # raises what ended it
     return {task for task in rest if task is not writing}
 
 
 async def run_stages(working: Working, work: Work) -> str:
-    """Takes a prompt through the stages; returns what became of it: done, set aside or deferred."""
+    """Takes a prompt through the stages; returns its outcome: done, set aside or deferred."""
     progress = working.session.progress
     current: Work | None = work
     outcome = "done"
@@ -287,7 +287,7 @@ async def run_stages(working: Working, work: Work) -> str:
     except SetAside as error:
         progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
         outcome = "set aside"
-    except Deferred:
+    except RequestDeferred:
         return "deferred"
     progress.done += 1
     working.writer.complete((current or work).prompt.prompt_id)

@@ -1,4 +1,4 @@
-"""What is still to be done is a query: the prompts of a run that lack something, and what the lake has of them."""
+"""A run's pending prompts, found by queries, and the rows that the lake has for them."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ _PARAMETER = re.compile(r"\$(\w+)")
 
 
 def pending_prompts(lake: Lake, run_id: str, recipe: Recipe) -> pa.Table:
-    """The prompts that still lack something of the run's stages: prompt_id and position, in the run's order."""
+    """The prompts that some stage has not finished: prompt_id and position, in the run's order."""
     queries, values = [], {"run_id": run_id}
     for place, entry in enumerate(recipe.stages):
         given = pending_parameters(recipe, entry)
@@ -38,7 +38,7 @@ def pending_prompts(lake: Lake, run_id: str, recipe: Recipe) -> pa.Table:
 
 
 def all_prompts(lake: Lake, run_id: str) -> pa.Table:
-    """The prompts that a run took, in its order, as `pending_prompts` has them: none of a new run's is answered."""
+    """All prompts of a run, in the form of `pending_prompts`: in a new run, all are pending."""
     return lake.query(
         "SELECT prompt_id, position FROM run_prompts WHERE run_id = $run_id AND NOT evolved ORDER BY position, prompt_id",
         {"run_id": run_id},
@@ -46,8 +46,8 @@ def all_prompts(lake: Lake, run_id: str) -> pa.Table:
 
 
 def pending_parameters(recipe: Recipe, entry: Entry) -> dict[str, Any]:
-    """What a stage's query of pending prompts may ask for beside `$run_id`: `$stage`, its name; `$evolved`, whether the
-    recipe evolves its prompts; `$judges`, the names of the judges it is given; and its settings by their names."""
+    """The parameters of a stage's query of pending prompts besides `$run_id`: `$stage`, its name; `$evolved`, whether the
+    recipe evolves its prompts; `$judges`, the names of its judges; and its settings by name."""
     return {
         **msgspec.to_builtins(entry.settings),
         "stage": entry.name,
@@ -57,12 +57,12 @@ def pending_parameters(recipe: Recipe, entry: Entry) -> dict[str, Any]:
 
 
 def load_work(lake: Lake, run_id: str, pending: pa.Table, begun: bool = True) -> list[Work]:
-    """What the lake has of some prompts of a run, in the run's order.
+    """Some prompts of a run with their rows, in the run's order.
 
     Args:
-        begun: whether any attempt of the run may have answered some of them; else no answers are looked for.
+        begun: whether an earlier attempt may have answered some of them; if not, answers are not looked up.
     """
-    # One text: DuckDB's client takes its time over each value of a list.
+    # One text, since DuckDB's client is slow to bind a list.
     parameters = {"run_id": run_id, "ids": ",".join(pending.column("prompt_id").to_pylist())}
     among = "prompt_id IN (SELECT unnest(string_split($ids, ',')))"
     mine = f"run_id = $run_id AND {among}"

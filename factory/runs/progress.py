@@ -1,4 +1,4 @@
-"""A run as it goes, for whoever watches it: counters that the run moves and others only read."""
+"""A run's progress: counters that the run updates and others only read."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from factory.inference.endpoints import Endpoint
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run is."""
+    """How far a run is."""
 
     run_id: str = ""
     phase: str = "starting"
@@ -16,26 +16,26 @@ class Progress:
     done: int = 0
     open: int = 0
     at_stage: Counter[str] = field(default_factory=Counter)
-    """prompts that are at each stage now"""
+    """prompts now at each stage"""
     searches: tuple[str, ...] = ("search",)
-    """the stages that grow trees, by their names"""
+    """names of the stages that grow trees"""
     trees: int = 0
     accepted: int = 0
     accepted_before: int = 0
-    """of `accepted`, those of earlier starts"""
+    """of `accepted`, those of earlier attempts"""
     requests: int = 0
     tokens: int = 0
     from_journal: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    """failed requests by kind, those that were tried again with success too"""
+    """failed requests by kind, even if a retry succeeded"""
     cost: float | None = None
-    """in the currency of the recipe's prices; None where it has none"""
+    """in the currency of the recipe's prices; None if it has none"""
     set_aside: list[str] = field(default_factory=list)
     endpoints: list[Endpoint] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """what a person should know although the run goes on, a sentence each"""
+    """warnings that do not stop the run, one sentence each"""
 
     @property
     def trees_open(self) -> int:
-        """Prompts that are searched now."""
+        """Prompts being searched now."""
         return sum(self.at_stage[name] for name in self.searches)

@@ -1,6 +1,6 @@
-"""The run loop on a Ray cluster: blocks of prompts go to workers (`ray_worker`), which commit their rows themselves.
+"""The run loop on a Ray cluster: workers (`ray_worker`) process blocks of prompts and commit the rows themselves.
 
-The driver holds the lake's run lock, takes the prompts and knows what is left, as on one machine.
+The driver holds the lake's run lock, writes the prompts and queries which are pending, as on one machine.
 """
 
 import math
@@ -23,9 +23,9 @@ from factory.runs.progress import Progress
 from factory.runs.session import Execute, RunSession
 from schemas.errors import FactoryError
 
-# Read when Ray is imported. Its usage statistics are on unless told otherwise.
+# Ray reads this on import; its usage statistics are on by default.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-# Ray Data tells the terminal what is nobody's concern; whoever wants to see it sets this.
+# Ray Data's log is noise in a terminal; set this to see it.
 os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
 try:
     import ray
@@ -39,33 +39,33 @@ except ModuleNotFoundError as error:
 
 CONNECT_S = 10.0
 BLOCK_PROMPTS = 256
-"""at most: a worker that dies has its blocks looked at again, and work is shared out by the block"""
+"""at most: a dead worker's blocks are checked again, and work is balanced by the block"""
 BLOCKS_A_WORKER = 4
-"""at least, where there are so many prompts: a fast worker takes what a slow one has not begun"""
+"""at least, given enough prompts: a fast worker takes blocks that a slow one has not begun"""
 BLOCKS_AT_ONCE = 2
-"""of one worker: while the last trees of one are grown, the next one keeps the endpoint full"""
+"""per worker: while the last trees of one block grow, the next block keeps the endpoint full"""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where a run is carried out."""
+    """The Ray cluster of a run."""
 
     workers: int = 2
     address: str | None = None
-    """of a running cluster; None: one is started on this machine, for this run"""
+    """of a running cluster; None: start one on this machine for this run"""
     gpus: float = 0
-    """for each worker, which its own server (embedded, vLLM) then sees"""
+    """per worker, visible to its own server (embedded, vLLM)"""
 
 
 def execute_on(cluster: Cluster) -> Execute:
-    """Carries out a run on a cluster: the `execute` of an `Execution`."""
+    """Runs the stages on a cluster: the `execute` of an `Execution`."""
 
     def execute(session: RunSession, pending: pa.Table) -> None:
         lake, progress, recipe = session.lake, session.progress, session.recipe
         if lake.place.folder is not None:
             raise FactoryError(
-                f"--executor ray needs a lake that all workers reach, and {lake.place.where} is a folder: give one "
-                "behind PostgreSQL, as in --lake 'postgresql://me@host/db?data_path=s3://bucket/data/'"
+                f"--executor ray needs a lake that all workers can reach, and {lake.place.where} is a folder: give one "
+                "in PostgreSQL, as in --lake 'postgresql://me@host/db?data_path=s3://bucket/data/'"
             )
         task = Task(lake.place.where, session.run, session.spec, cluster.workers)
         progress.phase = "starting workers"
@@ -73,18 +73,18 @@ def execute_on(cluster: Cluster) -> Execute:
             with _connected_to(cluster):
                 tally = ray.remote(num_cpus=0)(Tally).remote()
                 with _shown(tally, recipe, progress):
-                    # More than once only where workers died at the wrong moment.
+                    # Repeats only if workers died at the wrong moment.
                     while pending.num_rows:
                         _answer_all(task, tally, cluster, pending, progress)
                         before, pending = pending, pending_prompts(lake, session.run.run_id, recipe)
                         if pending.equals(before):
                             break
         except ray.exceptions.RayTaskError:
-            raise  # a fault of this program's: workers tell all others themselves
+            raise  # a bug in this program: workers report all other errors themselves
         except ray.exceptions.RayError as error:
             raise FactoryError(
-                f"the Ray cluster failed ({' '.join(str(error).split())[:300]}): nothing answered is lost, fix it, "
-                "then go on with `factory resume`"
+                f"the Ray cluster failed ({' '.join(str(error).split())[:300]}): no answer is lost, fix it, "
+                "then continue with `factory resume`"
             ) from error
 
     return execute
@@ -97,18 +97,18 @@ def _connected_to(cluster: Cluster) -> Iterator[None]:
         return
     settings: dict[str, Any] = {"address": cluster.address}
     if cluster.address is None:
-        # Workers wait for models, not for processors: as many as asked for have room on any machine.
+        # Workers wait for models, not for cores: any number fits on any machine.
         settings = {"address": "local", "num_cpus": cluster.workers, "include_dashboard": False}
     try:
         if cluster.address is not None and cluster.address != "auto":
-            # Ray itself would try for some ten minutes.
+            # Ray itself would retry for about ten minutes.
             url = urlsplit(f"//{cluster.address.rpartition('//')[2]}")
             socket.create_connection((url.hostname or "", url.port or 0), CONNECT_S).close()
         ray.init(log_to_driver=False, logging_level="ERROR", **settings)
     except (OSError, ValueError) as error:
         raise FactoryError(
             f"no Ray cluster answers at {cluster.address}: start one with `ray start --head`, give its address as "
-            "HOST:PORT, or leave out --ray-address for one on this machine"
+            "HOST:PORT, or leave out --ray-address to start one on this machine"
         ) from error
     try:
         yield
@@ -138,7 +138,7 @@ def _answer_all(task: Task, tally: Any, cluster: Cluster, pending: pa.Table, pro
         for row in batch.to_pylist():
             progress.set_aside += row["set_aside"]
             if row["limit"]:
-                # The others are let come to their end, which is near: what is under way is paid.
+                # Let the other blocks finish: what is in flight is paid for.
                 reached = BudgetReached(row["error"], row["limit"])
             elif row["error"]:
                 raise FactoryError(row["error"])
@@ -148,7 +148,7 @@ def _answer_all(task: Task, tally: Any, cluster: Cluster, pending: pa.Table, pro
 
 @contextmanager
 def _shown(tally: Any, recipe: Recipe, progress: Progress) -> Iterator[None]:
-    """Moves the driver's counters as the workers' move."""
+    """Keeps the driver's counters in step with the workers'."""
     ended = threading.Event()
     start = replace(progress)
 
@@ -156,7 +156,7 @@ def _shown(tally: Any, recipe: Recipe, progress: Progress) -> Iterator[None]:
         try:
             total, _ = ray.get(tally.total.remote())
         except ray.exceptions.RayError:
-            return  # where the cluster has failed, whoever waits for it is told
+            return  # the main thread reports a failed cluster
         for name in SEEN:
             setattr(progress, name, getattr(start, name) + total[name])
         progress.done = min(progress.done, progress.prompts)

@@ -1,7 +1,7 @@
-"""A worker of a run on a Ray cluster: a process that answers blocks of prompts, and commits their rows itself.
+"""A worker of a run on a Ray cluster: a process that answers blocks of prompts and commits the rows itself.
 
-It keeps its endpoints, its journal and its connection to the lake as long as the run goes on. One that dies is started
-again by Ray and given its blocks again; it then asks the lake what of them is left.
+It keeps its endpoints, journal and lake connection open for the whole run. If it dies, Ray restarts it with the same
+blocks, and it asks the lake which of their prompts are pending.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import ray
 
 from factory.inference.budget import BudgetReached, Spending
 from factory.inference.journal import Journal, journal_file
-from factory.runs.loop import at_work, disk_faults
+from factory.runs.loop import answering, disk_faults
 from factory.runs.pending import pending_prompts
 from factory.runs.progress import Progress
 from factory.runs.session import RunSession
@@ -31,9 +31,9 @@ from stores.lake import Lake
 
 REPORT_EVERY_S = 1.0
 DEATHS = 20
-"""of workers in one run, after which it ends: Ray would start them again for ever"""
+"""of workers, after which the run ends: Ray would restart them forever"""
 SEEN = ("done", "trees", "accepted", "requests", "tokens", "from_journal")
-"""of `Progress`, for who watches"""
+"""of `Progress`, to display"""
 SPENT = ("requests", "tokens", "cost")
 """of `Spending`, for the budget"""
 TELLING = pa.schema([("set_aside", pa.list_(pa.string())), ("error", pa.string()), ("limit", pa.string())])
@@ -41,7 +41,7 @@ TELLING = pa.schema([("set_aside", pa.list_(pa.string())), ("error", pa.string()
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What every worker is to do."""
+    """The task that all workers share."""
 
     where: str
     run: Run
@@ -50,7 +50,7 @@ class Task:
 
 
 class Tally:
-    """What the workers have done and spent: an actor, so that the budget is one for all of them."""
+    """What all workers have done and spent: an actor, so that they share one budget."""
 
     def __init__(self) -> None:
         self._earlier: dict[str, Counter[str]] = {}
@@ -59,14 +59,14 @@ class Tally:
         self._started_s = time.monotonic()
 
     def begin(self, machine: str, earlier: Counter[str]) -> int:
-        """Takes what a machine's journal knows of earlier starts; gives how many workers have begun in this one."""
-        # The first that begins on a machine: the others find there what it has written since.
+        """Takes a machine's spending from earlier attempts; returns how many workers have begun in this one."""
+        # Only the first worker on a machine counts: the others' journals include what it has spent since.
         self._earlier.setdefault(machine, earlier)
         self._begun += 1
         return self._begun
 
     def report(self, worker: str, counts: Counter[str]) -> tuple[Counter[str], float]:
-        """Takes a worker's counts, all since it began; gives those of all, and the seconds since the start."""
+        """Takes a worker's counts since it began; returns the total of all workers, and the seconds since the start."""
         self._counts[worker] = counts
         return self.total()
 
@@ -78,7 +78,7 @@ class Tally:
 
 
 class Worker:
-    """One process of the cluster. Ray Data makes it, and calls it with one block of prompts after another."""
+    """One process of the cluster. Ray Data creates it and calls it with blocks of prompts."""
 
     def __init__(self, task: Task, tally: Any) -> None:
         self._task = task
@@ -93,13 +93,13 @@ class Worker:
         self._stopped: FactoryError | None = None
 
     async def __call__(self, block: pa.Table) -> pa.Table:
-        """Answers a block of prompts (prompt_id, position); gives one row of what the driver has to be told."""
+        """Answers a block of prompts (prompt_id, position); returns one row, a report to the driver."""
         try:
             if self._stopped is None:
                 await self._answer_block(block)
         except FactoryError as fault:
-            # Not raised: Ray would wrap it, and what is under way in other workers would not be taken in.
-            self._stopped = self._stopped or fault  # what ended it first is what the user is told
+            # Not raised: Ray would wrap it, and drop what is in flight in other workers.
+            self._stopped = self._stopped or fault  # the first cause is the one to report
         finally:
             await self._report()
         set_aside, self._progress.set_aside = self._progress.set_aside, []
@@ -113,7 +113,7 @@ class Worker:
                 self._answer = await self._opened()
         pending = block
         if ray.get_runtime_context().was_current_actor_reconstructed:
-            # The worker before this one may have done some of it.
+            # This worker's predecessor may have done some of it.
             lacking = await asyncio.to_thread(
                 pending_prompts, self._lake, self._task.run.run_id, self._task.spec.recipe
             )
@@ -123,12 +123,12 @@ class Worker:
             await self._answer(pending)
 
     async def _opened(self) -> Any:
-        """Opens all that stays open until the process ends, and the servers that it starts end with it."""
+        """Opens what stays open until the process ends; servers started here end with it."""
         task = self._task
         if version("preference-factory") != task.run.code_version:
             raise FactoryError(
-                f"a worker has version {version('preference-factory')} of preference-factory, this run was started "
-                f"with {task.run.code_version}: install the same on all machines of the cluster"
+                f"a worker has preference-factory {version('preference-factory')}, but this run was started "
+                f"with {task.run.code_version}: install the same version on all machines of the cluster"
             )
         self._lake = self._open.enter_context(Lake.open(task.where))
         journal = self._open.enter_context(closing(Journal(journal_file(self._lake.place))))
@@ -138,24 +138,24 @@ class Worker:
         begun = await self._tally.begin.remote(f"{platform.node()} {journal.file}", paid)
         if begun > task.workers + DEATHS:
             raise FactoryError(
-                f"{DEATHS} workers have died, and the last was to begin again on {platform.node()}: see what ends them "
-                "(too little memory, mostly; Ray's log tells), then go on with `factory resume`"
+                f"{DEATHS} workers have died, the last on {platform.node()}: find the cause in Ray's log "
+                "(usually too little memory), then continue with `factory resume`"
             )
         await self._report()
-        # The more workers, the rarer their commits: the catalog takes one at a time.
+        # The more workers, the fewer commits each: the catalog takes one at a time.
         flush_every_s = FLUSH_EVERY_S * task.workers
         session = RunSession(self._lake, task.run, task.spec, self._progress, flush_every_s=flush_every_s, begun=True)
-        answer = await self._open.enter_async_context(at_work(session, journal, self._spending))
-        self._reports = asyncio.create_task(self._report_for_ever())
+        answer = await self._open.enter_async_context(answering(session, journal, self._spending))
+        self._reports = asyncio.create_task(self._keep_reporting())
         return answer
 
-    async def _report_for_ever(self) -> None:
+    async def _keep_reporting(self) -> None:
         while True:
             await self._report()
             await asyncio.sleep(REPORT_EVERY_S)
 
     async def _report(self) -> None:
-        """Tells what this worker has done, and takes over what the others have spent."""
+        """Reports what this worker has done, and takes in what the others have spent."""
         async with self._reporting:
             progress, spending, others = self._progress, self._spending, self._of_others
             mine: Counter[str] = Counter({f"error {kind}": count for kind, count in progress.errors.items()})

@@ -1,8 +1,8 @@
-"""A run at work in this process: its lake, its models, its counters, and how it is carried out."""
+"""A run in this process: its lake, models, counters, and how it is executed."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,17 @@ from stores.lake import Lake
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """For a run that sends nothing: what the journal cannot answer is answered later, by others."""
+    """For a run that sends nothing: requests that the journal cannot answer are deferred."""
 
     recipe: Recipe
-    """the specification's, with those of its stages that can be answered so"""
+    """the specification's, with only the stages that can be deferred"""
     endpoints: dict[str, Endpoint]
     defer: Defer
 
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """Wraps what a run does, for whoever traces it (`factory/monitor/telemetry.py`)."""
+    """Wraps a run's requests and prompts to trace them (`factory/monitor/telemetry.py`)."""
 
     of_asker: Callable[[Asker], Asker]
     of_prompts: Callable[["Through"], "Through"]
@@ -48,20 +48,20 @@ Observe = Callable[[Progress], AbstractContextManager[Tracing | None]]
 
 @dataclass(slots=True)
 class RunSession:
-    """A run at work: what its parts share."""
+    """What the parts of a run share."""
 
     lake: Lake
     run: Run
     spec: RunSpecification
     progress: Progress
     journal_at: Path | None = None
-    """the journal's file, if it is not that of the lake"""
+    """the journal's file, if not the lake's"""
     deferral: Deferral | None = None
     """None: requests are sent"""
     observe: Observe = lambda progress: nullcontext()
     flush_every_s: float = FLUSH_EVERY_S
     begun: bool = False
-    """whether some of the prompts may be answered already; else no answers are looked for"""
+    """whether some prompts may already be answered; if not, answers are not looked up"""
 
     @property
     def recipe(self) -> Recipe:
@@ -83,16 +83,15 @@ class Working:
     stages: list[tuple[Entry, Context]]
     asker: Asker
     writer: Writer
-    endpoints: list[Endpoint] = field(default_factory=list)
 
 
 Through = Callable[[Working, Work], Coroutine[Any, Any, str]]
-"""Takes a prompt through the stages; returns what became of it."""
+"""Takes a prompt through the stages; returns its outcome."""
 
 
 @asynccontextmanager
 async def connected(session: RunSession, spending: Spending) -> AsyncIterator[dict[str, Endpoint]]:
-    """Every model that a stage asks, by its role; models of the same settings are connected once."""
+    """Every model that a stage asks, by role; models with the same settings are connected once."""
     if session.deferral is not None:
         yield session.deferral.endpoints
         return
@@ -120,15 +119,15 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
                 by_settings[settings] = await stack.enter_async_context(connect(role, settings, listeners))
             endpoints[role] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
-        add_up()  # what earlier starts paid
+        add_up()  # includes what earlier attempts paid
         try:
             yield endpoints
         finally:
-            add_up()  # a reply is counted a moment before it is paid
+            add_up()  # a reply is counted just before its cost is
 
 
 def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list[tuple[Entry, Context]]:
-    """The stages of a recipe, each with the context that it works in."""
+    """The stages of a recipe, each with its context."""
     return [
         (
             entry,
@@ -144,7 +143,7 @@ def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list
 
 
 def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:
-    """Gives rows to the writer, and counts those that whoever watches wants to see."""
+    """Passes rows to the writer, and counts those that `Progress` shows."""
 
     def emit(rows: Iterable[Any]) -> None:
         rows = list(rows)
@@ -160,4 +159,4 @@ def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], No
 
 
 Execute = Callable[[RunSession, pa.Table], None]
-"""Takes pending prompts (prompt_id and position) through the stages, wherever it does so."""
+"""Takes pending prompts (prompt_id and position) through the stages."""

@@ -1,4 +1,4 @@
-"""A run's specification, and the run that it makes: an id over all that is asked, so that the same one is the same run."""
+"""A run's specification, and the run it makes: the id hashes all that is asked, so equal specifications are one run."""
 
 import hashlib
 import json
@@ -34,24 +34,24 @@ DECIDING_PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class RunSpecification:
-    """What is to be run."""
+    """What to run."""
 
     recipe: Recipe
     seed: int = 0
     iteration: int = 0
     parent_run_id: str | None = None
     fresh: int = 0
-    """0: answers in the journal are used; n: everything is asked anew, for the n-th time"""
+    """0: answers in the journal are used; n: the n-th rerun that ignores them"""
     sample: int | None = None
-    """only so many of the prompts, chosen by hash"""
+    """take only this many prompts, chosen by hash"""
     begun: Run | None = None
-    """the run that has begun, which goes on under its id and with its templates"""
+    """the run to continue, with its id and templates"""
 
 
 def run_of(spec: RunSpecification) -> Run:
-    """The run that carries out a specification; the same specification is the same run.
+    """The run of a specification; equal specifications give the same run.
 
-    Its id hashes what differs from the defaults, so that a setting that is added later changes no id.
+    Its id hashes what differs from the defaults, so that adding a setting changes no id.
     """
     recipe = spec.recipe
     if spec.begun is not None:
@@ -89,20 +89,20 @@ def _versions() -> dict[str, Any]:
 
 
 def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | None = None) -> RunSpecification:
-    """The specification of a run that the lake knows, by its id or the beginning of it.
+    """The specification of a run in the lake, by its id or a prefix of it.
 
     Args:
-        overrides: of what is not asked of a model: who serves it, how much is spent.
+        overrides: changes that no answer depends on, such as endpoints and budgets.
     Raises:
-        FactoryError: no such run, or more than one, or what was asked would change.
+        FactoryError: no such run, more than one, or an override that changes the answers.
     """
     found = lake.read(
         Run, "run_event_id IN (SELECT run_event_id FROM current_runs WHERE starts_with(run_id, $id))", {"id": run_id}
     )
     if len(found) != 1:
         known = lake.query("SELECT run_id FROM current_runs ORDER BY started_at").column(0).to_pylist()
-        fault = "there is no" if not found else "more than one run fits"
-        raise FactoryError(f"{fault} run {run_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
+        fault = "no run matches" if not found else "more than one run matches"
+        raise FactoryError(f"{fault} {run_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
     (run,) = found
     where = f"run {run.run_id}"
     recipe, begun_with = recipe_of(json.loads(run.recipe), where, overrides), recipe_of(json.loads(run.recipe), where)
@@ -119,8 +119,8 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     ]
     if changed:
         raise FactoryError(
-            f"run {run.run_id} cannot go on: {' and '.join(changed)} ({recipe.prompts.source}) are not what they were "
-            "when it began: put them back, or begin another run with `factory run`"
+            f"run {run.run_id} cannot continue: {' and '.join(changed)} ({recipe.prompts.source}) have changed "
+            "since it began: restore them, or start another run with `factory run`"
         )
     return RunSpecification(
         recipe, run.seed, run.iteration, run.parent_run_id, chosen.get("fresh", 0), chosen.get("sample"), run
@@ -132,8 +132,8 @@ def _of_files(recipe: Recipe) -> dict[str, str]:
     return {p.source: p.sql for p in recipe.pairings() if p.sql not in map(pairing_sql, known_pairings())}
 
 
-def asked_anew(spec: RunSpecification, where: str) -> RunSpecification:
-    """The same specification, for the next time that nothing is taken from the journal of the lake at `where`."""
+def asked_afresh(spec: RunSpecification, where: str) -> RunSpecification:
+    """The same specification, for the next rerun that ignores the journal of the lake at `where`."""
     with Lake.open(where, create=True) as lake:
         known = set(lake.query("SELECT run_id FROM current_runs").column(0).to_pylist())
     times = 1
@@ -143,7 +143,7 @@ def asked_anew(spec: RunSpecification, where: str) -> RunSpecification:
 
 
 def _source_by_content(settings: PromptSettings) -> PromptSettings:
-    """A file of prompts is known by what is in it, not by where it lies."""
+    """Identifies a file of prompts by its content, not its path."""
     file = Path(settings.source)
     if not file.is_file():
         return settings

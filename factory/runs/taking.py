@@ -1,4 +1,4 @@
-"""The prompts that a run takes, written down before anything is asked."""
+"""Writes the prompts that a run takes, before any model is asked."""
 
 import heapq
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,12 @@ IMPORT_BATCH = 2_000
 
 
 def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progress) -> None:
-    """Writes down the prompts that the run takes and, with the last of them, that it has started.
+    """Writes the run's prompts and, with the last of them, the start of the run.
 
-    A stream: the source is never held as a whole.
+    Streams: the source is never in memory as a whole.
 
     Raises:
-        FactoryError: there are none, or one that a stage can do nothing with.
+        FactoryError: there are no prompts, or a stage cannot use one.
     """
     progress.phase = "reading prompts"
     source = spec.recipe.prompts
@@ -53,12 +53,12 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
             rows += [prompt, taken]
     if not rows:
         of_what = "" if source.language is None else f" in language {source.language!r}"
-        raise FactoryError(f"{source.source} holds no prompts{of_what}: give a source with at least one")
+        raise FactoryError(f"{source.source} has no prompts{of_what}: give a source with at least one")
     lake.append([*rows, run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
 
 
 def check_prompt(recipe: Recipe, prompt: Prompt) -> None:
-    """Refuses a prompt that a stage can do nothing with.
+    """Rejects a prompt that a stage cannot use.
 
     Raises:
         ValueError: why, and how to fix it.
@@ -68,7 +68,7 @@ def check_prompt(recipe: Recipe, prompt: Prompt) -> None:
     judges = [e.settings for e in recipe.entries("judge") if isinstance(e.settings, JudgeSettings)]
     if judges and not any(judge.can_judge(prompt) for judge in judges):
         raise ValueError(
-            "has no verifiable constraints, so a program cannot judge it: give it constraints, or let a model judge it "
+            "has no verifiable constraints, so the verifier cannot judge it: add constraints, or let a model judge it "
             "too (--judge both, or votes)"
         )
 

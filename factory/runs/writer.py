@@ -1,4 +1,4 @@
-"""Rows on their way to the lake: gathered for a moment, then committed together; pairs are made of what is complete."""
+"""Writes rows to the lake in batches, and makes pairs of finished prompts."""
 
 import asyncio
 import contextlib
@@ -6,20 +6,19 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stores.pairing import Pairing, unpaired
-
 from stores.lake import Lake
+from stores.pairing import Pairing, unpaired
 
 FLUSH_EVERY_S = 5.0
 FLUSH_AT_ROWS = 10_000
 COMMIT_SHARE = 0.1
-"""Of the time at most: a commit takes longer the more rows a lake holds, so the pauses between commits grow with it."""
+"""Of the time, at most: commits take longer as a lake grows, so the pauses between them grow too."""
 
 
 class Writer:
     """Commits what stages emit, in the background. Rows emitted together are committed together.
 
-    When a prompt is through its stages and its rows are in the lake, the pairings are asked for its pairs.
+    When a prompt has finished its stages and its rows are in the lake, the pairings make its pairs.
     """
 
     def __init__(
@@ -40,11 +39,11 @@ class Writer:
             self._full.set()
 
     def complete(self, prompt_id: str) -> None:
-        """All rows of the prompt have been emitted, so that pairs can be made of them."""
+        """Notes that all rows of the prompt are emitted, so that pairs can be made of them."""
         self._done.append(prompt_id)
 
     async def run(self) -> None:
-        """Commits until it is cancelled; what is left then is for `flush`."""
+        """Commits until cancelled; call `flush` then for the rest."""
         committing_s = 0.0
         while True:
             pause_s = committing_s / COMMIT_SHARE
@@ -56,13 +55,13 @@ class Writer:
             committing_s = time.monotonic() - started_s
 
     async def flush(self) -> None:
-        """When it returns, all that was emitted before is in the lake: also what another flush was at."""
+        """When it returns, all rows emitted before are in the lake, even those that another flush was committing."""
         async with self._committing:
             self._full.clear()
             rows, self._rows = self._rows, []
             done, self._done = self._done, []
             if rows or done:
-                # Shielded: a commit that has begun is not given up half-way when the run is stopped.
+                # Shielded, so that stopping the run does not abandon a commit.
                 await asyncio.shield(asyncio.to_thread(self._commit, rows, done))
 
     def _commit(self, rows: list[Any], done: list[str]) -> None:
@@ -75,7 +74,7 @@ class Writer:
 
 
 def write_pairs(lake: Lake, run_id: str, pairings: Sequence[Pairing], prompt_ids: list[str] | None) -> None:
-    """Makes the pairs that a run still lacks, of some of its prompts or (None) of all."""
+    """Makes a run's missing pairs, for these prompts or (None) for all."""
     pairs = [pair for pairing in pairings for pair in unpaired(lake, run_id, pairing, prompt_ids)]
     if pairs:
         lake.append(pairs, message=f"run {run_id}: Pair", details={"run_id": run_id})

@@ -1,4 +1,4 @@
-"""Reading a refiner's output, and what is wrong with it."""
+"""Reads a refiner's output and finds its flaws."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _REFLECTION = re.compile(r"^[\s*#_]*reflection[\s*_]*:?[\s*_]*", re.IGNORECASE)
 class Refinement:
     """What a refiner wrote."""
 
-    text: str | None  # the refined answer; None: it could not be found
+    text: str | None  # the refined answer; None: not found
     reflection: str | None
 
 
@@ -22,7 +22,7 @@ def read_refinement(output: str, *, with_reflection: bool) -> Refinement:
 
     Args:
         with_reflection: whether the template asked for 'Reflection: ... Refined response: ...'; if not, the whole
-            output is the answer. The first marker at the start of a line counts: an answer may hold the words again.
+            output is the answer. The first marker at the start of a line counts: the answer may repeat its words.
     """
     if not with_reflection:
         return Refinement(output.strip() or None, None)
@@ -38,7 +38,7 @@ def asks_for_reflection(template: str) -> bool:
 
 
 def flaw_of(text: str, finish_reason: str | None, parent: str) -> str | None:
-    """What is wrong with a refined answer whatever its judge says, the first of them that holds; None: nothing."""
+    """The first flaw of a refined answer, whatever its verdict; None: no flaw."""
     if repeats_itself(text):
         return "repetitive"
     if finish_reason == "length":
@@ -47,7 +47,7 @@ def flaw_of(text: str, finish_reason: str | None, parent: str) -> str | None:
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether the end of a text goes in circles: fewer than half of its last 200 runs of four words are different."""
+    """Whether a text ends in a loop: fewer than half of its last 200 four-word sequences are distinct."""
     last = words(text)[-203:]
     runs = [tuple(last[i : i + 4]) for i in range(len(last) - 3)]
     return len(runs) >= 40 and len(set(runs)) < len(runs) / 2

@@ -25,17 +25,17 @@ class Search:
 
     @cached_property
     def tree_id(self) -> str:
-        # The first search of a recipe has no name of its own in its trees' ids: they are those of earlier versions.
+        # A stage named `search` is not hashed, so that its tree ids are those of earlier versions.
         named = [] if self.context.stage == "search" else [self.context.stage]
         return content_id("tree", self.context.run_id, self.root.response_id, self.parameters, *named)
 
 
 @dataclass(slots=True)
 class Made:
-    """How a node was made: the call's choice, what was read in it, and what the judges said."""
+    """How a node was made: the call's choice, the refinement in it, and its assessment."""
 
     answered: Answered | None
-    """None at the root, and where the refiner could not be asked"""
+    """None at the root, and if the refiner could not be asked"""
     choice: int
     refinement: Refinement | None
     assessment: Assessment | None
@@ -56,10 +56,10 @@ def tree_rows(search: Search, tree: SearchTree, error: str | None) -> list[Any]:
     """All rows of a tree.
 
     Args:
-        error: the first one that a request of the search met.
+        error: the first error among the search's requests.
     """
-    judged_as: dict[str, str] = {}  # text: the first response of that text in the order of visit
-    critique_of: dict[str, str] = {}  # text: the judgement to refine it from
+    judged_as: dict[str, str] = {}  # by text: its first response, by visit
+    critique_of: dict[str, str] = {}  # by text: the judgement to refine it from
     calls: dict[str, Call] = {}
     judgements: list[Judgement | Call] = []
     responses: list[Response] = []

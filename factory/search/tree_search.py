@@ -1,10 +1,10 @@
-"""The search for a refinement that the judge accepts: BFS, DFS and best-of-n over refinements of a failed answer.
+"""Searches for a refinement that the judge accepts: BFS, DFS or best-of-n over refinements of a failed answer.
 
 Source: SPaR (arXiv:2412.11605, 3.3 and its code). A whole expansion is judged before acceptance is tested, and the
-best of those over the threshold is accepted. Ours: a node whose text stands in the tree already is not expanded; with
-`expansion: eager` children are made one by one, and none after the first that is over the threshold.
+best node over the threshold is accepted. Our additions: a node whose text is already in the tree is not expanded; with
+`expansion: eager`, children are made one by one until one is over the threshold.
 
-Pure: `expand` refines and judges (see `factory/stages/search.py`); nothing here knows of models or rows.
+Pure: `expand` refines and judges (see `factory/stages/search.py`); nothing here knows about models or rows.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How a tree is searched; the settings of stage `search` tell what each means."""
+    """How a tree is searched; the settings of stage `search` explain each field."""
 
     strategy: str
     branch: int
@@ -41,7 +41,7 @@ class SearchNode:
     value: float | None
     """in [0, 1]; None when there is no readable verdict"""
     made: Any = None
-    """what `expand` remembers of how the node was made"""
+    """how `expand` made the node"""
     depth: int = 0
     visit: int = 0
     state: str = "open"
@@ -49,7 +49,7 @@ class SearchNode:
 
 @dataclass(slots=True)
 class SearchTree:
-    """A searched tree: nodes in the order of visit, the root first."""
+    """A searched tree: its nodes by visit, the root first."""
 
     nodes: list[SearchNode]
     outcome: str = "exhausted"
@@ -62,11 +62,11 @@ class SearchTree:
 
 
 Expand = Callable[[SearchNode, int, int], Awaitable[list[SearchNode]]]
-"""Refines a node in one request and judges what comes out: its children from the index `first` on, `count` of them."""
+"""Refines a node in one request and judges the results: `count` children, from index `first`."""
 
 
 async def search_tree(root: SearchNode, expand: Expand, strategy: Strategy, rng: random.Random) -> SearchTree:
-    """Searches from `root` until a node is accepted, or depth or budget end.
+    """Searches from `root` until a node is accepted, or depth or budget runs out.
 
     At most `strategy.budget` nodes are expanded. The outcome is `accepted`, `exhausted` (nothing left within the
     depth), `budget`, or `failed` (no refinement could be parsed and judged).
@@ -121,7 +121,7 @@ SEARCHES: dict[str, Callable[[SearchTree, Expand, Strategy, random.Random], Awai
 async def _grow(
     tree: SearchTree, parents: Sequence[SearchNode], expand: Expand, strategy: Strategy
 ) -> list[SearchNode]:
-    """Expands parents as far as the budget goes, and visits the children in their order."""
+    """Expands parents within the budget, and visits their children in order."""
     eager = strategy.expansion == "eager"
     asked = list(_requests(tree, parents, strategy))
     if not eager:
@@ -138,10 +138,10 @@ async def _grow(
 def _requests(
     tree: SearchTree, parents: Sequence[SearchNode], strategy: Strategy
 ) -> Iterator[tuple[SearchNode, int, int]]:
-    """What to ask of `expand`: a node's children at once, or each for itself."""
+    """The calls of `expand`: all children of a node at once, or one by one."""
     left = strategy.budget - tree.expanded
     for parent in parents:
-        first = sum(node.parent is parent for node in tree.nodes)  # best-of-n comes back to the root
+        first = sum(node.parent is parent for node in tree.nodes)  # best-of-n returns to the root
         count = min(strategy.branch, left)
         left -= count
         if strategy.one_request and strategy.expansion != "eager":
@@ -168,7 +168,7 @@ def _is_over(node: SearchNode, threshold: float) -> bool:
 
 
 def _accept_best(tree: SearchTree, grown: Sequence[SearchNode], threshold: float) -> bool:
-    """Accepts the node of the greatest value over the threshold, the first of equals."""
+    """Accepts the node with the highest value over the threshold; of equals, the first."""
     over = [node for node in grown if _is_over(node, threshold)]
     if not over:
         return False
@@ -205,7 +205,7 @@ def _select(tree: SearchTree, grown: Sequence[SearchNode], strategy: Strategy, r
 
 
 def _drawn(nodes: list[SearchNode], rng: random.Random) -> list[SearchNode]:
-    """All nodes in an order drawn without replacement in proportion to value; nodes of value 0 come last."""
+    """All nodes, drawn without replacement in proportion to value; nodes of value 0 come last."""
     left, order = list(nodes), []
     while left:
         weights = [node.value or 0.0 for node in left]

@@ -1,1 +1,1 @@
-"""The stages: each file is one, and is found by being here (`factory/work/stage.py` says what it has to hold)."""
+"""The stages, one per file (`factory/work/stage.py` says what each defines)."""

@@ -1,7 +1,7 @@
 """Compare: which of two answers to a prompt is better, asked in both orders (RLAIF, arXiv:2309.00267).
 
-The probability that the answer shown first is better comes from the log-probabilities of the labels '1' and '2' where
-the endpoint gives them, else from the share of votes. Every two of a prompt's sampled answers are compared.
+The probability that the answer shown first is better comes from the log-probabilities of the labels '1' and '2' if the
+endpoint returns them, else from the share of votes. Every pair of a prompt's sampled answers is compared.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ _WORDS = {"1": "first", "2": "second"}
 class Settings(StageSettings, frozen=True, kw_only=True):
     """A model that compares two answers."""
 
-    needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers that are compared"}
+    needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers to compare"}
 
     model: Annotated[str, about("the role of the model that compares")] = "refiner"
-    votes: Annotated[int, about("votes on each order of two answers", least=1)] = 1
+    votes: Annotated[int, about("votes per order of two answers", least=1)] = 1
     logprobs: Annotated[
-        bool, about("whether to ask for the labels' log-probabilities; false where the endpoint refuses to give them")
+        bool, about("whether to ask for the labels' log-probabilities; false if the endpoint refuses")
     ] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("tokens of one comparison at most", "arXiv:2309.00267", least=1)] = 512
+    max_tokens: Annotated[int, about("maximum tokens per comparison", "arXiv:2309.00267", least=1)] = 512
 
     def templates(self) -> dict[str, TemplateUse]:
         return {"compare": TemplateUse("compare", ("prompt", "first", "second", "reference"))}
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
-    """Compares every two answers that this stage has not compared, in both orders."""
+    """Compares every pair of answers that this stage has not compared, in both orders."""
     done = {(c.first_response_id, c.second_response_id) for c in work.comparisons if c.stage == context.stage}
     orders = [
         (first, second)
@@ -55,7 +55,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     ]
     compared = await asyncio.gather(*(_compare(context, work, first, second, settings) for first, second in orders))
     found = [one for one in compared if one is not None]
-    # Equal answers are one question, and share their call.
+    # Equal answers share one call.
     calls = {call.call_id: call for call, _ in reversed(found)}
     comparisons = [comparison for _, comparison in found]
     work.comparisons += comparisons
@@ -67,7 +67,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
 async def _compare(
     context: Context, work: Work, first: Response, second: Response, settings: Settings
 ) -> tuple[Call, Comparison] | None:
-    """None when the comparing model cannot be asked (the call tells why)."""
+    """None if the comparing model cannot be asked (its call records why)."""
     prompt, template = work.prompt, context.templates["compare"]
     question = render(
         template.text,
@@ -108,7 +108,7 @@ async def _compare(
 
 
 def first_is_better(choices: Sequence[Choice]) -> float | None:
-    """The probability that the answer shown first is better, the mean over the votes that can be read; None: none can."""
+    """The probability that the answer shown first is better, averaged over the readable votes; None: none is readable."""
     found = []
     for choice in choices:
         label = find_label(choice.text)
@@ -121,7 +121,7 @@ def first_is_better(choices: Sequence[Choice]) -> float | None:
 
 
 def find_label(text: str) -> tuple[str, int] | None:
-    """The label after the last 'Preferred', or one that is all of the text, and where it stands."""
+    """The label after the last 'Preferred', or that is the whole text, and its position."""
     *_, marked = [None, *_MARKED.finditer(text)]
     found = marked or _ALONE.fullmatch(text)
     return (found[1], found.start(1)) if found else None

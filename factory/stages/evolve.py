@@ -1,4 +1,4 @@
-"""Evolve: a language model makes the prompt harder by constraints of SPaR's taxonomy (arXiv:2412.11605, 3.1)."""
+"""Evolve: a language model makes the prompt harder with constraints from SPaR's taxonomy (arXiv:2412.11605, 3.1)."""
 
 import re
 from typing import Annotated
@@ -26,7 +26,7 @@ class Settings(StageSettings, frozen=True, kw_only=True):
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work | None:
-    """The harder prompt, or None when the model declines."""
+    """Returns the harder prompt, or None if the model declines."""
     if work.evolved:
         return work
     prompt, template = work.prompt, context.templates["evolve"]
@@ -44,7 +44,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work | None:
         subject=prompt.subject,
         source=prompt.source,
         licence=prompt.licence,
-        # The model may have changed what is asked: the easier prompt's constraints and reference need not hold.
+        # The model may have changed the task: the easier prompt's constraints and reference may no longer hold.
         constraints=[],
         reference=None,
         evolved_from=prompt.prompt_id,
@@ -61,6 +61,6 @@ async def run(context: Context, work: Work, settings: Settings) -> Work | None:
 
 
 def read_evolved(output: str) -> str | None:
-    """The harder instruction, or None where the model declined or wrote nothing."""
+    """The harder instruction, or None if the model declined or wrote nothing."""
     text = output.strip()
     return None if not text or _DECLINED.fullmatch(text) else text

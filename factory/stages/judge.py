@@ -1,7 +1,7 @@
-"""Judge: every sampled answer is judged by one judge. A recipe may judge again, with another judge and another name.
+"""Judge: one judge judges every sampled answer. A recipe may repeat the stage with another judge and name.
 
-A judge is of a kind (`factory/judges/`). The first judge of a recipe that can judge an answer decides; others are
-recorded beside it, which tells how well they agree.
+Kinds of judges are in `factory/judges/`. The recipe's first judge that can judge an answer decides; the others are
+recorded to show how well they agree.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ def settings_class(given: Mapping[str, Any], where: str) -> type[JudgeSettings]:
 
 
 def older_forms(given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Entries as they are written today, from one with `by`: votes, verifier, or both of them, the verifier first.
+    """Converts an entry with `by` (votes, verifier, or both, the verifier first) to today's entries.
 
-    With `by: verifier` the settings of votes may stay in the entry; they are not read.
+    With `by: verifier`, the entry may keep settings of votes; they are ignored.
     """
     entry = dict(given)
     by = entry.pop("by", None)
     if by is None:
         return [entry]
     if by not in ("votes", "verifier", "both"):
-        return [{**entry, "kind": by}]  # its name is refused like that of any kind
+        return [{**entry, "kind": by}]  # rejected later as an unknown kind
     votes = {**entry, "kind": "votes"}
     name = {"name": entry["name"]} if "name" in entry else {}
     if by == "verifier":

@@ -1,4 +1,4 @@
-"""Reference: the prompt's reference answer becomes a response, so that it can be a side of a pair (SPIN, arXiv:2401.01335)."""
+"""Reference: the prompt's reference answer becomes a response, so that pairs can use it (SPIN, arXiv:2401.01335)."""
 
 from factory.work.context import Context, Work
 from factory.work.stage import StageSettings
@@ -12,13 +12,13 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     def check_prompt(self, prompt: Prompt) -> None:
         if not prompt.reference:
             raise ValueError(
-                "has no reference answer, which stage `reference` makes a response of: give it in column 'reference' "
+                "has no reference answer, which stage `reference` needs: give it in column 'reference' "
                 "(prompts.columns.reference names another)"
             )
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
-    """Writes the reference down as a response, unless that was done before or an evolved prompt has none."""
+    """Writes the reference as a response, unless it is already written or an evolved prompt has none."""
     prompt = work.prompt
     if work.reference is None and prompt.reference:
         work.reference = Response(

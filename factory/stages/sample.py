@@ -1,4 +1,4 @@
-"""Sample: n answers a prompt, in one request."""
+"""Sample: n answers per prompt, in one request."""
 
 from typing import Annotated
 
@@ -16,16 +16,16 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     """The actor's answers."""
 
     model: Annotated[str, about("the role of the model that answers")] = "actor"
-    n: Annotated[int, about("the number of answers a prompt", SPAR, least=1)] = 5
+    n: Annotated[int, about("answers per prompt", SPAR, least=1)] = 5
     temperature: Annotated[float, about("sampling temperature", SPAR, least=0, most=2)] = 0.9
-    top_p: Annotated[float, about("nucleus sampling: the share of probability kept", SPAR, above=0, most=1)] = 0.9
-    max_tokens: Annotated[int, about("tokens of one answer at most", SPAR, least=1)] = 2048
+    top_p: Annotated[float, about("nucleus sampling: the probability mass kept", SPAR, above=0, most=1)] = 0.9
+    max_tokens: Annotated[int, about("maximum tokens per answer", SPAR, least=1)] = 2048
     logprobs: Annotated[bool, about("whether to keep each token's log-probability")] = False
-    top_logprobs: Annotated[int, about("alternatives kept beside each token", least=0, most=20)] | None = None
+    top_logprobs: Annotated[int, about("alternatives kept for each token", least=0, most=20)] | None = None
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
-    """Answers the prompt, unless this stage has done so before."""
+    """Answers the prompt, unless this stage already has."""
     if any(response.stage == context.stage for response in work.responses):
         return work
     prompt = work.prompt

@@ -1,4 +1,4 @@
-"""Search: a tree of refinements from a failed answer, every node of it recorded."""
+"""Search: a tree of refinements from a failed answer, with every node recorded."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ _NAMED_IN_FIRST_VERSION = (
     *("strategy", "branch", "keep", "depth", "budget", "threshold", "expansion", "one_request", "selection"),
     *("temperature", "top_p", "max_tokens"),
 )
-"""Parameters that every tree's id hashes; one that is added later goes into it where it differs from its default."""
+"""Parameters hashed into every tree's id; those added later are hashed only if they differ from their defaults."""
 
 
 class Settings(StageSettings, frozen=True, kw_only=True):
@@ -34,57 +34,54 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     batchable: ClassVar[bool] = False
     judged: ClassVar[bool] = True
     needs: ClassVar[Mapping[str, str]] = {
-        "sample": "make the answers that it starts from",
+        "sample": "make the answers to start from",
         "judge": "find the failed answers",
     }
 
     model: Annotated[str, about("the role of the model that refines")] = "refiner"
-    judge: Annotated[str, about("the judge that decides, by its name; none: all of the recipe's, in order")] | None = (
-        None
-    )
+    judge: Annotated[str, about("name of the deciding judge; none: all judges of the recipe, in order")] | None = None
     strategy: Annotated[Literal["bfs", "dfs", "best_of_n"], about("how the tree is searched", CODE)] = "bfs"
-    branch: Annotated[int, about("the number of refinements tried per node", CODE, least=1)] = 3
-    keep: Annotated[
-        int, about("the number of nodes of a level (bfs) or siblings (dfs) that are expanded further", CODE, least=1)
-    ] = 2
-    depth: Annotated[int, about("the number of levels below the root", CODE, least=1)] = 3
-    budget: Annotated[int, about("the number of refinements of one tree; answers for best_of_n", CODE, least=1)] = 1000
-    threshold: Annotated[float, about("a node of greater value is accepted", CODE, least=0, below=1)] = 0.5
+    branch: Annotated[int, about("refinements per node", CODE, least=1)] = 3
+    keep: Annotated[int, about("nodes per level (bfs) or siblings (dfs) that are expanded further", CODE, least=1)] = 2
+    depth: Annotated[int, about("levels below the root", CODE, least=1)] = 3
+    budget: Annotated[int, about("maximum refinements per tree; answers for best_of_n", CODE, least=1)] = 1000
+    threshold: Annotated[float, about("a node with a higher value is accepted", CODE, least=0, below=1)] = 0.5
     expansion: Annotated[
         Literal["full", "eager"],
-        about("full: a level is judged as a whole and the best is accepted; eager: child by child, the first is", CODE),
+        about("full: judge a whole level and accept the best; eager: go child by child and accept the first", CODE),
     ] = "full"
     one_request: Annotated[
-        bool, about("whether all refinements of a node are one request with n; an eager expansion makes one each")
+        bool, about("whether one request with n asks for all refinements of a node; eager expansion sends one each")
     ] = True
     selection: Annotated[
-        Literal["greedy", "proportional"], about("which nodes are kept: the best, or drawn by their value", CODE)
+        Literal["greedy", "proportional"],
+        about("which nodes are kept: the best, or a draw in proportion to value", CODE),
     ] = "greedy"
     roots: Annotated[
         Literal["one", "every"],
-        about("failed answers of a prompt that get a tree: one, chosen by hash, or every", CODE),
+        about("failed answers per prompt that get a tree: one, chosen by hash, or every", CODE),
     ] = "one"
     temperature: Annotated[float, about("sampling temperature", CODE, least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("tokens of one refinement at most", CODE, least=1)] = 3072
+    max_tokens: Annotated[int, about("maximum tokens per refinement", CODE, least=1)] = 3072
 
     def templates(self) -> dict[str, TemplateUse]:
         dialogue = {"judge": TemplateUse("judge", ("prompt", "response", "reference"))}
         return {"refine": TemplateUse("refine", ("prompt", "response", "critique"))} | dialogue
 
     def strategy_of(self) -> Strategy:
-        """What the search itself has to know."""
+        """The settings that the search itself needs."""
         return Strategy(**{name: getattr(self, name) for name in Strategy.__dataclass_fields__})
 
     def parameters(self) -> dict[str, Any]:
-        """What a tree depends on beside its root and its models: hashed into its id, and kept in its row."""
+        """What a tree depends on besides its root and models: hashed into its id, and kept in its row."""
         plain, changed = msgspec.to_builtins(self), differing(self)
         rest = changed.keys() - {*_NAMED_IN_FIRST_VERSION, "model", "roots"}
         return {name: plain[name] for name in plain if name in _NAMED_IN_FIRST_VERSION or name in rest}
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
-    """Grows a tree from one failed answer of the prompt, or from each of them, unless it has one."""
+    """Grows a tree from one failed answer of the prompt, or from each, unless it already has one."""
     assessed = {
         r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.responses
     }
@@ -97,10 +94,9 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
 
 
 def roots_of(responses: Sequence[Response], assessed: dict[str, Assessment], every: bool) -> list[Response]:
-    """The failed answers that get a tree: one, chosen by hash, or every one, in the order of their hashes.
+    """The failed answers that get a tree: one, chosen by the hash of its text, or every one, in the order of hashes.
 
-    By the hash of the text: another run that got the same answers searches from the same one, and finds its replies in
-    the journal.
+    By hash, another run with the same answers searches from the same one, and finds its replies in the journal.
     """
     failed = [r for r in responses if assessed[r.response_id].verdict.passed is False]
     failed.sort(key=lambda response: (sha256_text(response.text), response.response_id))
@@ -111,7 +107,7 @@ async def grow_tree(search: Search, assessment: Assessment, settings: Settings) 
     """Searches from one failed answer.
 
     Args:
-        assessment: of the answer at the root.
+        assessment: the root's.
     Returns:
         All rows of the tree: calls, responses, judgements, nodes and the tree.
     """
@@ -129,11 +125,11 @@ class _Growing:
     search: Search
     settings: Settings
     judging: dict[str, asyncio.Task[Assessment | None]]
-    """by text: equal text is judged once a tree"""
+    """by text: equal texts are judged once per tree"""
     errors: list[str] = field(default_factory=list)
 
     async def expand(self, parent: SearchNode, first: int, count: int) -> list[SearchNode]:
-        """A node's children from the index `first` on, `count` of them, refined in one request and judged."""
+        """`count` children of a node, from index `first`, refined in one request and judged."""
         context = self.search.context
         messages, template = self._question(parent)
         sampling = sampling_of(self.settings, count)
@@ -164,7 +160,7 @@ class _Growing:
         return children
 
     def _question(self, parent: SearchNode) -> tuple[Sequence[Message], Template | None]:
-        """What the model is asked at a node: to refine it, or in best-of-n to answer the prompt anew."""
+        """What the model is asked at a node: to refine it, or in best-of-n to answer the prompt again."""
         prompt, context = self.search.prompt, self.search.context
         if self.settings.strategy == "best_of_n":
             return prompt.messages, None
@@ -188,7 +184,7 @@ class _Growing:
 
 
 def judge_template_of(context: Context, template_hash: str | None) -> str:
-    """The template of the judge that wrote a critique; the search's own for a critique that no template asked for."""
+    """The template of the judge that wrote a critique; the search's own if none did."""
     for judge in context.judges:
         for template in judge.templates.values():
             if sha256_text(template.text) == template_hash:
@@ -197,7 +193,7 @@ def judge_template_of(context: Context, template_hash: str | None) -> str:
 
 
 def _note_error(judging: asyncio.Task[Any]) -> None:
-    """Where another request has ended the search, nobody waits for this one's error, and asyncio would print it."""
+    """Retrieves the error: asyncio would print it if another request had ended the search."""
     if not judging.cancelled():
         judging.exception()
 

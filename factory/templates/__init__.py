@@ -1,1 +1,1 @@
-"""Prompt templates and how they are filled."""
+"""Prompt templates and their rendering."""

@@ -1,7 +1,7 @@
 """Prompt templates: text files with {placeholders}, filled in one pass.
 
-What is filled in is never searched for placeholders again, so an answer that holds '{prompt}' stays as it is.
-`stores/sql/views/render.sql` does the same in SQL, and a test feeds both the same cases.
+Inserted values are not searched for placeholders, so an answer that contains '{prompt}' stays as it is.
+`stores/sql/views/render.sql` does the same in SQL; a test gives both the same cases.
 """
 
 import re
@@ -15,41 +15,41 @@ from stores.named_files import read_named
 
 FOLDER = Path(__file__).parent
 PLACEHOLDERS = ("prompt", "response", "critique", "reference", "first", "second")
-"""What a template may show: the rows of a call know these, so that view `call_messages` can render it again."""
+"""What a template may show: a call's rows hold these, so that view `call_messages` can render it again."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
-    """A template that a stage renders: the bundled one it takes unless the recipe names another, and what it may show."""
+    """A template that a stage renders: the bundled default, and what it may show."""
 
     default: str
     shows: tuple[str, ...]
 
 
 def load_template(name: str, shows: Sequence[str] = PLACEHOLDERS) -> str:
-    """A bundled template by name, or a file by its path.
+    """A bundled template by name, or a file by path.
 
     Raises:
-        FactoryError: no such template, one that is not UTF-8, or one with a placeholder that is not in `shows`.
+        FactoryError: no such template, not UTF-8, or a placeholder that is not in `shows`.
     """
     file, text = read_named(FOLDER, ".txt", name, "prompt template")
     unknown = set(_PLACEHOLDER.findall(text)) - set(shows)
     if unknown:
         takes = ", ".join(f"{{{name}}}" for name in shows)
-        raise FactoryError(f"template {file}: unknown placeholder {{{min(unknown)}}}: this template takes {takes}")
+        raise FactoryError(f"template {file}: unknown placeholder {{{min(unknown)}}}: this template may use {takes}")
     return text.rstrip("\n")
 
 
 def render(template: str, **values: str) -> str:
-    """The template with its placeholders filled; one without a value stays as it is."""
+    """Fills a template's placeholders; one without a value stays as it is."""
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), template)
 
 
 def refine_turns(judge_template: str, refine_template: str, prompt: str, response: str, critique: str) -> list[Message]:
-    """What a refiner is asked: SPaR's dialogue (judge, critique, refine), where the critique is its own.
+    """The refiner's messages: SPaR's dialogue (judge, critique, refine), with the critique as the refiner's own turn.
 
-    A refine template that holds {critique} is all of the question, in one turn.
+    A refine template with {critique} is the whole question, in one turn.
     """
     question = Message("user", render(refine_template, prompt=prompt, response=response, critique=critique))
     if "{critique}" in refine_template:
@@ -62,7 +62,7 @@ def refine_turns(judge_template: str, refine_template: str, prompt: str, respons
 
 
 def conversation(messages: Sequence[Message]) -> str:
-    """A prompt as a judge reads it: one user's turn as it stands, a longer conversation with its roles."""
+    """A prompt as a judge reads it: a single turn as it is, a longer conversation with its roles."""
     if len(messages) == 1:
         return messages[0].content
     return "\n\n".join(f"[{m.role}]\n{m.content}" for m in messages)

@@ -1,1 +1,1 @@
-"""What a stage is given and gives back."""
+"""What stages receive and return."""

@@ -1,4 +1,4 @@
-"""The one way from a stage to a model: the journal first, then whoever is asking the same already, then the endpoint."""
+"""How a stage asks a model: the journal first, then an identical request in flight, then the endpoint."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -12,16 +12,16 @@ from factory.inference.journal import Journal, Reply
 from factory.work.request import Answered, Hashed, Request, call_row, hashed
 
 Defer = Callable[[str, str, dict[str, Any]], None]
-"""Takes a request that others will answer: its model's role, its hash and its body."""
+"""Takes a deferred request: its model's role, its hash and its body."""
 
 
-class Deferred(Exception):
-    """A request that was written down and not sent: its prompt goes no further in this run."""
+class RequestDeferred(Exception):
+    """The request was recorded, not sent; its prompt stops here for now."""
 
 
 @dataclass(slots=True)
 class Asker:
-    """A run's models, and all that decides whether and how they are asked."""
+    """A run's models, and everything that decides whether and how they are asked."""
 
     run_id: str
     seed: int
@@ -29,19 +29,19 @@ class Asker:
     journal: Journal
     spending: Spending
     emit: Callable[[Iterable[Any]], None]
-    """takes rows that are committed together"""
+    """commits these rows together"""
     fresh: int = 0
-    """0: an answer in the journal is used; n: everything is asked anew, for the n-th time"""
+    """0: answers in the journal are used; n: the n-th rerun that ignores them"""
     defer: Defer | None = None
     """None: requests are sent"""
     _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> Answered:
-        """The answer to a request, from wherever it can be had.
+        """Answers a request from the journal, an identical request in flight, or the endpoint.
 
         Raises:
             SetAside: the request cannot be answered; its call is recorded with the reason.
-            Deferred: others will answer it, later.
+            RequestDeferred: it was recorded to be answered later.
         """
         endpoint = self.endpoints[request.role]
         asked = hashed(request, endpoint, self.seed, self.fresh)
@@ -52,14 +52,14 @@ class Asker:
 
         if found := self.journal.find(asked.request_hash):
             return Answered(found, row(found, from_journal=True))
-        if under_way := self._asking.get(asked.request_hash):
-            reply = await asyncio.shield(under_way)
+        if in_flight := self._asking.get(asked.request_hash):
+            reply = await asyncio.shield(in_flight)
             return Answered(reply, row(reply))
         self.spending.begin()
         if self.defer is not None:
             body = request_body(endpoint.model, request.messages, request.sampling, asked.seed)
             self.defer(request.role, asked.request_hash, body)
-            raise Deferred
+            raise RequestDeferred
         answer = self._asking[asked.request_hash] = asyncio.ensure_future(self._send(asked))
         try:
             reply = await answer
@@ -71,20 +71,20 @@ class Asker:
         return Answered(reply, row(reply))
 
     async def _send(self, asked: Hashed) -> Reply:
-        """Sends a request; its reply is in the journal before anybody sees it."""
+        """Sends a request; its reply is journaled before it is returned."""
         request, paid = asked.request, None
 
-        async def write_down(reply: Reply) -> None:
+        async def record(reply: Reply) -> None:
             nonlocal paid
             paid = reply
             await self.journal.record(asked.request_hash, reply, self.run_id, request.role)
 
         try:
             endpoint = self.endpoints[request.role]
-            return await endpoint.ask(list(request.messages), request.sampling, asked.seed, write_down)
+            return await endpoint.ask(list(request.messages), request.sampling, asked.seed, record)
         finally:
             self.spending.end(request.role, paid)
 
     async def settle(self) -> None:
-        """Waits for what is under way: it is paid, so it is written down."""
+        """Waits for requests in flight: they are paid for, so their replies belong in the journal."""
         await asyncio.gather(*self._asking.values(), return_exceptions=True)

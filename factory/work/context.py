@@ -1,4 +1,4 @@
-"""What a stage is given: one prompt with what the lake has of it, and a context through which it asks and writes."""
+"""What a stage receives: a prompt with its rows so far, and the context through which it asks and writes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from schemas.tables import Comparison, Judgement, Message, Prompt, Response
 
 @dataclass(slots=True)
 class Work:
-    """One prompt on its way through the stages, with what the lake already has of it."""
+    """A prompt passing through the stages, with its rows so far."""
 
     prompt: Prompt
     position: int
     evolved: bool = False
     responses: list[Response] = field(default_factory=list)
-    """sampled ones, in the order of their stages and choices"""
+    """sampled ones, by stage and choice"""
     reference: Response | None = None
     judgements: dict[str, list[Judgement]] = field(default_factory=dict)
-    """by response"""
+    """by response id"""
     comparisons: list[Comparison] = field(default_factory=list)
     roots: set[tuple[str, str]] = field(default_factory=set)
-    """searches that are done: stage and root response"""
+    """finished searches: stage and id of the root response"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,21 @@ class Template:
     """A template as a stage renders it."""
 
     name: str
-    """in the run's templates, and in its calls"""
+    """in the run's templates and its calls"""
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A run, as one of its stages sees it."""
+    """A run as one of its stages sees it."""
 
     stage: str
     """the stage's name in the recipe"""
     asker: Asker
     templates: Mapping[str, Template]
-    """by the name under which the stage's settings ask for them"""
+    """by their names in the stage's settings"""
     judges: Sequence[Any] = ()
-    """the judges (`factory.judges.Judge`) that the stage is given, the one that decides first"""
+    """the stage's judges (`factory.work.judging.Judge`), the deciding one first"""
 
     @property
     def run_id(self) -> str:
@@ -63,10 +63,10 @@ class Context:
         response_ids: tuple[str, ...] = (),
         draw: int = 0,
     ) -> Answered:
-        """Asks the model of a role; the parameters are those of `Request`, and errors are as of `Asker.ask`."""
+        """Asks the model of a role; for parameters see `Request`, for errors `Asker.ask`."""
         request = Request(self.stage, prompt, role, messages, sampling, template, response_ids, draw)
         return await self.asker.ask(request)
 
     def emit(self, rows: Iterable[Any]) -> None:
-        """Writes rows, which are committed together."""
+        """Writes rows in one commit."""
         self.asker.emit(rows)

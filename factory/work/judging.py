@@ -1,7 +1,7 @@
-"""A judge with its name and settings, and all that the judges of a stage say of one text.
+"""Judges, and what a stage's judges find in one text.
 
-The kinds of judges are the files in `factory/judges/`, found by being there. Each has `Settings` (a `JudgeSettings`) and
-`judge`, an async function that gives one judge's judgements of a text and the calls that they came from.
+Each file in `factory/judges/` is a kind of judge. It has `Settings` (a `JudgeSettings`) and `judge`, an async function
+that returns one judge's judgements of a text and the calls behind them.
 """
 
 import importlib
@@ -23,22 +23,22 @@ KINDS = Path(__file__).parents[1] / "judges"
 
 
 class JudgeSettings(StageSettings, frozen=True, kw_only=True):
-    """What every kind of judge says of itself."""
+    """The settings of every kind of judge."""
 
     kind: str
 
     def can_judge(self, prompt: Prompt) -> bool:
-        """Whether the judge can say anything of answers to this prompt."""
+        """Whether it can judge answers to this prompt."""
         return True
 
     def can_fail(self) -> bool:
-        """Whether its verdict can be that a response failed, which a search begins with."""
+        """Whether it can fail a response, as a search needs to start."""
         return True
 
 
 @cache
 def judge_kinds() -> tuple[str, ...]:
-    """The kinds of judges there are: the files in `factory/judges/`."""
+    """All kinds of judges: the files in `factory/judges/`."""
     return tuple(sorted(file.stem for file in KINDS.glob("*.py") if file.stem != "__init__"))
 
 
@@ -58,14 +58,14 @@ class Judge:
     """A judge of a recipe."""
 
     name: str
-    """in the rows: its own, or its kind's where the recipe gave it none"""
+    """in the rows; its kind, unless the recipe names it"""
     settings: JudgeSettings
     templates: Mapping[str, Template]
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one judge found, before its rows have their ids."""
+    """One judgement, before its row has an id."""
 
     verdict: str | None
     critique: str
@@ -78,7 +78,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All that was said of one text: its judgements (for `response_id`) and the calls that they came from."""
+    """All judgements of one text, and the calls behind them."""
 
     judgements: list[Judgement]
     calls: list[Call]
@@ -93,12 +93,12 @@ class Assessment:
 
     @property
     def critique(self) -> Judgement | None:
-        """The judgement to refine from: the first that finds fault, else the first that can be read."""
+        """The judgement to refine from: the first 'no', else the first readable one."""
         readable = [j for j in self.deciding if j.value is not None]
         return next((j for j in readable if j.verdict == "no"), readable[0] if readable else None)
 
     def of(self, run_id: str, response_id: str) -> "Assessment":
-        """The same assessment as that of a response of the same text."""
+        """This assessment, for another response with the same text."""
         judgements = [
             replace(
                 j,
@@ -111,7 +111,7 @@ class Assessment:
 
 
 def of_judges(judgements: Iterable[Judgement], judges: Sequence[Judge]) -> Assessment:
-    """What some judges said of a response: the first of them that has judged it decides."""
+    """The assessment of a response by these judges: the first that has judged it decides."""
     by_name: dict[str, list[Judgement]] = {}
     for judgement in judgements:
         by_name.setdefault(judgement.judge, []).append(judgement)
@@ -120,12 +120,12 @@ def of_judges(judgements: Iterable[Judgement], judges: Sequence[Judge]) -> Asses
 
 
 async def assess(context: Context, prompt: Prompt, response_id: str, text: str, *, decided: bool = False) -> Assessment:
-    """What the judges of a stage say of a text. The first that can judge it decides; the others are recorded beside it.
+    """Assesses a text with a stage's judges. The first that can judge it decides; the others are only recorded.
 
     Args:
-        decided: another judge has decided already.
+        decided: whether another judge has already decided.
     Raises:
-        SetAside: a judging model cannot be asked about it.
+        SetAside: a judge's model cannot be asked.
     """
     judgements: list[Judgement] = []
     calls: list[Call] = []
@@ -141,7 +141,7 @@ async def assess(context: Context, prompt: Prompt, response_id: str, text: str, 
 async def assess_or_none(
     context: Context, prompt: Prompt, response_id: str, text: str, *, decided: bool = False
 ) -> Assessment | None:
-    """`assess`, or None when a judging model cannot be asked (the call tells why)."""
+    """`assess`, or None if a judge's model cannot be asked (its call records why)."""
     try:
         return await assess(context, prompt, response_id, text, decided=decided)
     except SetAside:
@@ -151,7 +151,7 @@ async def assess_or_none(
 def _rows(
     context: Context, judge: Judge, prompt: Prompt, response_id: str, found: Sequence[Judged], *, decides: bool
 ) -> list[Judgement]:
-    """A judge's rows, complete."""
+    """A judge's judgements as rows."""
     roles = judge.settings.roles()
     model_id = context.asker.endpoints[roles[0]].model.model_id if roles else None
     template = next(iter(judge.templates.values()), None)
@@ -180,6 +180,6 @@ def _rows(
 
 
 def once(rows: Iterable[Judgement | Call]) -> list[Judgement | Call]:
-    """Rows without repeated calls: answers of equal text share theirs, which names the first of them."""
+    """Rows without duplicate calls: answers with the same text share one, which names the first of them."""
     kept = {row.call_id if isinstance(row, Call) else row.judgement_id: row for row in reversed(list(rows))}
     return list(reversed(kept.values()))

@@ -1,4 +1,4 @@
-"""A request to a model as a value, its answer, and the row that is kept of both."""
+"""A request to a model, its answer, and the row that records both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from schemas.tables import Call, Message, Prompt
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a model, for a prompt."""
+    """What a model is asked for a prompt."""
 
     stage: str
-    """the recipe's stage that asks, by its name"""
+    """name of the stage that asks"""
     prompt: Prompt
     role: str
-    """the model's, in the recipe"""
+    """the model's role in the recipe"""
     messages: Sequence[Message]
     sampling: Sampling
     template: str | None = None
-    """the run's template that the messages were made of; None: they are the prompt's own"""
+    """the run's template that rendered the messages; None: they are the prompt's own"""
     response_ids: tuple[str, ...] = ()
-    """the responses that it is about, in the order in which the template shows them"""
+    """the responses it is about, in the order the template shows them"""
     draw: int = 0
-    """which independent draw of the very same question, from 0"""
+    """which independent draw of the same question, from 0"""
 
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """A request with what follows from it: its seed, and the hash that is its answer's key in the journal."""
+    """A request with its seed and its hash, which is its answer's key in the journal."""
 
     request: Request
     messages_hash: str
@@ -40,10 +40,10 @@ class Hashed:
 
 
 def hashed(request: Request, endpoint: Endpoint, run_seed: int, fresh: int) -> Hashed:
-    """The request's hashes, over all that decides its answer.
+    """Hashes everything that decides a request's answer.
 
     Args:
-        fresh: 0, or for the n-th time that nothing is taken from the journal, n.
+        fresh: 0, or n for the n-th rerun that ignores the journal.
     """
     messages = messages_hash(request.messages)
     seed = seed_of(run_seed, request.template or request.stage, messages, request.draw)
@@ -65,7 +65,7 @@ def call_row(
     """A call's row.
 
     Args:
-        reply: what came back, or the reason that nothing did.
+        reply: the reply, or why there is none.
     """
     request, answered = asked.request, None if isinstance(reply, str) else reply
     return Call(

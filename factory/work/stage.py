@@ -1,7 +1,7 @@
-"""What a stage is: a file in `factory/stages/`, found by its name, that says everything about itself.
+"""A stage: a file in `factory/stages/`, found by its name.
 
-The file has `Settings` (a `StageSettings`), and `run`, an async function that takes a prompt a step further. Its query
-of pending prompts is `stores/sql/pending/STAGE.sql`, and its templates lie in `factory/templates/`.
+It has `Settings` (a `StageSettings`) and `run`, an async function that takes a prompt through the stage. Its query of
+pending prompts is `stores/sql/pending/STAGE.sql`; its templates are in `factory/templates/`.
 """
 
 import importlib
@@ -21,26 +21,26 @@ STAGES = Path(__file__).parents[1] / "stages"
 
 
 class StageSettings(Settings, frozen=True, kw_only=True):
-    """A stage's settings, and what the recipe, the run loop, the estimate and the batch writer ask of the stage."""
+    """A stage's settings, and what recipes, the run loop, estimates and batches need to know about the stage."""
 
     batchable: ClassVar[bool] = True
-    """whether its requests can be answered by a batch service, hours later"""
+    """whether a batch service can answer its requests, hours later"""
     needs: ClassVar[Mapping[str, str]] = {}
-    """stages that have to come before it: name, and what for"""
+    """stages that must come before it, and why"""
     judged: ClassVar[bool] = False
-    """whether it is given judges: the recipe's, or those that its setting `judge` names"""
+    """whether it gets judges: the recipe's, or those that its setting `judge` names"""
 
     def roles(self) -> tuple[str, ...]:
-        """The roles of the models that it asks."""
+        """The roles of the models it asks."""
         model = getattr(self, "model", None)
         return (model,) if isinstance(model, str) else ()
 
     def templates(self) -> dict[str, TemplateUse]:
-        """The templates that it renders, by name."""
+        """The templates it renders, by name."""
         return {}
 
     def check_prompt(self, prompt: Prompt) -> None:
-        """Refuses a prompt that the stage can do nothing with, before anything is asked.
+        """Rejects a prompt that the stage cannot use, before any model is asked.
 
         Raises:
             ValueError: why, and how to fix it.
@@ -53,7 +53,7 @@ class Stage(Protocol):
     Settings: type[StageSettings]
 
     async def run(self, context: Context, work: Work, settings: Any) -> Work | None:
-        """The work to go on with, or None when the prompt ends here. Does nothing for what is done already."""
+        """Returns the work for the next stage, or None if the prompt ends here; skips what is already done."""
         ...
 
 
@@ -62,26 +62,25 @@ Run = Callable[[Context, Work, Any], Awaitable[Work | None]]
 
 @cache
 def stage_names() -> tuple[str, ...]:
-    """The stages there are: the files in `factory/stages/`."""
+    """All stages: the files in `factory/stages/`."""
     return tuple(sorted(file.stem for file in STAGES.glob("*.py") if file.stem != "__init__"))
 
 
 def stage_of(name: str, where: str = "stages") -> Stage:
-    """A stage by its name; only the stages that a recipe names are imported.
+    """A stage by its name, imported on first use.
 
     Raises:
-        FactoryError: there is none of that name.
+        FactoryError: there is no such stage.
     """
     if name not in stage_names():
         raise FactoryError(f"{where}: unknown stage {name!r}: {nearest(name, stage_names())}")
     return cast(Stage, importlib.import_module(f"factory.stages.{name}"))
 
 
-Temperature = about("sampling temperature", least=0, most=2)
-TopP = about("nucleus sampling: the share of probability kept", above=0, most=1)
-MaxTokens = about("tokens of one answer at most", least=1)
+TopP = about("nucleus sampling: the probability mass kept", above=0, most=1)
+MaxTokens = about("maximum tokens per answer", least=1)
 
 
 def sampling_of(settings: Any, n: int, **more: Any) -> Sampling:
-    """How the replies to a stage's or a judge's request are drawn."""
+    """The sampling of a stage's or judge's request."""
     return Sampling(settings.temperature, settings.top_p, settings.max_tokens, n, **more)

@@ -1,4 +1,4 @@
-"""What several judgements of a response come to. Pure; `stores/sql/views/verdicts.sql` says the same over rows."""
+"""Combines a response's judgements into a verdict. Pure; `stores/sql/views/verdicts.sql` does the same over rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from schemas.tables import Judgement
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judgements of one judge on one response come to."""
+    """One judge's verdict on one response."""
 
     passed: bool | None
-    """None: a tie, nothing that can be read, or points that decide nothing"""
+    """None: a tie, nothing readable, or points without `pass_points`"""
     value: float | None
-    """0..1, the mean over what can be read"""
+    """0..1, the mean of the readable judgements"""
     points: float | None = None
-    """the mean of the points as given, not of rounded shares"""
+    """the mean of the points as given"""
 
 
 def verdict_of(judgements: Sequence[Judgement]) -> Verdict:
-    """The verdict of one judge's judgements of one response.
+    """Combines one judge's judgements of one response.
 
-    Yes and no are decided by their majority (SPaR, arXiv:2412.11605, 3.2); a tie is no verdict. Points pass from
-    `pass_points` on, by their mean.
+    The majority of yes and no decides (SPaR, arXiv:2412.11605, 3.2); a tie is no verdict. Points pass if their mean
+    reaches `pass_points`.
     """
     values = [j.value for j in judgements if j.value is not None]
     if not values:

@@ -3,9 +3,26 @@
 CALL lake.set_option('parquet_row_group_size', '10240');
 CALL lake.set_option('target_file_size', '128MB');
 ALTER TABLE lake.training_sets ADD COLUMN views VARCHAR;
-ALTER TABLE lake.runs ADD COLUMN pairings MAP(VARCHAR, VARCHAR);
-UPDATE lake.runs SET pairings = MAP {};
-ALTER TABLE lake.runs ALTER COLUMN pairings SET NOT NULL;
+CREATE TABLE lake.new_runs (
+  run_event_id VARCHAR NOT NULL,
+  run_id VARCHAR NOT NULL,
+  attempt BIGINT NOT NULL,
+  status VARCHAR NOT NULL,
+  reason VARCHAR,
+  recipe_name VARCHAR NOT NULL,
+  recipe VARCHAR NOT NULL,
+  recipe_hash VARCHAR NOT NULL,
+  templates MAP(VARCHAR, VARCHAR) NOT NULL,
+  pairings MAP(VARCHAR, VARCHAR) NOT NULL,
+  parameters VARCHAR NOT NULL,
+  seed BIGINT NOT NULL,
+  iteration BIGINT NOT NULL,
+  parent_run_id VARCHAR,
+  code_version VARCHAR NOT NULL,
+  package_versions MAP(VARCHAR, VARCHAR) NOT NULL,
+  started_at TIMESTAMPTZ NOT NULL,
+  ended_at TIMESTAMPTZ
+);
 CREATE TABLE lake.new_calls (
   call_id VARCHAR NOT NULL,
   run_id VARCHAR NOT NULL,
@@ -107,11 +124,14 @@ CREATE TABLE lake.new_pairs (
   length_ratio DOUBLE,
   shared_prefix_words BIGINT NOT NULL
 );
+INSERT INTO lake.new_runs BY NAME FROM runs;
 INSERT INTO lake.new_calls BY NAME FROM calls;
 INSERT INTO lake.new_responses BY NAME FROM responses;
 INSERT INTO lake.new_judgements BY NAME FROM judgements;
 INSERT INTO lake.new_trees BY NAME FROM trees;
 INSERT INTO lake.new_pairs BY NAME FROM pairs;
+DROP TABLE lake.runs;
+ALTER TABLE lake.new_runs RENAME TO runs;
 DROP TABLE lake.calls;
 ALTER TABLE lake.new_calls RENAME TO calls;
 DROP TABLE lake.responses;

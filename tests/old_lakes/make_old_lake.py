@@ -1,6 +1,6 @@
 """Makes a small lake with the code of an old commit, and packs it as test data.
 
-    cd /work/oldN && PYTHONPATH=/work/oldN /work/main/.venv-test/bin/python /work/record/make_old_lake.py OUT.tar.gz
+    cd THE/OLD/CHECKOUT && PYTHONPATH=. python PATH/TO/make_old_lake.py OUT.tar.gz
 
 In the lake: a run that is finished; spar_dpo and spar_rft pinned at a snapshot before the next run; a run (seed 1) that
 was stopped half-way and can be resumed; independent_dpo pinned at the end. Beside the archive, OUT.json says what is in it.
