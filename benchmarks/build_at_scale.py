@@ -166,6 +166,7 @@ def _run() -> Run:
         recipe="{}",
         recipe_hash="",
         templates={name: load_template(name) for name in ("judge", "refine")},
+        pairings={},
         parameters="{}",
         seed=0,
         iteration=0,
