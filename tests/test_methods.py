@@ -1,6 +1,7 @@
 """Methods as recipes: existing stages, two judges, two models, comparisons; checked against exact results."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -267,3 +268,44 @@ def test_a_pairing_and_a_training_set_of_the_users_own_are_files_beside_the_reci
     with lake:
         assert lake.query("SELECT DISTINCT source FROM pairs").column(0).to_pylist() == ["longest"]
         assert lake.counts()["pairs"] == 3
+
+
+def test_a_pairing_that_fails_is_reported_before_anything_is_paid_for(tmp_path: Path) -> None:
+    (tmp_path / "half.sql").write_text("-- In: $run_id VARCHAR.\nSELECT 'p' AS prompt_id WHERE $run_id = ''")
+    with running_endpoint(by_length) as endpoint:
+        document = {"stages": [{"stage": "sample"}], "pairs": [str(tmp_path / "half.sql")]}
+        recipe = recipe_of(with_endpoint(document, endpoint, "bundled"), "recipe x")
+        with pytest.raises(FactoryError, match="pairing half: its rows lack chosen_response_id"):
+            run_recipe(RunSpecification(recipe), str(tmp_path / "lake"), Progress())
+        assert endpoint.stats().received == 0
+
+
+def test_a_pairing_is_ranked_by_a_judge_that_the_recipe_has(tmp_path: Path) -> None:
+    pairs = [{"pairing": "best_over_worst", "judge": "rubrc"}]
+    stages = [{"stage": "sample"}, {"stage": "judge", "name": "rubric", "kind": "score"}]
+    document = {"name": "x", "models": load_models(), "stages": stages, "pairs": pairs}
+    with pytest.raises(FactoryError, match="is named 'rubrc': did you mean 'rubric'"):
+        recipe_of(document, "recipe x")
+
+
+def load_models() -> dict[str, Any]:
+    return {role: {"endpoint": "embedded:smollm2-135m"} for role in ("actor", "refiner")}
+
+
+def test_the_page_on_methods_works_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "method.md").read_text("utf-8")
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(recipe)
+    (tmp_path / "mine.sql").write_text(query)
+    monkeypatch.chdir(tmp_path)
+
+    def one_good(request: Request) -> Sequence[str]:
+        return ["the sea is wide.", *[f'"{text}, {text}"' for text in TEXTS]][: request.n]
+
+    with running_endpoint(one_good) as endpoint:
+        changed = {"models.actor.endpoint": endpoint.url, "prompts.limit": 16}
+        run_id = run_recipe(RunSpecification(load_recipe("mine.yaml", changed)), "mine", Progress())
+    with Lake.open("mine") as lake:
+        built = build_training_set(lake, "./mine.sql", {"min_similarity": 0, "held_out": 0}, [run_id])
+    assert built.row.train_rows > 0 and set(built.train.column("class").to_pylist()) == {"best over worst"}

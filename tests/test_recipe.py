@@ -16,6 +16,7 @@ from factory.prompts.settings import PromptSettings
 from factory.recipes.reading import RECIPES, load_recipe, recipe_of
 from factory.recipes.recipe import Entry, Recipe
 from factory.stages import evolve, sample, search
+from factory.work.stage import stage_names
 from schemas.errors import FactoryError
 from tests.defaults import all_defaults
 
@@ -192,7 +193,7 @@ def test_the_hash_depends_on_what_is_in_a_template_not_on_its_place(tmp_path: Pa
     [
         ({"stages__search__dept": 2}, "stages.search: unknown key 'dept': did you mean 'depth'?"),
         ({"stages__serch__depth": 2}, "stages: unknown stage 'serch': did you mean 'search'?"),
-        ({"stages__grow": {}}, "unknown stage 'grow': it takes compare, evolve, judge, reference, sample, search"),
+        ({"stages__grow": {}}, f"unknown stage 'grow': it takes {', '.join(stage_names())}"),
         ({"stages__judge__kind": "vots"}, "unknown kind of judge 'vots': did you mean 'votes'?"),
         ({"pairs": ["best_over_wors"]}, "no pairing 'best_over_wors': did you mean 'best_over_worst'?"),
         ({"promts__limit": 2}, "unknown key 'promts': did you mean 'prompts'?"),

@@ -154,8 +154,19 @@ def _check(recipe: Recipe, where: str) -> None:
     sources = [pairing.source for pairing in recipe.pairings()]
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise FactoryError(f"{where}: pairs has {twice!r} twice: give one its own name (name: …)")
+    _check_pairs(recipe, where)
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
+
+
+def _check_pairs(recipe: Recipe, where: str) -> None:
+    known = [e.judge_name for e in recipe.entries("judge")] + [e.name for e in recipe.entries("compare")]
+    for given in recipe.pairs or ():
+        judge = given.get("judge") if isinstance(given, dict) else None
+        if judge is not None and judge not in known:
+            raise FactoryError(
+                f"{where}: pairs: no judge of the recipe is named {judge!r}: {nearest(str(judge), known)}"
+            )
 
 
 def _check_names(recipe: Recipe, where: str) -> None:

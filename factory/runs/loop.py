@@ -33,7 +33,7 @@ from factory.runs.session import (
     contexts_of,
     counting,
 )
-from factory.runs.specification import RunSpecification, run_of
+from factory.runs.specification import RunSpecification, own_pairings, run_of
 from factory.runs.taking import take_prompts
 from factory.runs.writer import Writer, write_pairs
 from factory.work.asker import Asker, RequestDeferred
@@ -44,6 +44,7 @@ from schemas.ids import content_id
 from schemas.tables import Run
 from stores.lake import Lake
 from stores.locks import run_lock
+from stores.pairing import unpaired
 
 FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
@@ -93,6 +94,8 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})
         run = replace(run, attempt=attempts.column(0)[0].as_py(), status="running", reason=None)
         run = replace(run, run_event_id=content_id("run_event", run.run_id, run.attempt, "running"))
+        for pairing in own_pairings(spec.recipe):
+            unpaired(lake, run.run_id, pairing, [])  # one that fails is reported before anything is paid for
         take_prompts(lake, run, spec, progress)
         session = RunSession(
             lake,

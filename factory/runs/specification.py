@@ -19,7 +19,7 @@ from schemas.ids import canonical_json, content_id
 from schemas.settings import differing
 from schemas.tables import Run
 from stores.lake import Lake
-from stores.pairing import known_pairings, pairing_sql
+from stores.pairing import Pairing, known_pairings, pairing_sql
 
 DECIDING_PACKAGES = (
     "aiohttp",
@@ -107,12 +107,13 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     where = f"run {run.run_id}"
     recipe, begun_with = recipe_of(json.loads(run.recipe), where, overrides), recipe_of(json.loads(run.recipe), where)
     chosen = json.loads(run.parameters)
+    own = own_pairings(recipe)
     changed = [
         what
         for what, now, then in (
             ("its settings", recipe.hash(), begun_with.hash()),
             ("its templates", recipe.template_texts, {name: run.templates.get(name) for name in recipe.template_texts}),
-            ("its pairings", _of_files(recipe), {name: run.pairings.get(name) for name in _of_files(recipe)}),
+            ("its pairings", [p.sql for p in own], [run.pairings.get(p.source) for p in own]),
             ("its prompts", _source_by_content(recipe.prompts).source, chosen["source"]),
         )
         if now != then
@@ -127,9 +128,10 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     )
 
 
-def _of_files(recipe: Recipe) -> dict[str, str]:
-    """The pairings that are files of the user's: their queries by source."""
-    return {p.source: p.sql for p in recipe.pairings() if p.sql not in map(pairing_sql, known_pairings())}
+def own_pairings(recipe: Recipe) -> list[Pairing]:
+    """The pairings that are the user's own files."""
+    bundled = set(map(pairing_sql, known_pairings()))
+    return [pairing for pairing in recipe.pairings() if pairing.sql not in bundled]
 
 
 def asked_afresh(spec: RunSpecification, where: str) -> RunSpecification:

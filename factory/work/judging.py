@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from factory.inference.endpoints import SetAside
 from factory.work.context import Context, Template
@@ -24,6 +24,8 @@ KINDS = Path(__file__).parents[1] / "judges"
 
 class JudgeSettings(StageSettings, frozen=True, kw_only=True):
     """The settings of every kind of judge."""
+
+    needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers it judges"}
 
     kind: str
 

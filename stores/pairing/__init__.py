@@ -23,6 +23,9 @@ FOLDER = Path(__file__).parent
 _OURS = ("run_id", "prompt_ids")
 _COLUMNS = ("prompt_id", "chosen_response_id", "rejected_response_id", "chosen_value", "rejected_value")
 _MAY_LACK = ("tree_id", "node_id")
+_SCHEMA = pa.schema(
+    [(name, pa.float64() if name.endswith("_value") else pa.string()) for name in (*_COLUMNS, *_MAY_LACK)]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,12 @@ def _as_pairs(given: pa.Table, source: str) -> pa.Table:
     for name in _MAY_LACK:
         if name not in names:
             given = given.append_column(name, pa.nulls(given.num_rows, pa.string()))
-    return given.select([*_COLUMNS, *_MAY_LACK])
+    try:
+        return given.select([*_COLUMNS, *_MAY_LACK]).cast(_SCHEMA)
+    except pa.ArrowInvalid as error:
+        raise FactoryError(
+            f"pairing {source}: ids must be text and values numbers: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _pair(
