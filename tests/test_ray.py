@@ -137,7 +137,7 @@ def test_what_ends_a_worker_ends_the_run_with_the_same_sentence(one_worker: Any,
 
 
 def test_a_lake_in_a_folder_is_refused(tmp_path: Path, cluster: Any) -> None:
-    with running_endpoint(answer) as endpoint, pytest.raises(FactoryError, match="a lake that all workers reach"):
+    with running_endpoint(answer) as endpoint, pytest.raises(FactoryError, match="a lake that all workers can reach"):
         run_recipe(spar_specification(endpoint.url, 2), str(tmp_path / "lake"), Progress(), cluster)
 
 

@@ -176,7 +176,7 @@ def test_the_hash_depends_on_the_weights_of_a_folder_and_not_on_its_place(tmp_pa
 
 def test_a_template_for_the_judge_cannot_hold_the_critique(tmp_path: Path) -> None:
     (tmp_path / "judge").write_text("{critique}")
-    with pytest.raises(FactoryError, match=r"unknown placeholder \{critique\}: this template takes \{prompt\}"):
+    with pytest.raises(FactoryError, match=r"unknown placeholder \{critique\}: this template may use \{prompt\}"):
         changed(templates__judge=str(tmp_path / "judge"))
 
 
@@ -222,7 +222,7 @@ def test_what_is_misspelt_is_named_with_the_nearest_right_one(change: dict[str, 
         ({"stages__sample__n": "five"}, "n must be a whole number, got 'five'"),
         ({"stages": "sample"}, "stages must be a list of entries such as {stage: sample, n: 5}, got 'sample'"),
         ({"stages": ["sample"]}, "an entry must be a mapping with the key 'stage', got 'sample'"),
-        ({"stages__search__judge": "rubric"}, "stages.search.judge is 'rubric', which no stage before it is"),
+        ({"stages__search__judge": "rubric"}, "stages.search.judge is 'rubric', but no judge before it has that name"),
         ({"stages__sample": 5}, "stages.sample must be a mapping, got 5"),
         ({"models": None}, "models must be a mapping, got None"),
         ({"models__actor__concurrency": 0}, "concurrency must be at least 1, got 0"),

@@ -69,7 +69,7 @@ def test_a_resumed_run_whose_prompts_have_changed_says_so(
     assert factory(*run_words(place, endpoint.url, prompts))[0] == 0
     write_prompts(prompts, "something else")
     said = sentence(factory("resume", "spar", "--lake", place))
-    assert str(prompts) in said and "put them back" in said
+    assert str(prompts) in said and "restore them" in said
     assert list(state(place).values()) == [("finished", 3)]
 
 
