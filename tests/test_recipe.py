@@ -215,7 +215,7 @@ def test_what_is_misspelt_is_named_with_the_nearest_right_one(change: dict[str, 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"stages__search__branch": 0}, "branch must be at least 1, got 0 (it is refinements per node"),
+        ({"stages__search__branch": 0}, "branch must be at least 1, got 0 (it is the number of refinements per node"),
         ({"stages__search__threshold": 1.0}, "threshold must be in [0, 1), got 1.0"),
         ({"stages__sample__temperature": float("nan")}, "temperature must be in [0, 2], got nan"),
         ({"stages__sample__top_p": 0}, "top_p must be in (0, 1], got 0.0"),

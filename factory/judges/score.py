@@ -31,13 +31,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     scale: Annotated[
         Literal["rubric", "ten"], about("rubric: 0 to 5 points, one per criterion; ten: 1 to 10", "arXiv:2401.10020")
     ] = "rubric"
-    n: Annotated[int, about("scores per response; their mean counts", "arXiv:2401.10020", least=1)] = 3
+    n: Annotated[int, about("the number of scores per response; their mean counts", "arXiv:2401.10020", least=1)] = 3
     pass_points: (
         Annotated[float, about("the mean points that pass a response; none: points do not decide", least=0)] | None
     ) = None
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("maximum tokens per score", least=1)] = 1024
+    max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 1024
 
     def __post_init__(self) -> None:
         least, most = _BOUNDS[self.scale]

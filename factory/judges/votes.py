@@ -38,13 +38,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
     kind: Annotated[Literal["votes"], about("the kind of judge")] = "votes"
     model: Annotated[str, about("the role of the model that judges")] = "refiner"
-    votes: Annotated[int, about("votes per response", "SPaR's code", least=1)] = 5
+    votes: Annotated[int, about("the number of votes per response", "SPaR's code", least=1)] = 5
     first_votes: (
         Annotated[int, about("votes asked first; the others only if they can still change the verdict", least=1)] | None
     ) = None
     temperature: Annotated[float, about("sampling temperature", "SPaR's code", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("maximum tokens per vote", least=1)] = 2048
+    max_tokens: Annotated[int, about("the maximum number of tokens per vote", least=1)] = 2048
     retries: Annotated[
         int, about("how often all votes are asked again if they tie or none is readable", "SPaR's code", least=0)
     ] = 1

@@ -32,13 +32,13 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers to compare"}
 
     model: Annotated[str, about("the role of the model that compares")] = "refiner"
-    votes: Annotated[int, about("votes per order of two answers", least=1)] = 1
+    votes: Annotated[int, about("the number of votes per order of two answers", least=1)] = 1
     logprobs: Annotated[
         bool, about("whether to ask for the labels' log-probabilities; false if the endpoint refuses")
     ] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("maximum tokens per comparison", "arXiv:2309.00267", least=1)] = 512
+    max_tokens: Annotated[int, about("the maximum number of tokens per comparison", "arXiv:2309.00267", least=1)] = 512
 
     def templates(self) -> dict[str, TemplateUse]:
         return {"compare": TemplateUse("compare", ("prompt", "first", "second", "reference"))}

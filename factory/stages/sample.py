@@ -16,10 +16,10 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     """The actor's answers."""
 
     model: Annotated[str, about("the role of the model that answers")] = "actor"
-    n: Annotated[int, about("answers per prompt", SPAR, least=1)] = 5
+    n: Annotated[int, about("the number of answers per prompt", SPAR, least=1)] = 5
     temperature: Annotated[float, about("sampling temperature", SPAR, least=0, most=2)] = 0.9
     top_p: Annotated[float, about("nucleus sampling: the probability mass kept", SPAR, above=0, most=1)] = 0.9
-    max_tokens: Annotated[int, about("maximum tokens per answer", SPAR, least=1)] = 2048
+    max_tokens: Annotated[int, about("the maximum number of tokens per answer", SPAR, least=1)] = 2048
     logprobs: Annotated[bool, about("whether to keep each token's log-probability")] = False
     top_logprobs: Annotated[int, about("alternatives kept for each token", least=0, most=20)] | None = None
 

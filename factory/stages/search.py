@@ -41,10 +41,14 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     model: Annotated[str, about("the role of the model that refines")] = "refiner"
     judge: Annotated[str, about("name of the deciding judge; none: all judges of the recipe, in order")] | None = None
     strategy: Annotated[Literal["bfs", "dfs", "best_of_n"], about("how the tree is searched", CODE)] = "bfs"
-    branch: Annotated[int, about("refinements per node", CODE, least=1)] = 3
-    keep: Annotated[int, about("nodes per level (bfs) or siblings (dfs) that are expanded further", CODE, least=1)] = 2
-    depth: Annotated[int, about("levels below the root", CODE, least=1)] = 3
-    budget: Annotated[int, about("maximum refinements per tree; answers for best_of_n", CODE, least=1)] = 1000
+    branch: Annotated[int, about("the number of refinements per node", CODE, least=1)] = 3
+    keep: Annotated[
+        int, about("the number of nodes per level (bfs) or siblings (dfs) that are expanded further", CODE, least=1)
+    ] = 2
+    depth: Annotated[int, about("the number of levels below the root", CODE, least=1)] = 3
+    budget: Annotated[
+        int, about("the maximum number of refinements per tree; answers for best_of_n", CODE, least=1)
+    ] = 1000
     threshold: Annotated[float, about("a node with a higher value is accepted", CODE, least=0, below=1)] = 0.5
     expansion: Annotated[
         Literal["full", "eager"],
@@ -63,7 +67,7 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     ] = "one"
     temperature: Annotated[float, about("sampling temperature", CODE, least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
-    max_tokens: Annotated[int, about("maximum tokens per refinement", CODE, least=1)] = 3072
+    max_tokens: Annotated[int, about("the maximum number of tokens per refinement", CODE, least=1)] = 3072
 
     def templates(self) -> dict[str, TemplateUse]:
         dialogue = {"judge": TemplateUse("judge", ("prompt", "response", "reference"))}

@@ -78,7 +78,7 @@ def stage_of(name: str, where: str = "stages") -> Stage:
 
 
 TopP = about("nucleus sampling: the probability mass kept", above=0, most=1)
-MaxTokens = about("maximum tokens per answer", least=1)
+MaxTokens = about("the maximum number of tokens per answer", least=1)
 
 
 def sampling_of(settings: Any, n: int, **more: Any) -> Sampling:
