@@ -168,7 +168,7 @@ def test_an_account_without_money_stops_the_run_at_once() -> None:
     quota = {"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}
     with running_endpoint(lambda request: HttpReply(429, quota)) as endpoint:
         (error,) = ask_all([endpoint.url], 1)
-    assert isinstance(error, FactoryError) and "see to your account" in str(error)
+    assert isinstance(error, FactoryError) and "top up your account" in str(error)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
