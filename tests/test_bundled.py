@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
@@ -207,7 +208,7 @@ def _write_answer(prompt: Prompt) -> str:
     if frequency.get("relation") == "less than":
         banned.add(frequency["keyword"])
     sentence = " ".join(word for word in _SENTENCES[language].split() if word not in banned)
-    body = _write_body(asked, sentence)
+    body = _write_body(asked, sentence, banned)
     if "combination:two_responses" in asked:
         return f"{body}\n******\nonce more: {body}"
     if "detectable_format:json_format" in asked:
@@ -223,7 +224,17 @@ def _write_answer(prompt: Prompt) -> str:
     return f'"{body}"' if "startend:quotation" in asked else body
 
 
-def _write_body(asked: dict[str, dict[str, Any]], sentence: str) -> str:
+def _words_with(letter: str, banned: set[str]) -> list[str]:
+    """Everyday English words: repeated syllables such as 'na' would be taken for another language."""
+    words = (
+        "almost always another answers because before between children evenings friends gardens happiness keeping "
+        "learning little mornings mountains nothing outside people questions remember seasons sometimes stations "
+        "thousands together understand visitors whatever windows yesterday juice prize expect quick"
+    )
+    return [word for word in words.split() if letter in word and word not in banned]
+
+
+def _write_body(asked: dict[str, dict[str, Any]], sentence: str, banned: set[str]) -> str:
     short = " ".join(sentence.split()[:2])
     extra = list(asked.get("keywords:existence", {}).get("keywords", []))
     for kind, name, times, relation in (
@@ -233,8 +244,8 @@ def _write_body(asked: dict[str, dict[str, Any]], sentence: str) -> str:
     ):
         kwargs = asked.get(kind, {})
         if kwargs.get(relation) == "at least":
-            word = kwargs[name] if name else "USA"
-            extra += [word + "a" * (name == "letter")] * kwargs[times]
+            words = _words_with(kwargs["letter"], banned) if name == "letter" else [kwargs[name] if name else "USA"]
+            extra += list(islice(cycle(words), kwargs[times]))
     extra += [f"[{short}]"] * asked.get("detectable_content:number_placeholders", {}).get("num_placeholders", 0)
     extra += ["*here*"] * asked.get("detectable_format:number_highlighted_sections", {}).get("num_highlights", 0)
     length = asked.get("length_constraints:number_words", {})
