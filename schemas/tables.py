@@ -5,7 +5,7 @@ from datetime import datetime
 
 from schemas.columns import column
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Lakes of earlier versions can be read; `factory migrate` brings them to this one (`stores/migrations/`)."""
 
 
@@ -83,6 +83,10 @@ class Call:
     latency_s: float | None = column("time from sending to answer, for the attempt that succeeded", "seconds")
     retries: int = column("attempts before the last")
     finish_reasons: list[str] = column("one per choice: stop, length, ...")
+    reasonings: list[str] | None = column(
+        "each choice's thinking, split off from its text ('' if it has none); NULL: no choice has any"
+    )
+    note: str | None = column("what was odd in the reply and so became NULL, in one sentence")
     error: str | None = column("why there is no answer: kind and one sentence; NULL if answered")
     from_journal: bool = column("whether the answer, paid for earlier, was read from the journal")
     started_at: datetime = column("when the request was sent, or read from the journal")
@@ -129,6 +133,11 @@ class Response:
     finish_reason: str | None = column("stop, length, ...; repetition if the text repeats itself")
     tokens: int | None = column("tokens generated for it, including a refiner's reflection", "tokens")
     logprobs: str | None = column("JSON: each token with its log-probability, as the endpoint gave it")
+    flaw: str | None = column(
+        "what is wrong with the text whatever a judge says: empty, unended (cut at max_tokens), repetitive, unchanged (its "
+        "parent's text), echo (repeats the refiner's instruction or critique) or preamble (talks about the rewriting); "
+        "NULL: none of these"
+    )
     call_id: str | None = column("the call that made it")
 
 
@@ -213,9 +222,7 @@ class Node:
     critique_judgement_id: str | None = column("the judgement whose critique it was refined from")
     reflection: str | None = column("what the refiner wrote before the refined answer")
     output: str | None = column("the refiner's full output; NULL at the root and in best_of_n")
-    flaw: str | None = column(
-        "unended (cut at max_tokens), repetitive or unchanged (its parent's text); NULL: none of these"
-    )
+    flaw: str | None = column("its response's flaw; NULL: none")
     value: float | None = column("the judge's value: share of yes among readable votes", "0..1")
     state: str = column("open, accepted, pruned, unparsed or unjudged")
     call_id: str | None = column("the call that made it")

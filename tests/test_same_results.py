@@ -32,7 +32,7 @@ def without(row: Row, *names: str) -> Row:
 
 
 def old_call(row: Row) -> Row:
-    return without(row, "role", "response_ids") | {"response_id": next(iter(row["response_ids"]), None)}
+    return without(row, "role", "response_ids", "reasonings", "note") | {"response_id": next(iter(row["response_ids"]), None)}
 
 
 def old_judgement(row: Row) -> Row:
@@ -46,7 +46,7 @@ def old_pair(row: Row) -> Row:
 
 AS_THEN: dict[str, Callable[[Row], Row]] = {
     "calls": old_call,
-    "responses": lambda row: without(row, "stage", "logprobs"),
+    "responses": lambda row: without(row, "stage", "logprobs", "flaw"),
     "judgements": old_judgement,
     "trees": lambda row: without(row, "stage"),
     "pairs": old_pair,

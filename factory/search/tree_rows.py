@@ -147,5 +147,6 @@ def _response(search: Search, node: SearchNode, response_id: str) -> Response:
         finish_reason=choice.finish_reason,
         tokens=choice.tokens,
         logprobs=None,
+        flaw=None,
         call_id=made.answered.call.call_id,
     )

@@ -33,6 +33,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
             finish_reason=None,
             tokens=None,
             logprobs=None,
+            flaw=None,
             call_id=None,
         )
         context.emit([work.reference])

@@ -45,6 +45,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
             finish_reason=choice.finish_reason,
             tokens=choice.tokens,
             logprobs=_as_json(choice.logprobs),
+            flaw=None,
             call_id=call.call_id,
         )
         for index, choice in enumerate(answered.reply.choices)

@@ -88,6 +88,8 @@ def call_row(
         latency_s=answered.latency_s if answered else None,
         retries=answered.retries if answered else 0,
         finish_reasons=[choice.finish_reason or "unknown" for choice in answered.choices] if answered else [],
+        reasonings=None,
+        note=None,
         error=reply if isinstance(reply, str) else None,
         from_journal=from_journal,
         started_at=started_at,

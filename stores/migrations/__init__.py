@@ -1,5 +1,6 @@
 """How lakes of earlier schema versions are read (`read_N.sql`) and migrated (`NNN_name.sql`, to version NNN)."""
 
+import re
 from pathlib import Path
 
 from schemas.tables import SCHEMA_VERSION
@@ -9,7 +10,17 @@ _FOLDER = Path(__file__).parent
 
 def reading(version: int) -> str:
     """SQL for temporary views that show the tables of a lake of `version` in today's shape."""
-    return "\n".join((_FOLDER / f"read_{step}.sql").read_text("utf-8") for step in range(version, SCHEMA_VERSION))
+    texts: list[str] = []
+    for step in range(version, SCHEMA_VERSION):
+        text = (_FOLDER / f"read_{step}.sql").read_text("utf-8")
+        for table in re.findall(r"CREATE TEMP VIEW (\w+)", text):
+            # A table that several versions changed: the later view reads the earlier one, under another name.
+            earlier = f"{table}_of_version_{step}"
+            renamed = [old.replace(f"CREATE TEMP VIEW {table} AS", f"CREATE TEMP VIEW {earlier} AS") for old in texts]
+            if renamed != texts:
+                texts, text = renamed, re.sub(rf"\blake\.{table}\b", earlier, text)
+        texts.append(text)
+    return "\n".join(texts)
 
 
 def steps(version: int) -> list[tuple[str, str]]:
