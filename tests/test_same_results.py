@@ -32,7 +32,9 @@ def without(row: Row, *names: str) -> Row:
 
 
 def old_call(row: Row) -> Row:
-    return without(row, "role", "response_ids", "reasonings", "note") | {"response_id": next(iter(row["response_ids"]), None)}
+    return without(row, "role", "response_ids", "reasonings", "note") | {
+        "response_id": next(iter(row["response_ids"]), None)
+    }
 
 
 def old_judgement(row: Row) -> Row:
