@@ -26,6 +26,15 @@ class BudgetSettings(Settings, frozen=True, kw_only=True):
     max_tokens: Annotated[int, about("the most prompt and answer tokens, over all starts", above=0)] | None = None
     max_cost: Annotated[float, about("the highest cost over all starts, by the models' prices", above=0)] | None = None
     max_hours: Annotated[float, about("the most hours for one start", above=0)] | None = None
+    max_unreadable: Annotated[
+        float,
+        about(
+            "the share of unreadable votes, scores, comparisons or refinements above which a run stops, after the first 50 "
+            "of each; 1: it never does",
+            least=0,
+            most=1,
+        ),
+    ] = 0.9
 
 
 @dataclass(slots=True)

@@ -45,6 +45,10 @@ class RunStatus:
     trees: int
     accepted: int
     set_aside: int
+    readings: int
+    """votes, scores, comparisons and refinements"""
+    unreadable: int
+    """of `readings`"""
     requests: int
     from_journal: int
     failed: int
@@ -145,6 +149,11 @@ def picture_of(run: RunStatus) -> RenderableType:
     grid.add_row("", f"{run.answered:,} answered, {run.judged:,} judged, {run.failing:,} with an answer that failed")
     share = f" ({run.accepted / run.trees:.0%})" if run.trees else ""
     grid.add_row("trees", f"{run.trees:,} searched: {run.accepted:,} gave a pair{share}")
+    if run.unreadable:
+        share = f"{run.unreadable:,} of {run.readings:,} ({run.unreadable / run.readings:.0%})"
+        grid.add_row(
+            "not readable", Text(f"{share} votes, scores, comparisons and refinements: FROM readings", "yellow")
+        )
     grid.add_row("requests", f"{run.requests:,} answered, {run.from_journal:,} read from the journal")
     if run.failed or run.retries:
         grid.add_row("errors", f"{run.retries:,} requests repeated, {run.failed:,} given up")

@@ -22,6 +22,7 @@ from factory.inference.endpoints import SetAside
 from factory.inference.journal import Journal
 from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.progress import Progress
+from factory.runs.readable import Readable, check_readable
 from factory.runs.session import (
     Deferral,
     Execute,
@@ -110,6 +111,8 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         try:
             with disk_faults(lake):
                 _take_through(session, execution.execute)
+                if session.deferral is None:
+                    check_readable(lake, run.run_id, spec.recipe)
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
             raise
@@ -207,7 +210,10 @@ async def answering(
             writer = Writer(lake, session.run.run_id, spec.recipe.pairings(), session.flush_every_s)
             defer = session.deferral.defer if session.deferral else None
             writer.emit(endpoint.model for endpoint in endpoints.values())  # with the first rows that name them
-            emit = counting(writer, progress)
+            readable = Readable(spec.recipe, progress.notes)
+            if session.begun:
+                readable.add_earlier(lake, session.run.run_id)
+            emit = counting(writer, progress, readable)
             asker = Asker(session.run.run_id, session.run.seed, endpoints, journal, spending, emit, spec.fresh, defer)
             through: Through = run_stages
             if tracing is not None:

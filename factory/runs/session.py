@@ -16,6 +16,7 @@ from factory.inference.journal import Journal, Reply, journal_file
 from factory.inference.replies import Failure
 from factory.recipes.recipe import Entry, Recipe, bound_templates, judge_of, judges_given
 from factory.runs.progress import Progress
+from factory.runs.readable import Readable
 from factory.runs.specification import RunSpecification
 from factory.runs.writer import FLUSH_EVERY_S, Writer
 from factory.work.asker import Asker, Defer
@@ -142,8 +143,8 @@ def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list
     ]
 
 
-def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:
-    """Passes rows to the writer, and counts those that `Progress` shows."""
+def counting(writer: Writer, progress: Progress, readable: Readable) -> Callable[[Iterable[Any]], None]:
+    """Passes rows to the writer, and counts those that `Progress` shows and those that could not be read."""
 
     def emit(rows: Iterable[Any]) -> None:
         rows = list(rows)
@@ -154,6 +155,7 @@ def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], No
             elif isinstance(row, Call):
                 progress.from_journal += row.from_journal
         writer.emit(rows)
+        readable.add(rows)
 
     return emit
 

@@ -2,7 +2,7 @@
 -- In: $run_id, the beginning of an id; $held, whether a run is using the lake; $now_s, seconds since 1970.
 -- Out: one row per run. status: as in `runs`, or interrupted: marked running, but its process has ended.
 -- since_s, until_s: of its newest start; requests: answered, not read from the journal; tokens: generated for them;
--- tokens_per_s: over the last minute if running, else over the newest start; cost: NULL without prices.
+-- readings, unreadable: votes, scores, comparisons and refinements; tokens_per_s: over the last minute if running, else over the newest start; cost: NULL without prices.
 WITH state AS (
   SELECT run_id, epoch(started_at) AS since_s, epoch(ended_at) AS ended_s, recipe, reason,
     -- Only one run at a time uses a lake: the one started last.
@@ -33,7 +33,7 @@ WITH state AS (
   JOIN timed USING (run_id)
   GROUP BY run_id
 )
-SELECT run_id, timed.status, timed.reason,
+SELECT run_id, timed.status, coalesce(readings, 0) AS readings, coalesce(unreadable, 0) AS unreadable, timed.reason,
   (SELECT count(*) FROM run_prompts AS taken WHERE taken.run_id = timed.run_id AND NOT evolved) AS prompts,
   answered, judged, coalesce(failing, 0) AS failing, trees, accepted, set_aside, coalesce(requests, 0) AS requests,
   coalesce(asked.from_journal, 0) AS from_journal, coalesce(failed, 0) AS failed, coalesce(asked.retries, 0) AS retries,
@@ -41,6 +41,9 @@ SELECT run_id, timed.status, timed.reason,
 FROM timed
 JOIN run_progress USING (run_id)
 LEFT JOIN asked USING (run_id)
+LEFT JOIN (
+  SELECT run_id, sum(total)::BIGINT AS readings, sum(unreadable)::BIGINT AS unreadable FROM readings GROUP BY run_id
+) AS read USING (run_id)
 LEFT JOIN (SELECT run_id, sum(cost) AS cost FROM run_cost GROUP BY run_id) AS paid USING (run_id)
 WHERE starts_with(run_id, $run_id)
 ORDER BY since_s, run_id;
