@@ -116,7 +116,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
             raise BudgetReached(
-                f"{reached}: continue with `factory resume {run.run_id} -o {reached.limit}=…`, no answer is lost",
+                f"{reached}: continue with `factory resume {run.run_id} -o {reached.override}`, no answer is lost",
                 reached.limit,
             ) from None
         except FactoryError as error:

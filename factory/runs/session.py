@@ -99,11 +99,12 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
     priced = any(model.prompt_price is not None for model in recipe.models.values())
 
     def add_up() -> None:
-        progress.cost = spending.cost if priced else None
+        progress.cost = spending.cost if priced and not spending.untold_cost else None
 
     def count(reply: Reply) -> None:
         progress.requests += 1
         progress.tokens += reply.completion_tokens or 0
+        progress.untold += reply.completion_tokens is None
         add_up()
 
     def fail(failure: Failure) -> None:
