@@ -110,7 +110,10 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
         parts.append(f"{progress.accepted:,} of {counted(progress.trees, 'tree')} accepted{_each_minute(reading)}")
     if progress.requests:
         untold = progress.untold and not progress.tokens
-        parts += [counted(progress.requests, "request"), "tokens not told" if untold else counted(progress.tokens, "token")]
+        parts += [
+            counted(progress.requests, "request"),
+            "tokens not told" if untold else counted(progress.tokens, "token"),
+        ]
     if progress.requests and reading.recent_requests_per_s is not None:
         parts.append(f"{few(reading.recent_requests_per_s)} requests/s")
     if progress.tokens and reading.recent_tokens_per_s is not None:

@@ -138,7 +138,9 @@ def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
         column.justify = "right"
     for row in rows:
         latency = "" if row["mean_latency_s"] is None else f"{row['mean_latency_s']:.2f} s"
-        figures = ["not told" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")]
+        figures = [
+            "not told" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")
+        ]
         table.add_row(row["stage"], row["template"], Text(visible(row["model"])), *figures, latency)
     console.print(table)
     console.print()

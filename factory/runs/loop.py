@@ -45,6 +45,7 @@ from schemas.tables import Run
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.pairing import unpaired
+from stores.sql import sql
 
 FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
@@ -71,6 +72,8 @@ class Execution:
     deferral: Deferral | None = None
     """takes requests instead of a model; the run ends as stopped, not finished, while prompts are pending"""
     observe: Observe = lambda progress: nullcontext()
+    retry_set_aside: bool = False
+    """ask again what an earlier attempt set aside"""
 
 
 def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()) -> str:
@@ -96,6 +99,13 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         run = replace(run, run_event_id=content_id("run_event", run.run_id, run.attempt, "running"))
         for pairing in own_pairings(spec.recipe):
             unpaired(lake, run.run_id, pairing, [])  # one that fails is reported before anything is paid for
+        if execution.retry_set_aside:
+            lake.remove(
+                sql("forget_set_aside"),
+                {"run_id": run.run_id},
+                message=f"run {run.run_id}: what was set aside is asked again",
+                details={"run_id": run.run_id},
+            )
         take_prompts(lake, run, spec, progress)
         session = RunSession(
             lake,
