@@ -52,10 +52,12 @@ def test_a_judge_that_refuses_a_parameter_ends_the_run_too_and_what_was_paid_is_
 
     lake = tmp_path / "lake"
     with running_endpoint(lambda request: refuse(request) or answer(request)) as endpoint:
-        with pytest.raises(FactoryError, match=r"refuses the parameter top_p .*models\.refiner\.parameters=\{top_p: oth"):
+        with pytest.raises(
+            FactoryError, match=r"refuses the parameter top_p .*models\.refiner\.parameters=\{top_p: oth"
+        ):
             run_spar(lake, endpoint.url, 2, models__refiner__name="mock")
         sampled = [r for r in endpoint.requests if not is_vote(r)]
-        run_id, progress = run_spar(
+        _, progress = run_spar(
             lake, endpoint.url, 2, models__refiner__name="mock", models__refiner__parameters={"top_p": None}
         )
         assert [r for r in endpoint.requests if not is_vote(r) and len(r.messages) == 1] == sampled
@@ -69,7 +71,10 @@ def test_a_judge_that_refuses_a_parameter_ends_the_run_too_and_what_was_paid_is_
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (error(402, "Insufficient Balance"), "has run out of quota (HTTP 402: Insufficient Balance): top up your account"),
+        (
+            error(402, "Insufficient Balance"),
+            "has run out of quota (HTTP 402: Insufficient Balance): top up your account",
+        ),
         (error(400, "Your credit balance: insufficient funds"), "has run out of quota"),
         (error(404, "The model `mock` does not exist.", code="model_not_found"), "has no model 'mock'"),
         (error(400, "mock is not a valid model ID"), "has no model 'mock'"),
@@ -92,7 +97,11 @@ def test_what_no_prompt_decides_ends_the_run(tmp_path: Path, reply: Reply, sente
     ("status", "words", "parameter"),
     [
         (400, "This model's maximum context length is 10 tokens. However, you requested 2048 max_tokens", None),
-        (400, "'max_tokens' is too large: 2048. Your request has 3500 input tokens and the context is 4096", "max_tokens"),
+        (
+            400,
+            "'max_tokens' is too large: 2048. Your request has 3500 input tokens and the context is 4096",
+            "max_tokens",
+        ),
         (400, "max_tokens must be at least 1, got -12", None),
         (413, "Request entity too large", None),
         (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096", None),
@@ -117,7 +126,11 @@ def test_a_refusal_of_one_prompt_is_not_taken_for_one_of_the_set_up(
         ("Unrecognized request argument supplied: seed", None, "seed"),
         ("'n' : number must be at most 1", None, "n"),
         ("body.logprobs: Extra inputs are not permitted", None, "logprobs"),
-        ("max_tokens is too large: 4096. This model supports at most 2048 completion tokens", "max_tokens", "max_tokens"),
+        (
+            "max_tokens is too large: 4096. This model supports at most 2048 completion tokens",
+            "max_tokens",
+            "max_tokens",
+        ),
         ("response_format json_schema is not available", None, "response_format"),
     ],
 )
@@ -172,7 +185,7 @@ def test_what_a_judge_refuses_of_one_answer_is_set_aside_told_and_asked_again_wh
 
     lake = tmp_path / "lake"
     with running_endpoint(too_long_to_judge) as endpoint:
-        run_id, progress = run_spar(lake, endpoint.url, 3)
+        _, progress = run_spar(lake, endpoint.url, 3)
         assert len(progress.set_aside) == 3 and "maximum context length" in progress.set_aside[0]
         refusing[0] = False
         _, unchanged = run_spar(lake, endpoint.url, 3)
