@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from factory.monitor.plain_text import clock, counted, shortened, visible
+from factory.monitor.plain_text import NOT_TOLD, clock, counted, shortened, visible
 from factory.runs.readable import quoted
 from stores.lake import Lake
 from stores.likeness import words
@@ -103,7 +103,7 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "model",
         (
             f"{counts['calls']:,} calls ({counts['from_journal']:,} from the journal, {counts['retries']:,} repeated, "
-            f"{counts['call_errors']:,} failed), {counts['completion_tokens']:,} tokens generated{speed}"
+            f"{counts['call_errors']:,} failed), {_tokens_generated(counts)}{speed}"
         ),
     )
 
@@ -125,6 +125,15 @@ def _unreadable(rows: Sequence[dict[str, Any]]) -> str:
         f"{_share(row['unreadable'], row['total'])}: {visible(quoted(row['example'] or ''))}"
         for row in rows
     )
+
+
+def _tokens_generated(counts: dict[str, Any]) -> str:
+    """Unknown is not 0: an endpoint may not tell how many tokens it generated."""
+    answered, untold = counts["calls"] - counts["call_errors"], counts["untold_calls"]
+    if untold and untold == answered:
+        return f"tokens generated: {NOT_TOLD}"
+    of_all = f" ({NOT_TOLD} for {counted(untold, 'call')})" if untold else ""
+    return f"{counts['completion_tokens']:,} tokens generated{of_all}"
 
 
 def _savings(savings: dict[str, Any]) -> str:
@@ -152,7 +161,9 @@ def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
         column.justify = "right"
     for row in rows:
         latency = "" if row["mean_latency_s"] is None else f"{row['mean_latency_s']:.2f} s"
-        figures = ["" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")]
+        figures = [
+            "not told" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")
+        ]
         table.add_row(row["stage"], row["template"], Text(visible(row["model"])), *figures, latency)
     console.print(table)
     console.print()

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from factory.monitor.plain_text import clock, few, money, visible
+from factory.monitor.plain_text import NOT_TOLD, clock, few, money, visible
 from factory.monitor.table import bar, table_of
 from factory.recipes.reading import recipe_of
 from factory.runs.pending import pending_prompts
@@ -54,7 +54,8 @@ class RunStatus:
     failed: int
     """requests given up"""
     retries: int
-    tokens: int
+    tokens: int | None
+    """None: the endpoint told none"""
     tokens_per_s: float | None
     cost: float | None
     """in the currency of the recipe's prices; None if it has none"""
@@ -158,7 +159,7 @@ def picture_of(run: RunStatus) -> RenderableType:
     if run.failed or run.retries:
         grid.add_row("errors", f"{run.retries:,} requests repeated, {run.failed:,} given up")
     rate = "" if run.tokens_per_s is None else f", {run.tokens_per_s:,.0f}/s{_of_when(run)}"
-    grid.add_row("tokens", f"{run.tokens:,} generated{rate}")
+    grid.add_row("tokens", NOT_TOLD if run.tokens is None else f"{run.tokens:,} generated{rate}")
     if run.cost is not None:
         grid.add_row("cost", f"{money(run.cost)}, by the recipe's prices; answers from the journal cost nothing")
     if run.set_aside:
