@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.judges.votes import VERDICT_FORMAT, is_settled, read_json_vote, read_vote
-from factory.search.refinements import flaw_of, read_refinement
+from factory.search.refinements import read_refinement
 from factory.stages.evolve import read_evolved
 from factory.work.verdicts import verdict_of
 from schemas.tables import Judgement
@@ -183,24 +183,3 @@ def test_a_settled_verdict_is_not_changed_by_the_votes_that_are_left(
 @given(VOTES)
 def test_with_no_votes_left_a_verdict_is_settled_unless_they_tie(votes: list[Judgement]) -> None:
     assert is_settled([vote.verdict for vote in votes], 0) == (verdict_of(votes).passed is not None)
-
-
-LETTER = " ".join(f"word{i} and then word{i * 7}" for i in range(60))
-
-
-@pytest.mark.parametrize(
-    ("text", "finish_reason", "flaw"),
-    [
-        (LETTER, "stop", None),
-        (LETTER, "length", "unended"),
-        (LETTER + " I am sorry, I cannot do that." * 40, "length", "repetitive"),
-        (LETTER + " I am sorry, I cannot do that." * 40, "stop", "repetitive"),
-        ("很抱歉我不能这样做" * 30, "length", "repetitive"),
-        ("no no no no no", "stop", None),
-        ("the failed answer", "stop", "unchanged"),
-    ],
-)
-def test_a_refinement_that_never_ends_repeats_itself_or_changes_nothing_is_noticed(
-    text: str, finish_reason: str, flaw: str | None
-) -> None:
-    assert flaw_of(text, finish_reason, "the failed answer") == flaw

@@ -1,9 +1,7 @@
-"""Reads a refiner's output and finds its flaws."""
+"""Reads a refiner's output."""
 
 import re
 from dataclasses import dataclass
-
-from stores.likeness import words
 
 _MARKER = re.compile(r"^[ \t*#_]*refined (?:response|answer)[ \t]*:?[ \t*_]*:?[ \t*_]*", re.IGNORECASE | re.MULTILINE)
 _REFLECTION = re.compile(r"^[\s*#_]*reflection[\s*_]*:?[\s*_]*", re.IGNORECASE)
@@ -35,19 +33,3 @@ def read_refinement(output: str, *, with_reflection: bool) -> Refinement:
 
 def asks_for_reflection(template: str) -> bool:
     return "Refined response:" in template
-
-
-def flaw_of(text: str, finish_reason: str | None, parent: str) -> str | None:
-    """The first flaw of a refined answer, whatever its verdict; None: no flaw."""
-    if repeats_itself(text):
-        return "repetitive"
-    if finish_reason == "length":
-        return "unended"
-    return "unchanged" if text == parent else None
-
-
-def repeats_itself(text: str) -> bool:
-    """Whether a text ends in a loop: fewer than half of its last 200 four-word sequences are distinct."""
-    last = words(text)[-203:]
-    runs = [tuple(last[i : i + 4]) for i in range(len(last) - 3)]
-    return len(runs) >= 40 and len(set(runs)) < len(runs) / 2

@@ -20,6 +20,7 @@ _VIEWS = (
     "preferences",
     "win_rates",
     "answers",
+    "flawed_accepted",
     "preference_rows",
     "run_progress",
     "run_cost",
