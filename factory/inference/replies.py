@@ -1,13 +1,13 @@
 """An endpoint's replies: chat completions, and temporary or permanent failures."""
 
-import json
 import os
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from factory.inference.completions import NotAnAnswer, read_choices
 from factory.inference.journal import Choice
-from factory.inference.logprobs import encodable, read_tokens
+from factory.inference.values import one_line, read_json
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -55,7 +55,7 @@ def read_document(status: int, headers: Any, content: bytes, secret: str) -> Any
         Failure: an HTTP error, or a body that is not JSON.
     """
     try:
-        document = json.loads(content)
+        document = read_json(content)
     except ValueError:
         if status < 400:
             raise Failure("answered with something that is not JSON") from None
@@ -87,27 +87,17 @@ def _retry_after_s(headers: Any) -> float | None:
 
 
 def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None]:
-    """The choices of a chat completion, its prompt tokens and its completion tokens.
+    """The choices of a chat completion, its prompt tokens and its completion tokens; see `read_choices`.
 
     Raises:
         Failure: the document is not a chat completion.
     """
+    if not isinstance(document, dict):
+        raise Failure("answered in JSON, but with no chat completion")
     try:
-        choices = [_choice(choice) for choice in document["choices"]]
-        usage = document.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
-    except (TypeError, KeyError, AttributeError) as error:
-        raise Failure("answered in JSON, but with no chat completion") from error
-    if not choices:
-        raise Failure("answered with no choices")
-    if len(choices) == 1:
-        choices = [replace(choices[0], tokens=usage.get("completion_tokens"))]
-    return choices, usage.get("prompt_tokens"), usage.get("completion_tokens")
-
-
-def _choice(choice: dict[str, Any]) -> Choice:
-    text = encodable(choice["message"].get("content") or "")
-    return Choice(text, choice.get("finish_reason"), None, read_tokens(choice.get("logprobs"), text))
+        return read_choices(document.get("choices"), document.get("usage"))
+    except NotAnAnswer as error:
+        raise Failure(f"answered in JSON, but {error}") from error
 
 
 def wait_s(failures: int, failure: Failure) -> float:
@@ -128,8 +118,3 @@ def of_transport(error: BaseException) -> Failure:
     if timed_out:
         return Failure("gave no answer in time", timed_out=True)
     return Failure(one_line(str(root)) or type(root).__name__)
-
-
-def one_line(text: str) -> str:
-    """The text on one line of at most 200 characters."""
-    return " ".join(text.split())[:200]

@@ -15,6 +15,9 @@ Defer = Callable[[str, str, dict[str, Any]], None]
 """Takes a deferred request: its model's role, its hash and its body."""
 
 
+UNREADABLE = "its answer in the journal is damaged and could not be read, so it was asked again"
+
+
 class RequestDeferred(Exception):
     """The request was recorded, not sent; its prompt stops here for now."""
 
@@ -48,7 +51,10 @@ class Asker:
         started_at = datetime.now(UTC)
 
         def row(reply: Reply | str, from_journal: bool = False) -> Any:
-            return call_row(self.run_id, asked, endpoint, reply, from_journal=from_journal, started_at=started_at)
+            note = UNREADABLE if asked.request_hash in self.journal.unreadable else None
+            return call_row(
+                self.run_id, asked, endpoint, reply, from_journal=from_journal, started_at=started_at, note=note
+            )
 
         if found := self.journal.find(asked.request_hash):
             return Answered(found, row(found, from_journal=True))
