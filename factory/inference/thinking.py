@@ -1,6 +1,6 @@
 """Splits a model's thinking off its answer. Every text of a reply passes through here, wherever it was read.
 
-Servers with a parser for thinking send it in a field of its own (`completions.py`). Without one it stands in the text:
+Servers with a parser for thinking send it in a field of its own (`replies.py`). Without one it stands in the text:
 between tags, before a closing tag whose opening one was part of the prompt, or in a channel of its own (gpt-oss).
 """
 

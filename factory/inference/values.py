@@ -8,7 +8,6 @@ MOST_TOKENS = 1_000_000_000
 LONGEST_WORD = 64
 MARKS = "\u200b\u200c\u200d\u2060\ufeff"
 """without width: they are no text by themselves"""
-SHOWN_CHARACTERS = 200
 _UNSEEN = "".join(filter(str.isspace, map(chr, range(0x3001)))) + MARKS
 
 
@@ -52,7 +51,7 @@ def shape_of(value: Any) -> str:
         case bool() | int() | float():
             return str(value)
         case str():
-            return f"the text {one_line(value, 40)!r}"
+            return f"the text {' '.join(value[:400].split())[:40]!r}"
         case list():
             return "a list"
         case dict():
@@ -94,8 +93,3 @@ def storable(text: str, notes: list[str] | None = None) -> str:
         changed = sum(one != other for one, other in zip(text, kept, strict=True))
         notes.append(f"characters that cannot be stored, replaced: {changed}")
     return kept
-
-
-def one_line(text: str, most: int = SHOWN_CHARACTERS) -> str:
-    """The text on one line of at most so many characters."""
-    return " ".join(text[: 10 * most].split())[:most]

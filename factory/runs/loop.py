@@ -254,10 +254,10 @@ async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[N
         progress.phase = "waiting for answers in flight"
         await working.asker.settle()
         raise
-    except BaseException:
-        # Otherwise a cancelled task's slot would go to a task that nobody awaits.
+    except BaseException as error:
+        # Otherwise a cancelled task's slot would go to a task that nobody awaits. Whoever is stopped by this tells why.
         for endpoint in working.asker.endpoints.values():
-            endpoint.stop("the run has ended")
+            endpoint.stop(str(error) if isinstance(error, FactoryError) else "the run has ended")
         raise
     finally:
         for task in tasks:
@@ -288,10 +288,15 @@ async def run_stages(working: Working, work: Work) -> str:
             if current is None:
                 break
     except SetAside as error:
-        progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
-        outcome = "set aside"
+        # Noted below, as is what a judge or a search has given up.
+        working.asker.set_aside.setdefault((current or work).prompt.prompt_id, str(error))
     except RequestDeferred:
         return "deferred"
+    reasons = working.asker.set_aside
+    for prompt_id in dict.fromkeys((work.prompt.prompt_id, (current or work).prompt.prompt_id)):
+        if (reason := reasons.get(prompt_id)) is not None:
+            progress.set_aside.append(f"prompt {work.position + 1} ({prompt_id}): {reason}")
+            outcome = "set aside"
     progress.done += 1
     working.writer.complete((current or work).prompt.prompt_id)
     return outcome

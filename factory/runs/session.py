@@ -12,8 +12,8 @@ import pyarrow as pa
 from factory.inference.budget import Spending
 from factory.inference.connect import connect
 from factory.inference.endpoints import Endpoint, Listeners
+from factory.inference.failures import Failure
 from factory.inference.journal import Journal, Reply, journal_file
-from factory.inference.replies import Failure
 from factory.recipes.recipe import Entry, Recipe, bound_templates, judge_of, judges_given
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
@@ -109,7 +109,7 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
     def fail(failure: Failure) -> None:
         progress.errors[failure.kind] += 1
 
-    listeners = Listeners(count, fail, partial(setattr, progress, "phase"))
+    listeners = Listeners(count, fail, partial(setattr, progress, "phase"), progress.notes.append)
     endpoints: dict[str, Endpoint] = {}
     by_settings: dict[Any, Endpoint] = {}
     async with AsyncExitStack() as stack:
