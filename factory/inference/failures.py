@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from factory.inference.values import read_json
+from factory.inference.values import read_json, storable
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -269,4 +269,4 @@ def _of_tls(error: Exception) -> Failure:
 
 def one_line(text: str) -> str:
     """The text on one line of at most 200 characters."""
-    return " ".join(text.split())[:200]
+    return storable(" ".join(text.split())[:200])

@@ -22,6 +22,8 @@ from schemas.ids import content_id
 from stores.attach import Place
 
 MOST_LATENCY_S = 1e9
+MOST_NOTED = 2000
+"""characters of a reply's note: a reply may have many choices"""
 BUSY_S = 60.0
 """How long a write waits for other workers on this machine; each of their writes takes microseconds."""
 
@@ -73,7 +75,7 @@ class Reply:
     def note(self) -> str | None:
         """What was odd, each thing once; None: nothing."""
         notes = dict.fromkeys(choice.note for choice in self.choices if choice.note)
-        return "; ".join(notes) or None
+        return "; ".join(notes)[:MOST_NOTED] or None
 
     def as_json(self) -> str:
         """The journal's format."""

@@ -17,6 +17,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from factory.monitor.plain_text import clock, counted, shortened, visible
+from factory.work.textless import textless_stages
 from stores.lake import Lake
 from stores.likeness import words
 from stores.sql import sql
@@ -45,6 +46,9 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
         outcome |= next(iter(lake.query(sql("report/agreement"), of_run).to_pylist()), {})
     for label, text in _outcome_lines(outcome):
         grid.add_row(label, text)
+    for stage in textless_stages(lake, run_id):
+        of = f"{stage.without:,} of {counted(stage.answers, 'answer')} of stage {stage.stage}"
+        grid.add_row("no text", visible(f"{of}, which are neither judged nor paired: {stage.why()}"))
     likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
     grid.add_row("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none")
     if outcome["accepted_trees"]:

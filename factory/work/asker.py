@@ -11,6 +11,7 @@ from factory.inference.endpoints import Endpoint, SetAside
 from factory.inference.journal import Journal, Reply
 from factory.inference.servers import renamed
 from factory.work.request import Answered, Hashed, Request, call_row, hashed
+from factory.work.textless import Textless
 
 Defer = Callable[[str, str, dict[str, Any]], None]
 """Takes a deferred request: its model's role, its hash and its body."""
@@ -40,6 +41,8 @@ class Asker:
     """None: requests are sent"""
     set_aside: dict[str, str] = field(default_factory=dict)
     """why a request was given up, by the prompt's id: the first of each"""
+    textless: dict[str, Textless] = field(default_factory=dict)
+    """by sampling stage"""
     _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> Answered:

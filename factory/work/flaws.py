@@ -13,7 +13,6 @@ from factory.inference.values import is_blank
 from stores.likeness import words
 
 
-
 @dataclass(frozen=True, slots=True)
 class Refined:
     """What a refiner was shown, and so may repeat instead of writing an answer."""
