@@ -5,7 +5,6 @@ writing the same batch again gets one stage further each time. Stages with many 
 left to a live run: a batch service takes hours per answer.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,6 +23,7 @@ from factory.inference.connect import named
 from factory.inference.failures import Failure, one_line
 from factory.inference.journal import Journal, Reply, journal_file
 from factory.inference.replies import read_completion
+from factory.inference.values import read_json
 from factory.monitor.display import watch
 from factory.monitor.plain_text import counted, visible
 from factory.runs.loop import Execution, run_recipe
@@ -119,13 +119,15 @@ def read_batch(where: str, files: Sequence[Path]) -> Answers:
 
 def _take(line: bytes, position: str, answers: Answers, journal: Journal, deferred: DeferredRequests) -> None:
     try:
-        answer = json.loads(line)
+        answer = read_json(line)
         request_hash = answer["custom_id"]
     except (ValueError, TypeError, KeyError):
         answers.broken.append(position)
         return
-    request = deferred.find(request_hash) if isinstance(request_hash, str) else None
-    if isinstance(request_hash, str) and journal.find(request_hash):
+    # A hash is ASCII; SQLite could not even look up half an emoji.
+    known = isinstance(request_hash, str) and request_hash.isascii()
+    request = deferred.find(request_hash) if known else None
+    if known and journal.find(request_hash):
         answers.known += 1
     elif request is None:
         answers.unknown += 1
@@ -152,7 +154,7 @@ def _reply(answer: dict[str, Any], request: Deferred) -> Reply:
     body = response.get("body") if isinstance(response, dict) else None
     if answer.get("error") or status != 200:
         code = _code(answer) or _code(body)
-        words = [f"HTTP {status}"] if status not in (None, 200) else []
+        words = [f"HTTP {status}"] if isinstance(status, int) and status != 200 else []
         raise Failure(" ".join([*words, *([code] if code else [])]) or "no response")
     choices, prompt_tokens, completion_tokens = read_completion(body)
     if len(choices) < request.choices:

@@ -184,8 +184,9 @@ class Endpoint:
                 await asyncio.sleep(min(wait_s(retries, failed), server.max_wait_s))
 
     async def _counted(self, server: Server, choice: Choice) -> Choice:
-        """The choice with its number of tokens: its text's, and the one that ended it."""
-        document = await exchange(server.client, self.tokenize_url or "", server.timeout_s, {"content": choice.text})
+        """The choice with its number of tokens: its thinking's and text's, and the one that ended it."""
+        written = {"content": choice.reasoning + choice.text}
+        document = await exchange(server.client, self.tokenize_url or "", server.timeout_s, written)
         return replace(choice, tokens=len(document["tokens"]) + (choice.finish_reason == "stop"))
 
     @asynccontextmanager

@@ -18,6 +18,7 @@ from rich.tree import Tree
 
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, shortened, visible
 from factory.runs.readable import quoted
+from factory.work.textless import textless_stages
 from stores.lake import Lake
 from stores.likeness import words
 from stores.sql import sql
@@ -49,6 +50,9 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     for label, query, line_of in (("flawed", "flaws", _flaws), ("not readable", "unreadable", _unreadable)):
         if rows := lake.query(sql(f"report/{query}"), of_run).to_pylist():
             grid.add_row(label, Text(line_of(rows), "yellow"))
+    for stage in textless_stages(lake, run_id):
+        of = f"{stage.without:,} of {counted(stage.answers, 'answer')} of stage {stage.stage}"
+        grid.add_row("no text", visible(f"{of}, which are neither judged nor paired: {stage.why()}"))
     likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
     grid.add_row("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none")
     if outcome["accepted_trees"]:

@@ -40,6 +40,7 @@ from factory.runs.writer import Writer, write_pairs
 from factory.work.asker import Asker, RequestDeferred
 from factory.work.context import Work
 from factory.work.stage import stage_of
+from factory.work.textless import check_all
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Run
@@ -164,6 +165,8 @@ def _take_through(session: RunSession, execute: Execute) -> None:
     if session.deferral is None and (session.begun or execute is not execute_here):
         # An earlier attempt may have died after writing a prompt's rows but before its pairs.
         write_pairs(lake, session.run.run_id, session.spec.recipe.pairings(), None)
+    if session.deferral is None:
+        check_all(lake, session.run.run_id)
 
 
 @contextmanager
