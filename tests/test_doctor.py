@@ -11,7 +11,7 @@ from rich.console import Console
 
 from factory.inference.weights import MODELS
 from factory.monitor.doctor import examine
-from schemas.tables import Run
+from schemas.tables import SCHEMA_VERSION, Run
 from stores.lake import Lake
 from tests.rows import row
 from tests.runs import answer
@@ -84,7 +84,7 @@ def test_a_lake_is_counted_and_its_unfinished_runs_can_be_resumed(lake: Lake) ->
     )
     healthy, found = lines_of(lake.place.folder or Path())
     assert healthy and found["lake"][0] == "ok"
-    assert "schema version 3, 2 runs, 2 rows; not finished: `factory resume spar-2" in found["lake"][1]
+    assert f"schema version {SCHEMA_VERSION}, 2 runs, 2 rows; not finished: `factory resume spar-2" in found["lake"][1]
     assert "spar-1" not in found["lake"][1]
 
 

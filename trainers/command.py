@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from schemas.errors import FactoryError
 
-TRAIN_EXTRA = ("torch", "transformers", "trl", "datasets", "accelerate", "peft", "gguf")
+TRAIN_EXTRA = ("torch", "transformers", "trl", "datasets", "accelerate", "peft")
 
 
 @dataclass(frozen=True, slots=True)

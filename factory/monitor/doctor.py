@@ -22,7 +22,7 @@ from rich.text import Text
 from schemas.errors import FactoryError
 
 PACKAGE = "preference-factory"
-TRAINING = ("torch", "transformers", "trl", "accelerate", "peft", "gguf")
+TRAINING = ("torch", "transformers", "trl", "accelerate", "peft")
 LEAST_FREE_BYTES = 500_000_000
 MODELS_SHOWN = 8
 _STYLES = {"ok": "green", "missing": "yellow", "broken": "red"}
@@ -156,7 +156,10 @@ def _training() -> Finding:
 def _weights() -> Finding:
     from factory.inference.weights import MODELS, cache_dir, fetch
 
-    there = {name: (cache_dir() / model.file_name).exists() for name, model in MODELS.items()}
+    there = {
+        name: any((cache_dir() / file).exists() for file in (model.served_name, model.file_name))
+        for name, model in MODELS.items()
+    }
     words = [f"{name} in {fetch(name).path}, SHA-256 as pinned" for name, cached in there.items() if cached]
     words += [
         f"{name} is fetched by the first run that needs it ({MODELS[name].size_bytes / 1e6:.0f} MB, from "

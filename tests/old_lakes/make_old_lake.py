@@ -4,11 +4,10 @@
 
 In the lake: a run that is finished; spar_dpo and spar_rft pinned at a snapshot before the next run; a run (seed 1) that
 was stopped half-way and can be resumed; independent_dpo pinned at the end. Beside the archive, OUT.json says what is in it.
-It takes the code from the current folder, of schema version 1 or 2; where that has no budgets, the run is stopped as by
+It takes the code from the current folder, of schema version 1, 2 or 3; where that has no budgets, the run is stopped as by
 Ctrl-C.
 """
 
-import importlib.util
 import json
 import os
 import signal
@@ -23,9 +22,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path.cwd()))
 
-from factory.recipe import load_recipe
-from factory.run import run_order
-
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TrainingSet
 from stores.lake import Lake
@@ -34,12 +30,23 @@ from tests.runs import answer, spar_overrides
 from tests.scripted_endpoint import Request, running_endpoint
 
 try:
-    from factory.orders import Order  # type: ignore[import-not-found]
-    from factory.progress import Progress  # type: ignore[import-not-found]
-except ImportError:
-    from factory.run import Order, Progress  # type: ignore[attr-defined]
+    from factory.recipes.reading import load_recipe
+    from factory.runs.loop import run_recipe as run_order
+    from factory.runs.progress import Progress
+    from factory.runs.specification import RunSpecification as Order
+except ImportError:  # of schema version 1 or 2
+    from factory.recipe import load_recipe  # type: ignore[import-not-found, no-redef]
+    from factory.run import run_order  # type: ignore[import-not-found, no-redef]
 
-HAS_BUDGETS = importlib.util.find_spec("factory.budget") is not None
+    try:
+        from factory.orders import Order  # type: ignore[import-not-found, no-redef]
+        from factory.progress import Progress  # type: ignore[import-not-found, no-redef]
+    except ImportError:
+        from factory.run import Order, Progress  # type: ignore[no-redef]
+
+HAS_BUDGETS = (Path.cwd() / "factory" / "budget.py").exists() or (
+    Path.cwd() / "factory" / "inference" / "budget.py"
+).exists()
 PORT = 18432  # the address is in the rows
 PROMPTS = 4
 STOP_AFTER = 38
