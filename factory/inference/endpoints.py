@@ -160,7 +160,11 @@ class Endpoint:
                 retries += 1
                 failures += failed.status != 429  # being told to wait is not the request's fault
                 first_failure_s = first_failure_s or time.monotonic()
-                await self._give_up_if_hopeless(failed, server, failures, first_failure_s)
+                try:
+                    await self._give_up_if_hopeless(failed, server, failures, first_failure_s)
+                except FactoryError as error:
+                    self.stop(str(error))  # at once: its slot has gone to a request that would be paid for and lost
+                    raise
                 await asyncio.sleep(wait_s(retries, failed))
 
     async def _counted(self, server: Server, choice: Choice) -> Choice:
@@ -183,8 +187,11 @@ class Endpoint:
         self._leave(server)
 
     def stop(self, reason: str) -> None:
-        """Sends no more requests: the run ends, and their replies would be paid for and lost."""
-        self._stopped = reason
+        """Sends no more requests: the run ends, and their replies would be paid for and lost.
+
+        All that wait are told the first reason given.
+        """
+        self._stopped = self._stopped or reason
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -219,8 +219,12 @@ async def answering(
             async def answer(pending: pa.Table) -> None:
                 try:
                     await _schedule(working, pending, writing, through)
-                finally:
                     await writer.flush()
+                except BaseException as error:
+                    working.end(error)
+                    with suppress(FactoryError, duckdb.Error, OSError):  # they must not hide the cause
+                        await writer.flush()
+                    raise
 
             progress.phase = "running"
             try:
@@ -229,11 +233,16 @@ async def answering(
                 progress.phase = "writing the last rows"
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
-                await writer.flush()
+                with suppress(FactoryError, duckdb.Error, OSError) if working.cause else nullcontext():
+                    await writer.flush()
 
 
 async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[None], through: Through) -> None:
-    """Keeps a window of prompts in progress until none is pending; an error that no prompt causes ends it."""
+    """Keeps a window of prompts in progress until none is pending.
+
+    Raises:
+        BudgetReached, FactoryError: of all the errors that no prompt causes, the one that came first.
+    """
     session, progress = working.session, working.session.progress
     load = partial(load_work, session.lake, session.run.run_id, begun=session.begun)
     tasks: set[asyncio.Task[Any]] = set()
@@ -250,15 +259,14 @@ async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[N
         while tasks:
             tasks = await _wait_for_one(tasks, writing)
             progress.open = len(tasks)
-    except BudgetReached:
-        progress.phase = "waiting for answers in flight"
-        await working.asker.settle()
-        raise
-    except BaseException:
+    except BaseException as error:
         # Otherwise a cancelled task's slot would go to a task that nobody awaits.
-        for endpoint in working.asker.endpoints.values():
-            endpoint.stop("the run has ended")
-        raise
+        working.end(error)
+        assert working.cause is not None
+        if isinstance(working.cause, BudgetReached):
+            progress.phase = "waiting for answers in flight"
+            await working.asker.settle()
+        raise working.cause
     finally:
         for task in tasks:
             task.cancel()
@@ -292,6 +300,9 @@ async def run_stages(working: Working, work: Work) -> str:
         outcome = "set aside"
     except RequestDeferred:
         return "deferred"
+    except FactoryError as error:
+        working.end(error)  # here, where it happens: others may follow from it before anybody awaits this task
+        raise
     progress.done += 1
     working.writer.complete((current or work).prompt.prompt_id)
     return outcome

@@ -133,17 +133,21 @@ def _answer_all(task: Task, tally: Any, cluster: Cluster, pending: pa.Table, pro
         num_gpus=cluster.gpus,
     )
     progress.phase = "running"
-    reached: BudgetReached | None = None
+    ended = False
     for batch in told.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in batch.to_pylist():
             progress.set_aside += row["set_aside"]
-            if row["limit"]:
-                # Let the other blocks finish: what is in flight is paid for.
-                reached = BudgetReached(row["error"], row["limit"])
-            elif row["error"]:
-                raise FactoryError(row["error"])
-    if reached:
-        raise reached
+            if row["error"] and not row["limit"]:
+                raise _cause(tally)
+            ended |= row["limit"] is not None  # let the other blocks finish: what is in flight is paid for
+    if ended:
+        raise _cause(tally)
+
+
+def _cause(tally: Any) -> FactoryError:
+    """What ended the first worker: the others, and how soon each reports, may be its consequence."""
+    error, limit = ray.get(tally.cause.remote())
+    return FactoryError(error) if limit is None else BudgetReached(error, limit)
 
 
 @contextmanager
