@@ -33,9 +33,7 @@ def test_blocks_that_only_waited_say_what_ended_the_block_before_them(tmp_path: 
         async def both() -> None:
             with closing(session.open_journal()) as journal:
                 async with answering(session, journal, session.new_spending()) as answer:
-                    said.extend(
-                        await asyncio.gather(answer(pending[:2]), answer(pending[2:]), return_exceptions=True)
-                    )
+                    said.extend(await asyncio.gather(answer(pending[:2]), answer(pending[2:]), return_exceptions=True))
 
         asyncio.run(both())
 

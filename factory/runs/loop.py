@@ -39,6 +39,7 @@ from factory.runs.writer import Writer, write_pairs
 from factory.work.asker import Asker, RequestDeferred
 from factory.work.context import Work
 from factory.work.stage import stage_of
+from schemas import signals
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Run
@@ -57,7 +58,12 @@ FILES_WORTH_MERGING = 16
 
 def execute_here(session: RunSession, pending: pa.Table) -> None:
     """Takes all prompts through the stages in this process."""
-    asyncio.run(_answer_prompts(session, pending))
+
+    async def answer() -> None:
+        with signals.cancelled_by_signals():
+            await _answer_prompts(session, pending)
+
+    asyncio.run(answer())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution
     Raises:
         BudgetReached: the run has spent its budget; it can continue with a larger one.
         FactoryError: anything else that a person has to fix; answers so far are kept.
-        KeyboardInterrupt: stopped by Ctrl-C; answers so far are kept.
+        KeyboardInterrupt: stopped by Ctrl-C, SIGTERM or SIGHUP; answers so far are kept.
     """
     with Lake.open(where, create=True) as lake:
         return run_on(lake, spec, progress, execution)
@@ -87,7 +93,7 @@ def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution
 
 def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Execution = Execution()) -> str:
     """`run_recipe` on an open lake."""
-    with run_lock(lake.place), disk_faults(lake):
+    with run_lock(lake.place), disk_faults(lake), signals.in_order():
         run = run_of(spec)
         progress.run_id = run.run_id
         progress.searches = tuple(entry.name for entry in spec.recipe.entries("search"))
@@ -96,7 +102,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         run = replace(run, run_event_id=content_id("run_event", run.run_id, run.attempt, "running"))
         for pairing in own_pairings(spec.recipe):
             unpaired(lake, run.run_id, pairing, [])  # one that fails is reported before anything is paid for
-        take_prompts(lake, run, spec, progress)
+        _take_prompts(lake, run, spec, progress)
         session = RunSession(
             lake,
             run,
@@ -108,10 +114,11 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             begun=run.attempt > 0,
         )
         try:
-            with disk_faults(lake):
+            with signals.in_order(), disk_faults(lake):
                 _take_through(session, execution.execute)
         except KeyboardInterrupt:
-            _note_end(lake, run, "stopped", "stopped by Ctrl-C")
+            with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the run
+                _note_end(lake, run, "stopped", signals.told())
             raise
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
@@ -131,6 +138,17 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             progress.phase = "compacting"
             lake.compact()
     return run.run_id
+
+
+def _take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progress) -> None:
+    try:
+        with signals.in_order():
+            take_prompts(lake, run, spec, progress)
+    except KeyboardInterrupt:
+        started = lake.query("SELECT run_id FROM runs WHERE run_id = $id", {"id": run.run_id})
+        if not started.num_rows:
+            progress.run_id = ""  # there is nothing to resume
+        raise
 
 
 def _take_through(session: RunSession, execute: Execute) -> None:
@@ -266,7 +284,9 @@ async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[N
         if isinstance(working.cause, BudgetReached):
             progress.phase = "waiting for answers in flight"
             await working.asker.settle()
-        raise working.cause
+        if working.cause is error:
+            raise
+        raise working.cause from error
     finally:
         for task in tasks:
             task.cancel()

@@ -21,6 +21,7 @@ from factory.recipes.recipe import Recipe
 from factory.runs.pending import pending_prompts
 from factory.runs.progress import Progress
 from factory.runs.session import Execute, RunSession
+from schemas import signals
 from schemas.errors import FactoryError
 
 # Ray reads this on import; its usage statistics are on by default.
@@ -105,6 +106,7 @@ def _connected_to(cluster: Cluster) -> Iterator[None]:
             url = urlsplit(f"//{cluster.address.rpartition('//')[2]}")
             socket.create_connection((url.hostname or "", url.port or 0), CONNECT_S).close()
         ray.init(log_to_driver=False, logging_level="ERROR", **settings)
+        signals.listen_again()
     except (OSError, ValueError) as error:
         raise FactoryError(
             f"no Ray cluster answers at {cluster.address}: start one with `ray start --head`, give its address as "
