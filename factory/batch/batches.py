@@ -30,7 +30,7 @@ from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
 from factory.runs.session import Deferral
 from factory.runs.specification import RunSpecification
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, Stopped
 from stores.attach import place
 from stores.lake import Lake
 
@@ -180,7 +180,7 @@ def write_and_report(spec: RunSpecification, where: str, out: Path, at: str, con
         with watch(progress):
             written = write_batch(spec, where, out, progress)
     except KeyboardInterrupt:
-        raise FactoryError("stopped, and no file was written: run the same command again") from None
+        raise Stopped("stopped, and no file was written: run the same command again") from None
     run = written.run_id
     for file in written.files:
         requests, size = counted(file.requests, "request"), f"{file.bytes / 1e6:.1f} MB"

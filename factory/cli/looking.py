@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import LakeOption
+from factory.monitor.console import Console
 from schemas.errors import FactoryError
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import (
     Choices,
@@ -26,7 +25,8 @@ from factory.cli.options import (
     specification,
     to_type,
 )
-from schemas.errors import FactoryError
+from factory.monitor.console import Console
+from schemas.errors import FactoryError, Stopped
 
 
 def run(
@@ -124,8 +124,10 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
             with watch(progress, log_format):
                 run_id = run_on(opened, spec, progress, execution)
         except KeyboardInterrupt:
+            if not progress.run_id:
+                raise Stopped("stopped before anything was asked: run the same command again") from None
             said = "stopped; no answer is lost: continue with `factory resume`"
-            raise FactoryError(to_type(said, progress.run_id, lake)) from None
+            raise Stopped(to_type(said, progress.run_id, lake)) from None
         except FactoryError as error:
             raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
         print_summary(opened, run_id, Console())

@@ -179,7 +179,7 @@ class Endpoint:
                 try:
                     await self._give_up_if_hopeless(failed, server, failures, first_failure_s)
                 except FactoryError as error:
-                    self.stop(str(error))
+                    self.stop(str(error))  # at once: its slot has gone to a request that would be paid for and lost
                     raise
                 await asyncio.sleep(min(wait_s(retries, failed), server.max_wait_s))
 
@@ -204,7 +204,10 @@ class Endpoint:
         self._leave(server)
 
     def stop(self, reason: str) -> None:
-        """Sends no more requests: the run ends, and their replies would be paid for and lost. The first reason counts."""
+        """Sends no more requests: the run ends, and their replies would be paid for and lost.
+
+        All that wait are told the first reason given.
+        """
         self._stopped = self._stopped or reason
         while self._waiting:
             waiter = self._waiting.popleft()

@@ -1,12 +1,9 @@
 """Formats figures, times and untrusted text for a terminal."""
 
-import re
+from schemas.streams import visible as visible
 
 NOT_TOLD = "not told by the endpoint"
 """Shown for a number of tokens that a reply did not give: unknown is not 0."""
-
-# Control characters except tab and newline, lone surrogates, and characters that change the text direction.
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def clock(seconds: float) -> str:
@@ -14,11 +11,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def visible(text: str) -> str:
-    """Makes untrusted text safe for a terminal: escape sequences have no effect."""
-    return _INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def shortened(text: str, characters: int) -> str:

@@ -90,9 +90,7 @@ class Settings(StageSettings, frozen=True, kw_only=True):
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
     """Grows a tree from one failed answer of the prompt, or from each, unless it already has one."""
-    assessed = {
-        r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.answers
-    }
+    assessed = {r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.answers}
     for root in roots_of(work.answers, assessed, settings.roots == "every"):
         if (context.stage, root.response_id) not in work.roots:
             search = Search(context, work.prompt, root, settings.strategy, settings.parameters())
