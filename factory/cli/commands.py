@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from factory.cli.batch import batch
+from factory.cli.importing import import_
 from factory.cli.keeping import build, compact, expire, migrate, train
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.running import resume, run
@@ -27,6 +28,7 @@ COMMANDS = (run, resume, status, build, train, sql, tree, pair, recipes)
 KEEPING = (views, snapshots, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)
+app.command("import")(import_)
 app.add_typer(batch, name="batch")
 
 

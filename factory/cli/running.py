@@ -111,8 +111,11 @@ def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_wo
 
 
 def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
+    from rich.text import Text
+
     from factory.inference.refusals import remedy_for
     from factory.monitor.display import watch
+    from factory.monitor.plain_text import visible
     from factory.monitor.report import print_summary
     from factory.runs.loop import run_on
     from factory.runs.progress import Progress
@@ -131,6 +134,8 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
         except FactoryError as error:
             raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
         print_summary(opened, run_id, Console())
+    for note in progress.notes:  # the live display that showed them is gone
+        Console().print(Text(f"note: {visible(note)}", "yellow"), soft_wrap=True)
     if progress.set_aside:
         first = progress.set_aside[0]
         said = (
