@@ -9,14 +9,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, own_words
 from schemas.ids import content_id
 from schemas.tables import Pair
 from stores.lake import Lake
 from stores.likeness import likeness
 from stores.named_files import read_named
 from stores.parameters import checked, defaults, those_used
-from stores.reading import own_words
 from stores.sql import sql
 
 FOLDER = Path(__file__).parent

@@ -16,13 +16,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, own_words
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.named_files import read_named
 from stores.parameters import checked, defaults
-from stores.reading import own_words
 from stores.sql import views
 
 FOLDER = Path(__file__).parent
