@@ -15,20 +15,6 @@ from tempfile import TemporaryDirectory
 from schemas.errors import FactoryError
 from stores.attach import Place
 
-MAKING_ADVICE = "check that there is free space and that you may write there, or choose another place with --lake"
-
-
-def let_readers_in(catalog: Path, where: str) -> None:
-    """Makes an empty SQLite file with a write-ahead log, so that readers never wait for a writing run."""
-    # An empty file is what an earlier attempt left on a full disk.
-    if catalog.exists() and catalog.stat().st_size:
-        return
-    try:
-        with closing(sqlite3.connect(catalog)) as made:
-            made.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.Error as error:
-        raise FactoryError(f"lake {where} cannot be made: {error}: {MAKING_ADVICE}") from error
-
 
 def may_write(at: Place) -> bool:
     """Whether the lake's catalog can be opened where it is."""
@@ -38,14 +24,17 @@ def may_write(at: Place) -> bool:
     return all(os.access(path, os.W_OK) for path in (at.folder, *(file for file in files if file.exists())))
 
 
-def with_copied_catalog(at: Place) -> tuple[Place, TemporaryDirectory[str]]:
-    """The lake with a copy of its catalog in a folder of this user's alone, to be removed when the lake is closed.
+def readable(at: Place, *, create: bool) -> tuple[Place, TemporaryDirectory[str] | None]:
+    """The lake as it is; or, where one may not write, with a copy of its catalog in a folder that closing the lake removes.
 
     Raises:
-        FactoryError: the catalog cannot be copied.
+        FactoryError: with `create`, one may not write there; or the catalog cannot be copied.
         OSError: it cannot even be read.
     """
-    assert at.folder is not None
+    if may_write(at) or at.folder is None:
+        return at, None
+    if create:
+        raise not_writable(at.where)
     kept = TemporaryDirectory(prefix="factory-catalog-")
     try:
         copy = Path(kept.name) / "catalog.sqlite"
@@ -58,6 +47,10 @@ def with_copied_catalog(at: Place) -> tuple[Place, TemporaryDirectory[str]]:
             ) from error
         raise
     return replace(at, catalog=f"sqlite:{copy}"), kept
+
+
+def not_writable(where: str) -> FactoryError:
+    return FactoryError(f"lake {where} can only be read, as you may not write there: copy the folder, and use the copy")
 
 
 def _copy(catalog: Path, copy: Path) -> None:

@@ -4,11 +4,12 @@ import json
 import random
 import re
 import shlex
+import sqlite3
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
-from stores.catalog_file import MAKING_ADVICE, let_readers_in, may_write, with_copied_catalog
+from stores.catalog_file import not_writable, readable
 from stores.confining import confine, refuse_foreign_code
 from stores.migrations import reading
 from stores.sql import sql, views
@@ -43,6 +44,7 @@ FILES = {
 
 RETRIES = 20
 FIRST_WAIT_S = 0.05
+_MAKING_ADVICE = "check that there is free space and that you may write there, or choose another place with --lake"
 _CALLS_LIKENESS = re.compile(r"\blikeness\s*\(", re.IGNORECASE)
 _PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")
 
@@ -85,18 +87,22 @@ class Lake:
         """
         found = place(str(where))
         if found.folder is not None and not create and not (found.folder / "catalog.sqlite").exists():
-            raise FactoryError(f"there is no lake in {found.where}: `factory run` makes one, or name another with --lake")
+            raise FactoryError(
+                f"there is no lake in {found.where}: `factory run` makes one, or name another with --lake"
+            )
         if create and "://" not in found.data_path:
-            Path(found.data_path).mkdir(parents=True, exist_ok=True)  # a confined connection makes no folder above its data
+            Path(found.data_path).mkdir(
+                parents=True, exist_ok=True
+            )  # a confined connection makes no folder above its data
         if found.folder is not None and create:
-            let_readers_in(found.folder / "catalog.sqlite", found.where)
+            _let_readers_in(found.folder / "catalog.sqlite", found.where)
         connection = connect(brief=create)
         lake = cls(found, connection, at)
         try:
-            attached = found if may_write(found) else lake._copy_catalog(create)
-            writes = not read_only and attached is found
+            attached, lake._copied = readable(found, create=create)
+            read_only = read_only or lake._copied is not None
             with lake.one_thread():
-                lake._retry(lambda: attach(connection, attached, snapshot=at, create=create, read_only=not writes))
+                lake._retry(lambda: attach(connection, attached, snapshot=at, create=create, read_only=read_only))
                 refuse_foreign_code(connection, attached)
                 confine(connection, attached)
                 if create:
@@ -110,24 +116,12 @@ class Lake:
                 raise FactoryError(
                     f"lake {found.where} has no snapshot {at}: `factory snapshots` lists those it has"
                 ) from error
-            advice = f": {MAKING_ADVICE}" if create and found.folder is not None else ""
+            advice = f": {_MAKING_ADVICE}" if create and found.folder is not None else ""
             raise FactoryError(f"lake {found.where} cannot be opened: {_first_line(error)}{advice}") from error
         except BaseException:
             lake.close()
             raise
         return lake
-
-    def _copy_catalog(self, create: bool) -> Place:
-        if create:
-            raise self._not_writable()
-        copied, self._copied = with_copied_catalog(self.place)
-        return copied
-
-    def _not_writable(self) -> FactoryError:
-        where = self.place.where
-        return FactoryError(
-            f"lake {where} can only be read, as you may not write there: copy the folder, and use the copy"
-        )
 
     def __enter__(self) -> Self:
         return self
@@ -197,7 +191,7 @@ class Lake:
         FactoryError: the lake is of an earlier schema version, or may only be read.
         """
         if self._copied is not None:
-            raise self._not_writable()
+            raise not_writable(self.place.where)
         if self.version < SCHEMA_VERSION:
             where = self.place.where
             raise FactoryError(
@@ -212,7 +206,7 @@ class Lake:
     def _written(self, action: Callable[[], Done]) -> Done:
         """Runs a write to an existing lake; a full disk becomes a one-sentence error."""
         if self._copied is not None:
-            raise self._not_writable()
+            raise not_writable(self.place.where)
         try:
             return self._retry(action)
         except duckdb.Error as error:
@@ -243,7 +237,6 @@ class Lake:
             return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
 
     def offer_likeness(self, text: str) -> None:
-        """Makes the SQL function `likeness` if the text calls it."""
         if self._likeness_is_there or self._in_snapshot or not _CALLS_LIKENESS.search(text):
             return
         from stores.likeness import offer_likeness
@@ -381,6 +374,18 @@ class Lake:
                 "update preference-factory, or choose another place with --lake"
             )
         return int(version)
+
+
+def _let_readers_in(catalog: Path, where: str) -> None:
+    """Makes an empty SQLite file with a write-ahead log, so that readers never wait for a writing run."""
+    # An empty file is what an earlier attempt left on a full disk.
+    if catalog.exists() and catalog.stat().st_size:
+        return
+    try:
+        with closing(sqlite3.connect(catalog)) as made:
+            made.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise FactoryError(f"lake {where} cannot be made: {error}: {_MAKING_ADVICE}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -36,9 +37,11 @@ def main() -> None:
     except FactoryError as error:
         _refuse(str(error))
     except (MemoryError, duckdb.OutOfMemoryException):
-        _refuse(f"{question.what} needs more than {question.limits.memory_mb:,} MB of memory: read fewer rows or columns")
+        _refuse(
+            f"{question.what} needs more than {question.limits.memory_mb:,} MB of memory: read fewer rows or columns"
+        )
     except (duckdb.Error, pa.ArrowException) as error:
-        _refuse(f"{question.what} fails: {own_words(error)}")
+        _refuse(f"{question.subject} fails: {own_words(error)}")
 
 
 def _refuse(sentence: str) -> None:
@@ -52,10 +55,10 @@ def _answer(question: Question) -> None:
     _limit(question.limits, threads)
     with Lake.open(question.where, at=question.at, as_stored=question.stored, read_only=True) as lake:
         known = _define(lake, question)
-        check(question.query, known, question.what)
+        used = _judge(question, known)
         lake.offer_likeness(question.query)
         _lock(lake.connection, question.limits, threads)
-        asked = lake.connection.execute(question.query, question.parameters)
+        asked = lake.connection.execute(question.query, used)
         _write(asked.to_arrow_reader(ROWS_A_BATCH))
 
 
@@ -91,6 +94,26 @@ def _define(lake: Lake, question: Question) -> Known:
     return known.and_those(_names_in(lake)).and_those(Known(macros=frozenset({"likeness"})))
 
 
+def _judge(question: Question, known: Known) -> dict[str, Any]:
+    """The parameters that the query uses, once it is found to be harmless and, if it must be, steady."""
+    checked = check(question.query, known, question.subject)
+    if missing := sorted(checked.parameters - question.parameters.keys()):
+        mend = (
+            f"declare it in the header, as in `${missing[0]} DOUBLE = 0.5`"
+            if question.steady
+            else "write the value itself"
+        )
+        raise FactoryError(f"{question.subject} uses ${missing[0]}, which has no value: {mend}")
+    if question.steady and not checked.ordered:
+        raise FactoryError(f"{question.subject} gives its rows no order: end it with ORDER BY split DESC and an id")
+    if question.steady and checked.unsteady:
+        raise FactoryError(
+            f"{question.subject} would give other rows each time, as it uses {', '.join(sorted(checked.unsteady))}: leave it "
+            "out, or choose by an id's hash"
+        )
+    return {name: question.parameters[name] for name in checked.parameters}
+
+
 def _names_in(lake: Lake) -> Known:
     """Tables, views and macros that the lake itself holds; `refuse_foreign_code` has checked their bodies."""
     asked = lake.connection.execute(
@@ -99,7 +122,9 @@ def _names_in(lake: Lake) -> Known:
         "UNION ALL SELECT lower(function_name), true FROM system.main.duckdb_functions() WHERE database_name = 'lake' "
         "AND function_type IN ('macro', 'table_macro')"
     ).fetchall()
-    return Known(frozenset(n for n, is_macro in asked if not is_macro), frozenset(n for n, is_macro in asked if is_macro))
+    return Known(
+        frozenset(n for n, is_macro in asked if not is_macro), frozenset(n for n, is_macro in asked if is_macro)
+    )
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, limits: Limits, threads: int) -> None:

@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schemas.errors import FactoryError
 from stores.door.question import Question, to_json
 from stores.without_pandas import keep_pandas_out
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # imported in the functions: a tenth of a second in which the other process already starts
 
 _REFUSED = 3
 _ROOT = Path(__file__).parents[2]
@@ -111,12 +115,12 @@ def _reason(process: "subprocess.Popen[bytes]", question: Question) -> FactoryEr
         return FactoryError(said)
     if code in (-signal.SIGALRM, -signal.SIGXCPU):
         return FactoryError(
-            f"{question.what} took longer than {limits.seconds:g} s and was ended: read fewer rows, or give it more time "
+            f"{question.subject} took longer than {limits.seconds:g} s and was ended: read fewer rows, or give it more time "
             "(`factory sql` has --timeout)"
         )
     if code in (-signal.SIGABRT, -signal.SIGKILL, -signal.SIGSEGV):
         return FactoryError(
-            f"{question.what} was ended, most likely as it needs more than {limits.memory_mb:,} MB of memory: read fewer rows"
+            f"{question.subject} was ended, most likely as it needs more than {limits.memory_mb:,} MB of memory: read fewer rows"
         )
     last = said.splitlines()[-1] if said else f"exit code {code}"
-    return FactoryError(f"{question.what} could not be asked: {last}")
+    return FactoryError(f"{question.subject} could not be asked: {last}")

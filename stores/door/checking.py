@@ -243,10 +243,8 @@ def _named(argument: dict[str, Any]) -> bool:
 def _check_function(node: dict[str, Any], walk: _Walk) -> None:
     name = str(node["function_name"]).lower()
     # A table function is an expression below its TABLE_FUNCTION, which has judged it.
-    if (
-        name in allowed_functions() | walk.known.macros | TABLE_FUNCTIONS
-        or (name == "query_table"
-        and walk.names_a_table)
+    if name in allowed_functions() | walk.known.macros | TABLE_FUNCTIONS or (
+        name == "query_table" and walk.names_a_table
     ):
         if name in _UNSTEADY:
             walk.unsteady.add(name)

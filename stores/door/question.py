@@ -35,7 +35,14 @@ class Question:
     """asked of the tables as stored, with `definitions` or, if there are none, the views stored in the lake"""
     definitions: str | None = None
     """text of the views and macros it was written for"""
+    steady: bool = False
+    """refused if its rows have no order, or may be others when it is asked again"""
     threads: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """How an error about it begins."""
+        return self.what if self.what == "the query" else f"{self.what}: its query"
 
 
 def to_json(question: Question) -> bytes:
