@@ -1,5 +1,6 @@
 """Commands that inspect a lake, a recipe or the machine, and change nothing."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,6 +65,8 @@ def sql(
         raise FactoryError(f"there is no format {format!r}: give table, csv, json or parquet")
     if format == "parquet" and out is None:
         raise FactoryError("Parquet needs an output file: give --out rows.parquet")
+    if out is None and sys.stdout is None:
+        raise FactoryError("standard output is closed: give --out FILE")
     with asking(Question(lake, query, at=at, limits=Limits(timeout))) as answer:
         if format == "table":
             found, count = first_rows(answer.schema, answer.batches, rows)

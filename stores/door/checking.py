@@ -212,9 +212,20 @@ def _check_name(name: str, walk: _Walk, shown: str, *, is_cte: bool) -> None:
     # DuckDB opens a file for an unknown name that looks like a path, also for a CTE's name outside its scope.
     if not _PLAIN_NAME.fullmatch(name):
         raise walk.refuse(f"read {shown}")
-    if name not in walk.known.tables and not is_cte:
+    # Outside its scope, a CTE's name means the table of that name: here, a view of DuckDB's own.
+    if name not in walk.known.tables and (not is_cte or name in _views_of_duckdb()):
         others = nearest(name, sorted(walk.known.tables | walk.ctes), "it has")
         raise FactoryError(f"{walk.what} reads {shown}, which is no table or view of the lake: {others}")
+
+
+@cache
+def _views_of_duckdb() -> frozenset[str]:
+    asked = (
+        _parser()
+        .cursor()
+        .execute("SELECT lower(view_name) FROM duckdb_views() WHERE internal AND schema_name <> 'information_schema'")
+    )
+    return frozenset(name for (name,) in asked.fetchall())
 
 
 def _check_table_function(function: dict[str, Any], walk: _Walk) -> None:
