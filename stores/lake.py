@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,6 +23,8 @@ from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
+from stores.catalog_file import not_writable, readable
+from stores.confining import confine, refuse_foreign_code
 from stores.migrations import reading
 from stores.sql import sql, views
 
@@ -55,53 +58,68 @@ class Lake:
         self.snapshot = snapshot
         self.version = SCHEMA_VERSION
         """the schema version of its tables; older ones are read in today's shape and cannot be written"""
+        self._copied: TemporaryDirectory[str] | None = None
+        """the copy of the catalog that is read where the lake may not be written"""
         self._lock = threading.RLock()
         self._likeness_is_there = False
         self._in_snapshot = False
 
     @classmethod
     def open(
-        cls, where: str | Path = "lake", *, at: int | None = None, create: bool = False, as_stored: bool = False
+        cls,
+        where: str | Path = "lake",
+        *,
+        at: int | None = None,
+        create: bool = False,
+        as_stored: bool = False,
+        read_only: bool = False,
     ) -> Self:
         """Opens the lake at `where` (a folder or a PostgreSQL URL, see `stores.attach.place`).
 
         Args:
             at: a snapshot to read from; the lake is then read-only.
             create: for runs: makes the lake if there is none, and tunes the connection for many short statements.
+            read_only: never write, whatever SQL is executed.
             as_stored: show the tables as stored, with the views stored in the lake, for SQL of an older version.
         Raises:
-            FactoryError: no lake there, a later schema version, with `create` an earlier one, no such snapshot, or the lake
-                cannot be made there.
+            FactoryError: no lake there, a later schema version, with `create` an earlier one, no such snapshot, the lake
+                cannot be made there, or its catalog holds what a lake made here does not.
         """
         found = place(str(where))
-        if found.folder is not None and not (found.folder / "catalog.sqlite").exists():
-            if not create:
-                raise FactoryError(
-                    f"there is no lake in {found.where}: `factory run` makes one, or name another with --lake"
-                )
-            (found.folder / "data").mkdir(parents=True, exist_ok=True)
+        if found.folder is not None and not create and not (found.folder / "catalog.sqlite").exists():
+            raise FactoryError(
+                f"there is no lake in {found.where}: `factory run` makes one, or name another with --lake"
+            )
+        if create and "://" not in found.data_path:
+            Path(found.data_path).mkdir(
+                parents=True, exist_ok=True
+            )  # a confined connection makes no folder above its data
         if found.folder is not None and create:
             _let_readers_in(found.folder / "catalog.sqlite", found.where)
         connection = connect(brief=create)
         lake = cls(found, connection, at)
         try:
+            attached, lake._copied = readable(found, create=create)
+            read_only = read_only or lake._copied is not None
             with lake.one_thread():
-                lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
+                lake._retry(lambda: attach(connection, attached, snapshot=at, create=create, read_only=read_only))
+                refuse_foreign_code(connection, attached)
+                confine(connection, attached)
                 if create:
                     lake._retry(lake._create_tables)
                 lake._retry(lambda: lake._make_views(as_stored))
             if create:
                 lake.check_writable()
         except duckdb.Error as error:
-            connection.close()
+            lake.close()
             if at is not None and "snapshot" in str(error).lower():
                 raise FactoryError(
                     f"lake {found.where} has no snapshot {at}: `factory snapshots` lists those it has"
                 ) from error
             advice = f": {_MAKING_ADVICE}" if create and found.folder is not None else ""
             raise FactoryError(f"lake {found.where} cannot be opened: {_first_line(error)}{advice}") from error
-        except FactoryError:
-            connection.close()
+        except BaseException:
+            lake.close()
             raise
         return lake
 
@@ -116,6 +134,8 @@ class Lake:
     def close(self) -> None:
         with self._lock:
             self.connection.close()
+            if self._copied is not None:
+                self._copied.cleanup()
 
     # Writing
 
@@ -191,8 +211,10 @@ class Lake:
 
     def check_writable(self) -> None:
         """Raises:
-        FactoryError: the lake is of an earlier schema version.
+        FactoryError: the lake is of an earlier schema version, or may only be read.
         """
+        if self._copied is not None:
+            raise not_writable(self.place.where)
         if self.version < SCHEMA_VERSION:
             where = self.place.where
             raise FactoryError(
@@ -206,6 +228,8 @@ class Lake:
 
     def _written(self, action: Callable[[], Done]) -> Done:
         """Runs a write to an existing lake; a full disk becomes a one-sentence error."""
+        if self._copied is not None:
+            raise not_writable(self.place.where)
         try:
             return self._retry(action)
         except duckdb.Error as error:
@@ -232,10 +256,10 @@ class Lake:
     def query(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """A query's rows as Arrow; parameters are `$name` in the text."""
         with self._lock:
-            self._offer_likeness(text)
+            self.offer_likeness(text)
             return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
 
-    def _offer_likeness(self, text: str) -> None:
+    def offer_likeness(self, text: str) -> None:
         if self._likeness_is_there or self._in_snapshot or not _CALLS_LIKENESS.search(text):
             return
         from stores.likeness import offer_likeness
@@ -245,7 +269,7 @@ class Lake:
 
     def relation(self, text: str) -> duckdb.DuckDBPyRelation:
         """A query as a DuckDB relation: `.pl()` gives polars, `.arrow()` Arrow, `.df()` pandas."""
-        self._offer_likeness(text)
+        self.offer_likeness(text)
         return self.connection.sql(text)
 
     def read(self, table: type[Row], where: str = "true", parameters: Mapping[str, Any] | None = None) -> list[Row]:
@@ -279,7 +303,7 @@ class Lake:
             text: the coming query; if it calls `likeness`, the function is made now, as the rollback would remove it.
         """
         with self._lock:
-            self._offer_likeness(text)
+            self.offer_likeness(text)
             self.connection.execute("BEGIN")
             self._in_snapshot = True
             try:
