@@ -22,6 +22,7 @@ from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
+from stores.faults import MAKING_ADVICE, PASSING_CONFLICTS, check_folder, disk_error, is_full, opening_error, reading_error
 from stores.migrations import reading
 from stores.sql import sql, views
 
@@ -41,9 +42,7 @@ FILES = {
 
 RETRIES = 20
 FIRST_WAIT_S = 0.05
-_MAKING_ADVICE = "check that there is free space and that you may write there, or choose another place with --lake"
 _CALLS_LIKENESS = re.compile(r"\blikeness\s*\(", re.IGNORECASE)
-_PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")
 
 
 class Lake:
@@ -74,13 +73,9 @@ class Lake:
                 cannot be made there.
         """
         found = place(str(where))
-        if found.folder is not None and not (found.folder / "catalog.sqlite").exists():
-            if not create:
-                raise FactoryError(
-                    f"there is no lake in {found.where}: `factory run` makes one, or name another with --lake"
-                )
+        made = found.folder is not None and not check_folder(found.folder, found.where, create=create)
+        if made and found.folder is not None:
             (found.folder / "data").mkdir(parents=True, exist_ok=True)
-        if found.folder is not None and create:
             _let_readers_in(found.folder / "catalog.sqlite", found.where)
         connection = connect(brief=create)
         lake = cls(found, connection, at)
@@ -98,8 +93,7 @@ class Lake:
                 raise FactoryError(
                     f"lake {found.where} has no snapshot {at}: `factory snapshots` lists those it has"
                 ) from error
-            advice = f": {_MAKING_ADVICE}" if create and found.folder is not None else ""
-            raise FactoryError(f"lake {found.where} cannot be opened: {_first_line(error)}{advice}") from error
+            raise opening_error(error, found.where, found.folder, made=made) from error
         except FactoryError:
             connection.close()
             raise
@@ -186,7 +180,12 @@ class Lake:
         try:
             return self._retry(action)
         except duckdb.Error as error:
-            raise _as_factory_error(error, self.place.where) from error
+            text = str(error).lower()
+            if is_full(text, self.place.folder):
+                raise disk_error(self.place.where) from error
+            if "disk i/o error" in text:
+                raise disk_error(self.place.where, "full or failing") from error
+            raise
 
     def _retry(self, action: Callable[[], Done]) -> Done:
         """Runs `action`, retrying with growing waits while another process holds the catalog."""
@@ -195,7 +194,7 @@ class Lake:
                 with self._lock:
                     return action()
             except duckdb.Error as error:
-                if not any(word in str(error).lower() for word in _PASSING_CONFLICTS):
+                if not any(word in str(error).lower() for word in PASSING_CONFLICTS):
                     raise
                 if attempt == RETRIES - 1:
                     raise FactoryError(
@@ -207,10 +206,26 @@ class Lake:
     # Reading
 
     def query(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """A query's rows as Arrow; parameters are `$name` in the text."""
+        """A query's rows as Arrow; parameters are `$name` in the text.
+
+        Raises:
+            FactoryError: a file of the lake is damaged or missing, or the disk is full.
+            duckdb.Error: the query is wrong.
+        """
         with self._lock:
             self._offer_likeness(text)
-            return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
+            with self.explained():
+                return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Tells in one sentence that a file is missing or damaged, or the disk full; other errors stay as they are."""
+        try:
+            yield
+        except duckdb.Error as error:
+            if (told := reading_error(error, self.place.where, self.place.folder)) is None:
+                raise
+            raise told from error
 
     def _offer_likeness(self, text: str) -> None:
         if self._likeness_is_there or self._in_snapshot or not _CALLS_LIKENESS.search(text):
@@ -344,6 +359,10 @@ class Lake:
             raise FactoryError(
                 f"{self.place.where} is a DuckLake, but not one made by this factory: choose another place with --lake"
             ) from error
+        if version is None:
+            raise FactoryError(
+                f"the data of lake {self.place.where} is damaged: its schema version is gone; restore it from a backup"
+            )
         if version > SCHEMA_VERSION:
             raise FactoryError(
                 f"lake {self.place.where} has schema version {version}, but this factory only knows {SCHEMA_VERSION}: "
@@ -361,19 +380,4 @@ def _let_readers_in(catalog: Path, where: str) -> None:
         with closing(sqlite3.connect(catalog)) as made:
             made.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
-        raise FactoryError(f"lake {where} cannot be made: {error}: {_MAKING_ADVICE}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _as_factory_error(error: duckdb.Error, where: str) -> Exception:
-    """A full disk, or a disk error that SQLite does not explain, as one sentence; anything else unchanged."""
-    text = str(error).lower()
-    if any(words in text for words in ("no space left", "disk is full", "disk i/o error", "file too large")):
-        return FactoryError(
-            f"the disk that holds lake {where} is full or failing: free some space; nothing already written is lost, and "
-            "`factory resume` continues a run"
-        )
-    return error
+        raise FactoryError(f"lake {where} cannot be made: {error}: {MAKING_ADVICE}") from error

@@ -60,11 +60,12 @@ def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) 
     words = sorted(sys.argv[1:] if arguments is None else arguments, key=lambda word: word != "--debug")
     try:
         command(words)
-    except (FactoryError, OSError) as error:
-        if "--debug" in words or not (isinstance(error, FactoryError) or error.filename or error.errno == errno.ENOSPC):
+    except Exception as error:
+        sentence = _sentence(error)
+        if "--debug" in words or sentence is None:
             raise
         # One line without control characters: a message may quote a file or an endpoint.
-        text = "".join(c if c.isprintable() else " " for c in _sentence(error))
+        text = "".join(c if c.isprintable() else " " for c in sentence)
         if "--log-format json" in " ".join(words).replace("=", " "):
             from factory.monitor.event_log import write_event
 
@@ -74,11 +75,19 @@ def main(arguments: list[str] | None = None, command: Callable[..., Any] = app) 
         raise SystemExit(1) from None
 
 
-def _sentence(error: FactoryError | OSError) -> str:
+def _sentence(error: Exception) -> str | None:
+    """What a person reads; None: a fault of the program, which shows its traceback."""
     if isinstance(error, FactoryError):
         return str(error)
-    advice = "free some space" if error.errno == errno.ENOSPC else "give another path, or change its permissions"
-    return f"{error.filename or 'a file'} cannot be used: {error.strerror}; {advice}"
+    if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
+        advice = "free some space" if error.errno == errno.ENOSPC else "give another path, or change its permissions"
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror}; {advice}"
+    # Not imported for this: a command that has not opened a lake cannot have met one of its errors.
+    duckdb = sys.modules.get("duckdb")
+    if duckdb is not None and isinstance(error, duckdb.Error):
+        words = " ".join(str(error).split())
+        return f"the lake's database says: {words}; `factory verify` finds damaged files, and --debug shows where it failed"
+    return None
 
 
 if __name__ == "__main__":

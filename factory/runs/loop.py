@@ -5,7 +5,6 @@ the pending prompts, so a stopped run continues from the lake and the journal.
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -42,11 +41,11 @@ from factory.work.stage import stage_of
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Run
+from stores.faults import has_no_room
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.pairing import unpaired
 
-FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
 """Prompts whose rows are read in one query."""
 WINDOW = 64
@@ -162,7 +161,7 @@ def disk_faults(lake: Lake) -> Iterator[None]:
         if type(error) not in (duckdb.Error, duckdb.IOException):
             raise  # not the disk's fault: a wrong query, for example
         folder = lake.place.folder
-        full = folder is not None and shutil.disk_usage(folder).free < FULL_BYTES
+        full = folder is not None and has_no_room(folder)
         fault = "its disk is full" if full else " ".join(str(error).split())
         raise FactoryError(
             f"lake {lake.place.where} cannot be written ({fault}): nothing written before is lost, free some space or "
