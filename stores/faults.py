@@ -13,6 +13,8 @@ from schemas.errors import FactoryError
 
 FULL_BYTES = 1_000_000
 """Less free space than this is a full disk: SQLite then often says 'disk I/O error'."""
+LEAST_CATALOG_BYTES = 65_536
+"""DuckLake's tables alone take more."""
 MAKING_ADVICE = "check that there is free space and that you may write there, or choose another place with --lake"
 
 _FULL_WORDS = ("no space left", "disk is full", "file too large", "quota exceeded")
@@ -52,8 +54,15 @@ def check_folder(folder: Path, where: str, *, create: bool) -> bool:
 
 
 def _has_tables(catalog: Path) -> bool:
+    """Looks inside only if the file is suspiciously small.
+
+    DuckDB has its own SQLite: if this process has the lake open elsewhere, closing the file here would drop its locks.
+    """
     if not catalog.exists() or not catalog.stat().st_size:
         return False
+    log = catalog.with_name("catalog.sqlite-wal")
+    if catalog.stat().st_size > LEAST_CATALOG_BYTES or (log.exists() and log.stat().st_size):
+        return True
     try:
         with closing(sqlite3.connect(f"{catalog.absolute().as_uri()}?mode=ro", uri=True)) as opened:
             return bool(opened.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
@@ -94,7 +103,7 @@ def opening_error(error: duckdb.Error, where: str, folder: Path | None, *, made:
     words, text = first_line(error), str(error).lower()
     if is_full(text, folder):
         return disk_error(where)
-    if ".parquet" in text and (told := reading_error(error, where, folder)) is not None:
+    if "parquet" in text and (told := reading_error(error, where, folder)) is not None:
         return told
     if folder is not None and made:
         return FactoryError(f"lake {where} cannot be opened: {words}: {MAKING_ADVICE}")
@@ -148,7 +157,9 @@ def reading_error(error: duckdb.Error, where: str, folder: Path | None) -> Facto
         return None
     if is_full(text, folder):
         return disk_error(where)
-    if not (".parquet" in text or isinstance(error, (duckdb.InternalError, duckdb.FatalException))):
+    if isinstance(error, (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)):
+        return None
+    if not ("parquet" in text or isinstance(error, (duckdb.InternalError, duckdb.FatalException))):
         kinds = (duckdb.Error, duckdb.IOException, duckdb.HTTPException, duckdb.SerializationException)
         if type(error) not in kinds or (folder is None and any(words in text for words in _SERVER_WORDS)):
             return None

@@ -4,12 +4,11 @@ import json
 import random
 import re
 import shlex
-import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,27 +17,17 @@ from typing import Any, Self, TypeVar
 import duckdb
 import pyarrow as pa
 
-from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
+from schemas.columns import arrow_schema, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
-from stores.faults import MAKING_ADVICE, PASSING_CONFLICTS, check_folder, disk_error, is_full, opening_error, reading_error
+from stores.faults import PASSING_CONFLICTS, check_folder, disk_error, is_full, opening_error, reading_error
+from stores.making import create_tables, forget_where, let_readers_in
 from stores.migrations import reading
 from stores.sql import sql, views
 
 Row = TypeVar("Row")
 Done = TypeVar("Done")
-
-# Sorted by response when rows are added and again when files are merged. Ids are hashes: the answers that a training set
-# chooses by hash then lie together, and a query for them skips all other row groups with their texts.
-SORTED_BY_RESPONSE = ("responses", "judgements")
-FILES = {
-    # As small as the default (snappy) and read twice as fast; a lake is mostly text.
-    "parquet_compression": "lz4",
-    "parquet_row_group_size": "10240",
-    # A merge sorts a file's rows in memory.
-    "target_file_size": "128MB",
-}
 
 RETRIES = 20
 FIRST_WAIT_S = 0.05
@@ -76,14 +65,16 @@ class Lake:
         made = found.folder is not None and not check_folder(found.folder, found.where, create=create)
         if made and found.folder is not None:
             (found.folder / "data").mkdir(parents=True, exist_ok=True)
-            _let_readers_in(found.folder / "catalog.sqlite", found.where)
+            let_readers_in(found.folder / "catalog.sqlite", found.where)
         connection = connect(brief=create)
         lake = cls(found, connection, at)
         try:
             with lake.one_thread():
                 lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
                 if create:
-                    lake._retry(lake._create_tables)
+                    lake._retry(lambda: lake._transaction(lambda: create_tables(connection)))
+                    if found.folder is not None:
+                        lake._retry(lambda: forget_where(connection))
                 lake._retry(lambda: lake._make_views(as_stored))
             if create:
                 lake.check_writable()
@@ -138,27 +129,56 @@ class Lake:
                 raise FactoryError(f"rows for {name} have schema {batch.schema}, expected {expected}")
 
         def write() -> int:
-            added = 0
-            self.connection.execute("BEGIN")
-            try:
-                for name, batch in batches.items():
-                    key = batch.schema.names[0]
-                    self.connection.register("batch", batch)
-                    added += self.connection.execute(
-                        f"INSERT INTO lake.{name} BY NAME SELECT DISTINCT ON ({key}) * FROM batch "
-                        f"WHERE {key} NOT IN (SELECT {key} FROM lake.{name} WHERE {key} IN (SELECT {key} FROM batch))"
-                    ).fetchall()[0][0]
-                self.connection.execute(
-                    "CALL lake.set_commit_message('factory', ?, extra_info => ?)",
-                    [message, json.dumps(dict(details or {}))],
-                )
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self.roll_back()
-                raise
+            added = self._insert(batches)
+            self._say(message, details)
             return added
 
-        return self._written(write)
+        return self._in_transaction(write)
+
+    def append_decided(self, decide: Callable[[], tuple[Sequence[Any], str]], details: Mapping[str, Any]) -> None:
+        """Adds the rows that `decide` returns, with its message, in the transaction in which it reads.
+
+        What it read still holds when they are committed: if another process commits meanwhile, all of it is done again.
+        """
+        self.check_writable()
+
+        def write() -> None:
+            rows, message = decide()
+            for row in rows:
+                self._insert({TABLE_OF[type(row)]: to_arrow(type(row), [row])})
+            self._say(message, details)
+
+        self._in_transaction(write)
+
+    def _insert(self, batches: Mapping[str, pa.Table]) -> int:
+        added = 0
+        for name, batch in batches.items():
+            key = batch.schema.names[0]
+            self.connection.register("batch", batch)
+            added += self.connection.execute(
+                f"INSERT INTO lake.{name} BY NAME SELECT DISTINCT ON ({key}) * FROM batch "
+                f"WHERE {key} NOT IN (SELECT {key} FROM lake.{name} WHERE {key} IN (SELECT {key} FROM batch))"
+            ).fetchall()[0][0]
+        return added
+
+    def _say(self, message: str, details: Mapping[str, Any] | None) -> None:
+        """The message of the commit in progress."""
+        self.connection.execute(
+            "CALL lake.set_commit_message('factory', ?, extra_info => ?)", [message, json.dumps(dict(details or {}))]
+        )
+
+    def _in_transaction(self, action: Callable[[], Done]) -> Done:
+        return self._written(lambda: self._transaction(action))
+
+    def _transaction(self, action: Callable[[], Done]) -> Done:
+        self.connection.execute("BEGIN")
+        try:
+            done = action()
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+        return done
 
     def check_writable(self) -> None:
         """Raises:
@@ -318,38 +338,18 @@ class Lake:
             )
         return doomed
 
-    # Making
-
-    def _create_tables(self) -> None:
-        self.connection.execute("BEGIN")
-        try:
-            there = {name for (name,) in self.connection.execute("SHOW TABLES").fetchall()}
-            if "schema_version" not in there:
-                for option, value in FILES.items():
-                    self.connection.execute(f"CALL lake.set_option('{option}', '{value}')")
-                self.connection.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")
-                self.connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
-                for name, table in TABLES.items():
-                    self.connection.execute(ddl(name, table))
-                for name in SORTED_BY_RESPONSE:
-                    self.connection.execute(f"ALTER TABLE {name} SET SORTED BY (response_id)")
-            self.connection.execute("COMMIT")
-        except BaseException:
-            self.roll_back()
-            raise
+    # Opening
 
     def _make_views(self, as_stored: bool) -> None:
         """Today's views over the tables in today's shape: temporary, so a changed view never makes a lake unreadable."""
-        # In one transaction: separate ones would each ask the catalog for the newest snapshot.
-        self.connection.execute("BEGIN")
-        try:
+
+        def make() -> None:
             self.version = self._read_version()
             if not as_stored:
                 self.connection.execute(reading(self.version) + views())
-            self.connection.execute("COMMIT")
-        except BaseException:
-            self.roll_back()
-            raise
+
+        # In one transaction: separate ones would each ask the catalog for the newest snapshot.
+        self._transaction(make)
 
     def _read_version(self) -> int:
         try:
@@ -369,15 +369,3 @@ class Lake:
                 "update preference-factory, or choose another place with --lake"
             )
         return int(version)
-
-
-def _let_readers_in(catalog: Path, where: str) -> None:
-    """Makes an empty SQLite file with a write-ahead log, so that readers never wait for a writing run."""
-    # An empty file is what an earlier attempt left on a full disk.
-    if catalog.exists() and catalog.stat().st_size:
-        return
-    try:
-        with closing(sqlite3.connect(catalog)) as made:
-            made.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.Error as error:
-        raise FactoryError(f"lake {where} cannot be made: {error}: {MAKING_ADVICE}") from error
