@@ -136,7 +136,7 @@ class Lake:
         return self._in_transaction(write)
 
     def append_decided(self, decide: Callable[[], tuple[Sequence[Any], str]], details: Mapping[str, Any]) -> None:
-        """Adds the rows that `decide` returns, with its message, in the transaction in which it reads.
+        """Adds the rows that `decide` returns, with its message, in the transaction in which it reads; none: no commit.
 
         What it read still holds when they are committed: if another process commits meanwhile, all of it is done again.
         """
@@ -146,7 +146,8 @@ class Lake:
             rows, message = decide()
             for row in rows:
                 self._insert({TABLE_OF[type(row)]: to_arrow(type(row), [row])})
-            self._say(message, details)
+            if rows:
+                self._say(message, details)
 
         self._in_transaction(write)
 
@@ -327,12 +328,17 @@ class Lake:
 
         Removes files that no snapshot needs any more, and returns the dropped snapshots.
         """
-        doomed: list[int] = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
+
+        def drop() -> list[int]:
+            doomed: list[int] = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
+            if doomed:
+                versions = ", ".join(map(str, doomed))
+                self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
+            return doomed
+
+        # In one transaction, so that a set pinned meanwhile keeps its snapshot.
+        doomed = self._in_transaction(drop)
         if doomed:
-            versions = ", ".join(map(str, doomed))
-            self._written(
-                lambda: self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
-            )
             self._written(
                 lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
             )

@@ -11,6 +11,7 @@ import pyarrow.parquet
 
 from schemas.errors import FactoryError
 from stores.lake import Lake
+from stores.whole import whole_file
 
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
@@ -51,7 +52,8 @@ def write_rows(rows: pa.Table, format: str, out: Path | None) -> None:
     if format == "parquet":
         if out is None:
             raise FactoryError("Parquet needs an output file: give --out rows.parquet")
-        pyarrow.parquet.write_table(rows, out, compression="zstd")
+        with whole_file(out) as part:
+            pyarrow.parquet.write_table(rows, part, compression="zstd")
         return
     if format == "json":
         text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows.to_pylist())
@@ -62,7 +64,8 @@ def write_rows(rows: pa.Table, format: str, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(text)
     else:
-        out.write_text(text, "utf-8")
+        with whole_file(out) as part:
+            part.write_text(text, "utf-8")
 
 
 def _flat(rows: pa.Table) -> pa.Table:
