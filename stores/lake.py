@@ -133,7 +133,7 @@ class Lake:
             self._say(message, details)
             return added
 
-        return self._in_transaction(write)
+        return self.in_transaction(write)
 
     def append_decided(self, decide: Callable[[], tuple[Sequence[Any], str]], details: Mapping[str, Any]) -> None:
         """Adds the rows that `decide` returns, with its message, in the transaction in which it reads; none: no commit.
@@ -149,7 +149,7 @@ class Lake:
             if rows:
                 self._say(message, details)
 
-        self._in_transaction(write)
+        self.in_transaction(write)
 
     def _insert(self, batches: Mapping[str, pa.Table]) -> int:
         added = 0
@@ -168,7 +168,8 @@ class Lake:
             "CALL lake.set_commit_message('factory', ?, extra_info => ?)", [message, json.dumps(dict(details or {}))]
         )
 
-    def _in_transaction(self, action: Callable[[], Done]) -> Done:
+    def in_transaction(self, action: Callable[[], Done]) -> Done:
+        """Runs `action` in a transaction; all of it again if another process commits meanwhile."""
         return self._written(lambda: self._transaction(action))
 
     def _transaction(self, action: Callable[[], Done]) -> Done:
@@ -337,7 +338,7 @@ class Lake:
             return doomed
 
         # In one transaction, so that a set pinned meanwhile keeps its snapshot.
-        doomed = self._in_transaction(drop)
+        doomed = self.in_transaction(drop)
         if doomed:
             self._written(
                 lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")

@@ -41,6 +41,7 @@ from factory.work.stage import stage_of
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Run
+from stores.checksums import keep_checksums
 from stores.faults import has_no_room
 from stores.lake import Lake
 from stores.locks import run_lock
@@ -129,6 +130,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         if lake.most_files() >= FILES_WORTH_MERGING:
             progress.phase = "compacting"
             lake.compact()
+            keep_checksums(lake)
     return run.run_id
 
 
@@ -178,6 +180,7 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
         ended_at=datetime.now(UTC),
     )
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
+    keep_checksums(lake)
 
 
 async def _answer_prompts(session: RunSession, pending: pa.Table) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
+from stores.faults import verify
 from stores.lake import Lake
 from stores.named_files import read_named
 from stores.parameters import checked, defaults
@@ -145,16 +146,17 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
         if row.views is not None:
             pinned.connection.execute(row.views)
         rows = _ask(pinned, row.name, row.sql, json.loads(row.parameters))
-    _check_fingerprint(row, rows)
+    _check_fingerprint(row, rows, lake.place.where)
     return _split(row, rows)
 
 
-def _check_fingerprint(row: TrainingSet, rows: pa.Table) -> None:
+def _check_fingerprint(row: TrainingSet, rows: pa.Table, where: str) -> None:
     found = fingerprint_of(rows)
     if found != row.fingerprint != _earliest_fingerprint_of(rows):
         raise FactoryError(
             f"training set {row.name}@{row.version} has fingerprint {found[:12]}, but {row.fingerprint[:12]} was built: "
-            f"its rows have changed since; do not train on it; rebuild it with `factory build {row.name}`"
+            f"its rows have changed since, so data may be damaged; do not train on it, but see what "
+            f"{verify(where)} says, and restore what it names from a backup"
         )
 
 
