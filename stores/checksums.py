@@ -251,7 +251,9 @@ def _catalog_state(lake: Lake) -> str:
     when = lake.query(
         f"SELECT count(*) || '/' || max(snapshot_id) || '/' || max(next_file_id) FROM {metadata}.ducklake_snapshot"
     )
-    names = "SELECT name FROM sqlite_master WHERE type = ''table'' AND name LIKE ''ducklake~_%'' ESCAPE ''~'' ORDER BY 1"
+    names = (
+        "SELECT name FROM sqlite_master WHERE type = ''table'' AND name LIKE ''ducklake~_%'' ESCAPE ''~'' ORDER BY 1"
+    )
     tables: list[str] = lake.query(f"FROM sqlite_query('__ducklake_metadata_lake', '{names}')").column(0).to_pylist()
     rows = "SELECT '{0}', sha256(coalesce(string_agg(t::VARCHAR, chr(10) ORDER BY t::VARCHAR), '')) FROM {1}.{0} AS t"
     sums = lake.query(" UNION ALL ".join(rows.format(table, metadata) for table in tables) + " ORDER BY 1").to_pylist()

@@ -18,7 +18,13 @@ from stores.training_sets import build_training_set, read_training_set
 from tests.rows import row
 from tests.sets import RUN, answer, pair, prompts
 
-SET_ROWS = [RUN, *prompts(1), answer("good", "p1", "nobody said this before"), answer("bad", "p1"), pair("a", "p1", "good", "bad")]
+SET_ROWS = [
+    RUN,
+    *prompts(1),
+    answer("good", "p1", "nobody said this before"),
+    answer("bad", "p1"),
+    pair("a", "p1", "good", "bad"),
+]
 
 
 def flip(file: Path, at: bytes) -> None:
@@ -108,7 +114,9 @@ def test_a_flipped_bit_that_still_decompresses_changes_no_set_in_silence(lake: L
     keep_checksums(lake)
     flip(data_file(lake, "responses"), b"nobody said")
     with Lake.open(lake.place.where) as opened:
-        assert "nobody saie this before" in opened.query("SELECT text FROM responses").column(0).to_pylist()  # DuckDB notices nothing
+        assert (
+            "nobody saie this before" in opened.query("SELECT text FROM responses").column(0).to_pylist()
+        )  # DuckDB notices nothing
         assert opened.connection.execute("SELECT count(*) FROM responses").fetchall() == [(2,)]
         with pytest.raises(FactoryError, match=r"other bytes than were written.*`factory verify --lake"):
             refuse_damage(opened)
@@ -139,7 +147,7 @@ def test_a_catalog_whose_rows_have_changed_is_found(lake: Lake, tmp_path: Path) 
         catalog.execute("UPDATE ducklake_file_column_stats SET max_value = 'a' WHERE max_value = 'good'")
     with Lake.open(tmp_path / "damaged") as damaged:
         assert [damage.path for damage in verify_files(damaged).damages] == ["catalog.sqlite"]
-        with pytest.raises(FactoryError, match="catalog.sqlite has other rows"):
+        with pytest.raises(FactoryError, match=r"catalog\.sqlite has other rows"):
             refuse_damage(damaged)
     with Lake.open(where) as whole:
         whole.append(prompts(2), message="later")

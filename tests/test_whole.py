@@ -77,9 +77,9 @@ def test_a_folder_takes_the_place_of_the_earlier_one_with_all_its_files(tmp_path
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FactoryError, match=r"holds other files \(thesis.tex\).*give a new folder"):
-        with whole_folder(tmp_path, ("a",)):
-            raise AssertionError("never entered")
+    refused = pytest.raises(FactoryError, match=r"holds other files \(thesis.tex\).*give a new folder")
+    with refused, whole_folder(tmp_path, ("a",)):
+        raise AssertionError("never entered")
     assert names_in(tmp_path) == ["thesis.tex"]
 
 
@@ -91,9 +91,9 @@ def test_a_folder_that_cannot_be_exchanged_is_one_sentence(tmp_path: Path, monke
         raise OSError(22, "Invalid argument")
 
     monkeypatch.setattr("stores.whole._exchange", no_exchange)
-    with pytest.raises(FactoryError, match="cannot be replaced as a whole"):
-        with whole_folder(tmp_path / "set", ("a",)) as made:
-            (made / "a").write_text("new")
+    refused = pytest.raises(FactoryError, match="cannot be replaced as a whole")
+    with refused, whole_folder(tmp_path / "set", ("a",)) as made:
+        (made / "a").write_text("new")
     assert (tmp_path / "set" / "a").read_text() == "old" and names_in(tmp_path) == ["set"]
 
 
@@ -132,6 +132,7 @@ def test_a_writer_killed_at_any_point_leaves_the_old_folder_or_the_new_one(tmp_p
 
 
 # Versions
+
 
 def start_building(place: str, out: Path, *held_out: float) -> "subprocess.Popen[str]":
     script = (
