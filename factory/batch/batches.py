@@ -19,9 +19,11 @@ from rich.text import Text
 from factory.batch.deferred import Deferred, DeferredRequests
 from factory.batch.request_files import URL, RequestFile, RequestFiles
 from factory.inference.budget import BudgetReached
-from factory.inference.connect import named, public_address
+from factory.inference.client import public_address
+from factory.inference.connect import named
+from factory.inference.failures import Failure, one_line
 from factory.inference.journal import Journal, Reply, journal_file
-from factory.inference.replies import Failure, one_line, read_completion
+from factory.inference.replies import read_completion
 from factory.monitor.display import watch
 from factory.monitor.plain_text import counted, visible
 from factory.runs.loop import Execution, run_recipe

@@ -41,6 +41,8 @@ class Spent:
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    untold: int = 0
+    """requests whose tokens the endpoint did not tell"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +230,14 @@ class Journal:
             FactoryError: see `JournalTable.execute`.
         """
         rows = self._table.execute(
-            "SELECT role, count(*), total(prompt_tokens), total(completion_tokens) FROM replies WHERE run_id = ? "
-            "GROUP BY role",
+            "SELECT role, count(*), total(prompt_tokens), total(completion_tokens), "
+            "count(*) - count(prompt_tokens + completion_tokens) FROM replies WHERE run_id = ? GROUP BY role",
             run_id,
         )
-        return {role: Spent(requests, int(prompt), int(completion)) for role, requests, prompt, completion in rows}
+        return {
+            role: Spent(requests, int(prompt), int(completion), untold)
+            for role, requests, prompt, completion, untold in rows
+        }
 
     def close(self) -> None:
         self._table.close()

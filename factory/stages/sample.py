@@ -4,6 +4,7 @@ from typing import Annotated
 
 from factory.inference.logprobs import TokenLogprob
 from factory.work.context import Context, Work
+from factory.work.flaws import flaw_of
 from factory.work.stage import StageSettings, sampling_of
 from schemas.ids import canonical_json, content_id
 from schemas.settings import about
@@ -45,7 +46,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
             finish_reason=choice.finish_reason,
             tokens=choice.tokens,
             logprobs=_as_json(choice.logprobs),
-            flaw=None,
+            flaw=flaw_of(choice.text, choice.finish_reason),
             call_id=call.call_id,
         )
         for index, choice in enumerate(answered.reply.choices)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factory.inference.budget import Spending
-from factory.inference.endpoints import Endpoint, SetAside, request_body
+from factory.inference.endpoints import Endpoint, SetAside
 from factory.inference.journal import Journal, Reply
+from factory.inference.servers import renamed
 from factory.work.request import Answered, Hashed, Request, call_row, hashed
 
 Defer = Callable[[str, str, dict[str, Any]], None]
@@ -34,6 +35,8 @@ class Asker:
     """0: answers in the journal are used; n: the n-th rerun that ignores them"""
     defer: Defer | None = None
     """None: requests are sent"""
+    set_aside: dict[str, str] = field(default_factory=dict)
+    """why a request was given up, by the prompt's id: the first of each"""
     _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> Answered:
@@ -57,14 +60,15 @@ class Asker:
             return Answered(reply, row(reply))
         self.spending.begin()
         if self.defer is not None:
-            body = request_body(endpoint.model, request.messages, request.sampling, asked.seed)
-            self.defer(request.role, asked.request_hash, body)
+            body = endpoint.body(request.messages, request.sampling, asked.seed)
+            self.defer(request.role, asked.request_hash, renamed(body, endpoint.parameters))
             raise RequestDeferred
         answer = self._asking[asked.request_hash] = asyncio.ensure_future(self._send(asked))
         try:
             reply = await answer
         except SetAside as error:
             self.emit([row(str(error))])
+            self.set_aside.setdefault(request.prompt.prompt_id, str(error))
             raise
         finally:
             del self._asking[asked.request_hash]

@@ -47,7 +47,7 @@ def hashed(request: Request, endpoint: Endpoint, run_seed: int, fresh: int) -> H
     """
     messages = messages_hash(request.messages)
     seed = seed_of(run_seed, request.template or request.stage, messages, request.draw)
-    asked = [endpoint.model.model_id, messages, request.sampling.parameters(), request.sampling.n, seed]
+    asked = [endpoint.model.model_id, messages, endpoint.asked(request.sampling), request.sampling.n, seed]
     return Hashed(request, messages, seed, content_id("request", *asked, *([fresh] if fresh else [])))
 
 
@@ -80,7 +80,7 @@ def call_row(
         model_id=endpoint.model.model_id,
         endpoint=answered.endpoint if answered else endpoint.servers[0].address,
         messages_hash=asked.messages_hash,
-        parameters=canonical_json(request.sampling.parameters()),
+        parameters=canonical_json(endpoint.asked(request.sampling)),
         seed=asked.seed,
         choices=request.sampling.n,
         prompt_tokens=answered.prompt_tokens if answered else None,

@@ -20,7 +20,9 @@ _VIEWS = (
     "preferences",
     "win_rates",
     "answers",
+    "flawed_accepted",
     "preference_rows",
+    "readings",
     "run_progress",
     "run_cost",
 )

@@ -1,6 +1,7 @@
 -- answers.sql: sampled answers with a judge's assessment; pairings and training sets choose among them.
 -- In: runs, prompts (NULL: all of theirs), and the name of a judge or a comparing stage (NULL: the deciding judge and
--- all comparing stages). Out: one row per sampled response. points, value, passed, win_rate: NULL if unknown.
+-- all comparing stages). Out: one row per sampled response. points, value, passed, win_rate: NULL if unknown; flaw: NULL
+-- if it has none, as an answer that is preferred or imitated must.
 CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
   WITH said AS (
     SELECT run_id, response_id, judge, points, value, passed
@@ -14,7 +15,7 @@ CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
       AND (by_judge IS NULL OR stage = by_judge)
     GROUP BY run_id, response_id
   )
-  SELECT r.run_id, r.prompt_id, r.response_id, r.stage, r.model_id, r.tokens, r.finish_reason, judge, points, value,
+  SELECT r.run_id, r.prompt_id, r.response_id, r.stage, r.model_id, r.tokens, r.finish_reason, r.flaw, judge, points, value,
     passed, win_rate
   FROM responses AS r
   LEFT JOIN said USING (run_id, response_id)
