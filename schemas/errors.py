@@ -17,3 +17,8 @@ def nearest(given: str, known: Iterable[str], otherwise: str = "it takes") -> st
     names = list(known)
     near = difflib.get_close_matches(given, names, 1)
     return f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(names)}"
+
+
+def own_words(error: Exception) -> str:
+    """The message of an error of DuckDB on one line, without the query that it repeats with a mark below it."""
+    return " ".join(line for line in str(error).splitlines() if line.strip() and "^" not in line)

@@ -1,6 +1,7 @@
 """What goes wrong with a lake's files, each as one sentence: no catalog, a damaged one, a full disk, damaged data."""
 
 import errno
+import re
 import shlex
 import shutil
 import sqlite3
@@ -20,6 +21,8 @@ MAKING_ADVICE = "check that there is free space and that you may write there, or
 _FULL_WORDS = ("no space left", "disk is full", "file too large", "quota exceeded")
 _FAILING_WORDS = ("disk i/o error", "unable to open database file")
 _CATALOG_WORDS = ("malformed", "not a database", "sqlite")
+_OF_A_KIND = re.compile(r"[a-z ]+ error:")
+"""how DuckDB begins an error that has a kind, such as 'conversion error:'"""
 _SERVER_WORDS = ("server", "connection", "postgres")
 PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")
 """Words of the errors that pass when another process has finished."""
@@ -146,11 +149,11 @@ def disk_error(where: str, state: str = "full") -> FactoryError:
     )
 
 
-def reading_error(error: duckdb.Error, where: str, folder: Path | None) -> FactoryError | None:
+def reading_error(error: Exception, where: str, folder: Path | None) -> FactoryError | None:
     """Why rows cannot be read, if a file is the cause; None: the query is.
 
     DuckDB reports a damaged Parquet file as whatever its decoder stumbles over: errors without a kind of their own,
-    input errors that name the file, and input/output errors.
+    input errors that name the file, and input/output errors. Rows that are streamed fail with Arrow's errors instead.
     """
     text = str(error).lower()
     if any(words in text for words in PASSING_CONFLICTS):
@@ -161,7 +164,8 @@ def reading_error(error: duckdb.Error, where: str, folder: Path | None) -> Facto
         return None
     if not ("parquet" in text or isinstance(error, (duckdb.InternalError, duckdb.FatalException))):
         kinds = (duckdb.Error, duckdb.IOException, duckdb.HTTPException, duckdb.SerializationException)
-        if type(error) not in kinds or (folder is None and any(words in text for words in _SERVER_WORDS)):
+        without_kind = type(error) in kinds if isinstance(error, duckdb.Error) else not _OF_A_KIND.match(text)
+        if not without_kind or (folder is None and any(words in text for words in _SERVER_WORDS)):
             return None
     what = "catalog" if any(words in text for words in _CATALOG_WORDS) else "data"
     return FactoryError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,8 +22,10 @@ from schemas.columns import arrow_schema, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
+from stores.catalog_file import not_writable, readable
+from stores.confining import confine, refuse_foreign_code
 from stores.faults import PASSING_CONFLICTS, check_folder, disk_error, is_full, opening_error, reading_error
-from stores.making import create_tables, forget_where, let_readers_in
+from stores.making import create_tables, forget_where, let_readers_in, read_version
 from stores.migrations import reading
 from stores.sql import sql, views
 
@@ -43,34 +46,49 @@ class Lake:
         self.snapshot = snapshot
         self.version = SCHEMA_VERSION
         """the schema version of its tables; older ones are read in today's shape and cannot be written"""
+        self._copied: TemporaryDirectory[str] | None = None
+        """the copy of the catalog that is read where the lake may not be written"""
         self._lock = threading.RLock()
         self._likeness_is_there = False
         self._in_snapshot = False
 
     @classmethod
     def open(
-        cls, where: str | Path = "lake", *, at: int | None = None, create: bool = False, as_stored: bool = False
+        cls,
+        where: str | Path = "lake",
+        *,
+        at: int | None = None,
+        create: bool = False,
+        as_stored: bool = False,
+        read_only: bool = False,
     ) -> Self:
         """Opens the lake at `where` (a folder or a PostgreSQL URL, see `stores.attach.place`).
 
         Args:
             at: a snapshot to read from; the lake is then read-only.
             create: for runs: makes the lake if there is none, and tunes the connection for many short statements.
+            read_only: never write, whatever SQL is executed.
             as_stored: show the tables as stored, with the views stored in the lake, for SQL of an older version.
         Raises:
-            FactoryError: no lake there, a later schema version, with `create` an earlier one, no such snapshot, or the lake
-                cannot be made there.
+            FactoryError: no lake there, a later schema version, with `create` an earlier one, no such snapshot, the lake
+                cannot be made there, or its catalog holds what a lake made here does not.
         """
         found = place(str(where))
         made = found.folder is not None and not check_folder(found.folder, found.where, create=create)
+        if create and "://" not in found.data_path:
+            # A confined connection makes no folder above its data.
+            Path(found.data_path).mkdir(parents=True, exist_ok=True)
         if made and found.folder is not None:
-            (found.folder / "data").mkdir(parents=True, exist_ok=True)
             let_readers_in(found.folder / "catalog.sqlite", found.where)
         connection = connect(brief=create)
         lake = cls(found, connection, at)
         try:
+            attached, lake._copied = readable(found, create=create)
+            read_only = read_only or lake._copied is not None
             with lake.one_thread():
-                lake._retry(lambda: attach(connection, found, snapshot=at, create=create))
+                lake._retry(lambda: attach(connection, attached, snapshot=at, create=create, read_only=read_only))
+                refuse_foreign_code(connection, attached)
+                confine(connection, attached)
                 if create:
                     lake._retry(lambda: lake._transaction(lambda: create_tables(connection)))
                     if found.folder is not None:
@@ -79,14 +97,14 @@ class Lake:
             if create:
                 lake.check_writable()
         except duckdb.Error as error:
-            connection.close()
+            lake.close()
             if at is not None and "snapshot" in str(error).lower():
                 raise FactoryError(
                     f"lake {found.where} has no snapshot {at}: `factory snapshots` lists those it has"
                 ) from error
             raise opening_error(error, found.where, found.folder, made=made) from error
-        except FactoryError:
-            connection.close()
+        except BaseException:
+            lake.close()
             raise
         return lake
 
@@ -101,6 +119,8 @@ class Lake:
     def close(self) -> None:
         with self._lock:
             self.connection.close()
+            if self._copied is not None:
+                self._copied.cleanup()
 
     # Writing
 
@@ -191,24 +211,18 @@ class Lake:
         self.check_writable()
 
         def write() -> None:
-            self.connection.execute("BEGIN")
-            try:
-                for statement in self.connection.extract_statements(text):
-                    self.connection.execute(statement, parameters)
-                self.connection.execute(
-                    "CALL lake.set_commit_message('factory', ?, extra_info => ?)", [message, json.dumps(dict(details))]
-                )
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self.roll_back()
-                raise
+            for statement in self.connection.extract_statements(text):
+                self.connection.execute(statement, parameters)
+            self._say(message, details)
 
-        self._written(write)
+        self.in_transaction(write)
 
     def check_writable(self) -> None:
         """Raises:
-        FactoryError: the lake is of an earlier schema version.
+        FactoryError: the lake is of an earlier schema version, or may only be read.
         """
+        if self._copied is not None:
+            raise not_writable(self.place.where)
         if self.version < SCHEMA_VERSION:
             where = self.place.where
             raise FactoryError(
@@ -222,6 +236,8 @@ class Lake:
 
     def _written(self, action: Callable[[], Done]) -> Done:
         """Runs a write to an existing lake; a full disk becomes a one-sentence error."""
+        if self._copied is not None:
+            raise not_writable(self.place.where)
         try:
             return self._retry(action)
         except duckdb.Error as error:
@@ -258,7 +274,7 @@ class Lake:
             duckdb.Error: the query is wrong.
         """
         with self._lock:
-            self._offer_likeness(text)
+            self.offer_likeness(text)
             with self.explained():
                 return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
 
@@ -267,12 +283,12 @@ class Lake:
         """Tells in one sentence that a file is missing or damaged, or the disk full; other errors stay as they are."""
         try:
             yield
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException) as error:
             if (told := reading_error(error, self.place.where, self.place.folder)) is None:
                 raise
             raise told from error
 
-    def _offer_likeness(self, text: str) -> None:
+    def offer_likeness(self, text: str) -> None:
         if self._likeness_is_there or self._in_snapshot or not _CALLS_LIKENESS.search(text):
             return
         from stores.likeness import offer_likeness
@@ -282,7 +298,7 @@ class Lake:
 
     def relation(self, text: str) -> duckdb.DuckDBPyRelation:
         """A query as a DuckDB relation: `.pl()` gives polars, `.arrow()` Arrow, `.df()` pandas."""
-        self._offer_likeness(text)
+        self.offer_likeness(text)
         return self.connection.sql(text)
 
     def read(self, table: type[Row], where: str = "true", parameters: Mapping[str, Any] | None = None) -> list[Row]:
@@ -316,7 +332,7 @@ class Lake:
             text: the coming query; if it calls `likeness`, the function is made now, as the rollback would remove it.
         """
         with self._lock:
-            self._offer_likeness(text)
+            self.offer_likeness(text)
             self.connection.execute("BEGIN")
             self._in_snapshot = True
             try:
@@ -374,28 +390,9 @@ class Lake:
         """Today's views over the tables in today's shape: temporary, so a changed view never makes a lake unreadable."""
 
         def make() -> None:
-            self.version = self._read_version()
+            self.version = read_version(self.connection, self.place.where)
             if not as_stored:
                 self.connection.execute(reading(self.version) + views())
 
         # In one transaction: separate ones would each ask the catalog for the newest snapshot.
         self._transaction(make)
-
-    def _read_version(self) -> int:
-        try:
-            # fetchall, not fetchone: a half-read result keeps its transaction, and so the catalog's lock.
-            [(version,)] = self.connection.execute("SELECT max(version) FROM lake.schema_version").fetchall()
-        except duckdb.CatalogException as error:
-            raise FactoryError(
-                f"{self.place.where} is a DuckLake, but not one made by this factory: choose another place with --lake"
-            ) from error
-        if version is None:
-            raise FactoryError(
-                f"the data of lake {self.place.where} is damaged: its schema version is gone; restore it from a backup"
-            )
-        if version > SCHEMA_VERSION:
-            raise FactoryError(
-                f"lake {self.place.where} has schema version {version}, but this factory only knows {SCHEMA_VERSION}: "
-                "update preference-factory, or choose another place with --lake"
-            )
-        return int(version)

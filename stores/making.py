@@ -61,3 +61,26 @@ def forget_where(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(
             "UPDATE __ducklake_metadata_lake.ducklake_metadata SET value = 'data/' WHERE key = 'data_path'"
         )
+
+
+def read_version(connection: duckdb.DuckDBPyConnection, where: str) -> int:
+    """The schema version of an attached lake.
+
+    Raises:
+        FactoryError: it has none, or a later one.
+    """
+    try:
+        # fetchall, not fetchone: a half-read result keeps its transaction, and so the catalog's lock.
+        [(version,)] = connection.execute("SELECT max(version) FROM lake.schema_version").fetchall()
+    except duckdb.CatalogException as error:
+        raise FactoryError(
+            f"{where} is a DuckLake, but not one made by this factory: choose another place with --lake"
+        ) from error
+    if version is None:
+        raise FactoryError(f"the data of lake {where} is damaged: its schema version is gone; restore it from a backup")
+    if version > SCHEMA_VERSION:
+        raise FactoryError(
+            f"lake {where} has schema version {version}, but this factory only knows {SCHEMA_VERSION}: "
+            "update preference-factory, or choose another place with --lake"
+        )
+    return int(version)

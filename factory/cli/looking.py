@@ -1,5 +1,6 @@
 """Commands that inspect a lake, a recipe or the machine, and change nothing."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,21 +52,27 @@ def sql(
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
     rows: Annotated[int, typer.Option(help="Most rows to show in a table.")] = 50,
+    timeout: Annotated[float, typer.Option(min=0.1, help="End the query after this many seconds.")] = 60,
     lake: LakeOption = "lake",
 ) -> None:
-    """Query the lake in SQL, read-only."""
+    """Query the lake in SQL, read-only: one query, in a process of its own that can reach nothing but the lake's data."""
     from factory.monitor.table import table_of
-    from stores.lake import Lake
-    from stores.reading import read_only, write_rows
+    from stores.door.asking import asking
+    from stores.door.question import Limits, Question
+    from stores.reading import first_rows, write_rows
 
     if format not in ("table", "csv", "json", "parquet"):
         raise FactoryError(f"there is no format {format!r}: give table, csv, json or parquet")
-    with Lake.open(lake, at=at) as opened:
-        found = read_only(opened, query)
-    if format == "table":
-        table_of(found, Console(), rows)
-    else:
-        write_rows(found, format, out)
+    if format == "parquet" and out is None:
+        raise FactoryError("Parquet needs an output file: give --out rows.parquet")
+    if out is None and sys.stdout is None:
+        raise FactoryError("standard output is closed: give --out FILE")
+    with asking(Question(lake, query, at=at, limits=Limits(timeout))) as answer:
+        if format == "table":
+            found, count = first_rows(answer.schema, answer.batches, rows)
+            table_of(found, Console(), rows, count)
+        else:
+            write_rows(answer.schema, answer.batches, format, out)
 
 
 def views() -> None:

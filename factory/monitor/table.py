@@ -20,11 +20,16 @@ NARROWEST_CELLS = 10
 """A table with narrower columns is shown as one block per row."""
 
 
-def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
-    """Prints any query's rows as a table, or if that is too narrow to read, as one block per row."""
+def table_of(rows: pa.Table, console: Console, limit: int = 50, count: int | None = None) -> None:
+    """Prints any query's rows as a table, or if that is too narrow to read, as one block per row.
+
+    Args:
+        count: the number of all rows, of which `rows` are the first; None: `rows` are all.
+    """
+    count = rows.num_rows if count is None else count
     shown = min(limit, rows.num_rows)
 
-    longest = CELL_CHARACTERS if rows.num_rows != 1 else None
+    longest = CELL_CHARACTERS if count != 1 else None
     cells = [[_cell(value, longest) for value in _values(column.slice(0, shown))] for column in rows.columns]
     widths = [max((_width(cell.plain) for cell in column), default=0) for column in cells]
     # Break a long name over short values at its underscores.
@@ -44,8 +49,8 @@ def table_of(rows: pa.Table, console: Console, limit: int = 50) -> None:
         for row in zip(*cells, strict=True):
             table.add_row(*row)
         console.print(table)
-    more = f", the first {shown:,} shown (`factory sql` has --rows and --out)" if shown < rows.num_rows else ""
-    console.print(Text(f"{counted(rows.num_rows, 'row')}{more}", "dim"))
+    more = f", the first {shown:,} shown (`factory sql` has --rows and --out)" if shown < count else ""
+    console.print(Text(f"{counted(count, 'row')}{more}", "dim"))
 
 
 def bar(done: int, total: int, what: str) -> Table:

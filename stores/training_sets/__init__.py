@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -23,8 +21,9 @@ from stores.faults import verify
 from stores.lake import Lake
 from stores.named_files import read_named
 from stores.parameters import checked, defaults
-from stores.reading import own_words
 from stores.sql import views
+from stores.training_sets.fitting import COLUMNS, check_rows
+from stores.training_sets.rows import rows_as_pinned, rows_now
 from stores.whole import whole_folder
 
 FOLDER = Path(__file__).parent
@@ -63,21 +62,22 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         given: values for the query's parameters; the rest keep their defaults.
         run_ids: the runs it is built from.
     Raises:
-        FactoryError: no such set, an unknown parameter, a query that DuckDB refuses, or (NoRows) no rows.
+        FactoryError: no such set, an unknown parameter, a query that is refused, rows that do not fit the format or were
+            others when asked again, or (NoRows) no rows.
     """
     query = training_set_sql(name)
     name = Path(name).stem
     lake.check_writable()
     values = checked(query, given, "training set", fixed=("run_ids",))
     parameters = {**defaults(query), **values, "run_ids": sorted(run_ids)}
-    # Read and pinned at one snapshot, even if a run writes meanwhile.
-    with lake.one_snapshot(query) as snapshot:
-        rows = _ask(lake, name, query, parameters)
+    format = _format_of(query, name)
+    rows, snapshot = rows_now(lake, name, query, parameters, fingerprint_of)
     if rows.num_rows == 0:
         raise NoRows(
             f"training set {name} has no rows in {', '.join(parameters['run_ids']) or 'this lake'}: see `factory status`, "
             "or lower its thresholds"
         )
+    check_rows(rows, name, format)
     fingerprint = fingerprint_of(rows)
     train_rows = sum(split == "train" for split in rows.column("split").to_pylist())
     unnumbered = TrainingSet(
@@ -88,7 +88,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         sql=query,
         views=views(),
         parameters=canonical_json(parameters),
-        format=_format_of(query, name),
+        format=format,
         train_rows=train_rows,
         held_out_rows=rows.num_rows - train_rows,
         fingerprint=fingerprint,
@@ -139,13 +139,14 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
     """A training set's rows, queried again at its pinned snapshot.
 
     Raises:
-        FactoryError: no such set, or its rows have changed since it was built (the fingerprints differ).
+        FactoryError: no such set, a query that may do more than read the lake, or rows that have changed since it was built
+            (the fingerprints differ).
     """
     row = find_training_set(lake, reference)
-    with Lake.open(lake.place.where, at=row.snapshot, as_stored=True) as pinned:
-        if row.views is not None:
-            pinned.connection.execute(row.views)
-        rows = _ask(pinned, row.name, row.sql, json.loads(row.parameters))
+    rows = rows_as_pinned(lake, row)
+    if row.format not in COLUMNS:
+        raise FactoryError(f"training set {row.name}@{row.version} has a format that is not known: {row.format!r}")
+    check_rows(rows, row.name, row.format, texts=False)
     _check_fingerprint(row, rows, lake.place.where)
     return _split(row, rows)
 
@@ -202,13 +203,6 @@ def write_parquet(built: TrainingSetRows, folder: Path) -> list[Path]:
             if rows.num_rows:
                 pyarrow.parquet.write_table(rows, made / name, compression="zstd")
     return [folder / name for name, rows in splits.items() if rows.num_rows]
-
-
-def _ask(lake: Lake, name: str, query: str, parameters: Mapping[str, Any]) -> pa.Table:
-    try:
-        return lake.query(query, parameters)
-    except (duckdb.ProgrammingError, duckdb.DataError) as error:
-        raise FactoryError(f"training set {name}: its query fails: {own_words(error)}") from error
 
 
 def _split(row: TrainingSet, rows: pa.Table) -> TrainingSetRows:
