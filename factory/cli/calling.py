@@ -37,7 +37,7 @@ def _run(words: list[str], command: Callable[..., Any] | None) -> int:
     except Exception as error:
         if signals.received() is not None:
             return signals.exit_code()
-        if "--debug" in words or not _is_for_people(error):
+        if "--debug" in words or _sentence(error) is None:
             raise
         _tell(error, words)
         return 1
@@ -57,15 +57,9 @@ def _called(words: list[str], command: Callable[..., Any] | None) -> int:
         return error.exit_code
 
 
-def _is_for_people(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return bool(error.filename) or error.errno == errno.ENOSPC
-    return isinstance(error, FactoryError)
-
-
 def _tell(error: Exception, words: list[str]) -> None:
     """One line: a message may quote a file or an endpoint."""
-    text = " ".join(visible(_sentence(error)).split())
+    text = " ".join(visible(_sentence(error) or "").split())
     if "--log-format json" in " ".join(words).replace("=", " "):
         from factory.monitor.event_log import write_event
 
@@ -78,8 +72,16 @@ def _tell(error: Exception, words: list[str]) -> None:
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error:", "red"), " ", text))
 
 
-def _sentence(error: Exception) -> str:
-    if not isinstance(error, OSError):
+def _sentence(error: Exception) -> str | None:
+    """What a person reads; None: a fault of the program, which shows its traceback."""
+    if isinstance(error, FactoryError):
         return str(error)
-    advice = "free some space" if error.errno == errno.ENOSPC else "give another path, or change its permissions"
-    return f"{error.filename or 'a file'} cannot be used: {error.strerror}; {advice}"
+    if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
+        advice = "free some space" if error.errno == errno.ENOSPC else "give another path, or change its permissions"
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror}; {advice}"
+    # Not imported for this: a command that has not opened a lake cannot have met one of its errors.
+    duckdb = sys.modules.get("duckdb")
+    if duckdb is not None and isinstance(error, duckdb.Error):
+        words = " ".join(str(error).split())
+        return f"the lake's database says: {words}; `factory verify` finds damaged files, and --debug shows where it failed"
+    return None

@@ -8,7 +8,7 @@ import typer
 
 from factory.cli.batch import batch
 from factory.cli.importing import import_
-from factory.cli.keeping import build, compact, expire, migrate, train
+from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.running import resume, run
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (run, resume, status, build, train, sql, tree, pair, recipes)
-KEEPING = (views, snapshots, compact, expire, migrate, doctor)
+KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)
 app.command("import")(import_)

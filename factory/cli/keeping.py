@@ -65,10 +65,12 @@ def train(
 
 def compact(lake: LakeOption = "lake") -> None:
     """Merge small files; no row changes."""
+    from stores.checksums import keep_checksums
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
         opened.compact()
+        keep_checksums(opened)
 
 
 def expire(
@@ -76,10 +78,12 @@ def expire(
     lake: LakeOption = "lake",
 ) -> None:
     """Delete old snapshots, but never one that a training set pins."""
+    from stores.checksums import keep_checksums
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
         expired = opened.expire(datetime.now(UTC) - timedelta(days=older_than_days))
+        keep_checksums(opened)
     Console().print(f"{len(expired)} snapshots expired")
 
 
@@ -89,3 +93,15 @@ def migrate(lake: LakeOption = "lake") -> None:
 
     console = Console()
     migrate_lake(lake, lambda words: console.print(words, soft_wrap=True))
+
+
+def verify(
+    lake_given: Annotated[str | None, typer.Argument(metavar="LAKE", help="The lake; the same as --lake.")] = None,
+    lake: LakeOption = "lake",
+) -> None:
+    """Compare each of the lake's files with its checksum, and name those that are damaged or missing."""
+    from factory.monitor.verify import verify_and_report
+    from stores.lake import Lake
+
+    with Lake.open(lake_given or lake) as opened:
+        verify_and_report(opened, Console())

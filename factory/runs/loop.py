@@ -5,7 +5,6 @@ the pending prompts, so a stopped run continues from the lake and the journal.
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -45,12 +44,13 @@ from schemas import signals
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Run
+from stores.checksums import keep_checksums
+from stores.faults import has_no_room
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.pairing import unpaired
 from stores.sql import sql
 
-FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
 """Prompts whose rows are read in one query."""
 WINDOW = 64
@@ -151,6 +151,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         if lake.most_files() >= FILES_WORTH_MERGING:
             progress.phase = "compacting"
             lake.compact()
+            keep_checksums(lake)
     return run.run_id
 
 
@@ -196,7 +197,7 @@ def disk_faults(lake: Lake) -> Iterator[None]:
         if type(error) not in (duckdb.Error, duckdb.IOException):
             raise  # not the disk's fault: a wrong query, for example
         folder = lake.place.folder
-        full = folder is not None and shutil.disk_usage(folder).free < FULL_BYTES
+        full = folder is not None and has_no_room(folder)
         fault = "its disk is full" if full else " ".join(str(error).split())
         raise FactoryError(
             f"lake {lake.place.where} cannot be written ({fault}): nothing written before is lost, free some space or "
@@ -213,6 +214,7 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
         ended_at=datetime.now(UTC),
     )
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
+    keep_checksums(lake)
 
 
 async def _answer_prompts(session: RunSession, pending: pa.Table) -> None:
