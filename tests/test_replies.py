@@ -155,7 +155,11 @@ def test_odd_thinking_is_left_out_with_a_note(odd: Any) -> None:
         ({"content": "hm</think>"}, "stop", "no text, only thinking (finish_reason stop)"),
         ({"content": None, "refusal": "I can't."}, "stop", 'no text, but a refusal: "I can\'t."'),
         ({"content": [{"type": "refusal", "refusal": "No."}]}, "stop", "no text, but a refusal: 'No.'"),
-        ({"content": None, "tool_calls": [{}]}, "tool_calls", "no text, but a call of tools (finish_reason tool_calls)"),
+        (
+            {"content": None, "tool_calls": [{}]},
+            "tool_calls",
+            "no text, but a call of tools (finish_reason tool_calls)",
+        ),
         ({"content": None}, "content_filter", "no text (finish_reason content_filter)"),
         ({"content": "Tea wa"}, "content_filter", "a content filter cut the answer off: 'Tea wa'"),
     ],

@@ -39,7 +39,8 @@ def test_what_stands_before_the_answer_is_thinking(text: str, thinking: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["<think>a", "<think>a</think>", "a</think> \n", "<think>a</think><think>b", "<|channel|>analysis<|message|>a"]
+    "text",
+    ["<think>a", "<think>a</think>", "a</think> \n", "<think>a</think><think>b", "<|channel|>analysis<|message|>a"],
 )
 def test_thinking_alone_leaves_no_answer(text: str) -> None:
     thinking, answer = split_thinking(text)
@@ -67,7 +68,19 @@ def test_an_answer_that_speaks_of_thinking_is_left_as_it_is(text: str) -> None:
 
 def test_splitting_an_answer_again_changes_nothing() -> None:
     rng = random.Random(1)
-    pieces = ["<think>", "</think>", " ", "a", "`", "\n", "[THINK]", "[/THINK]", "<|channel|>final<|message|>", "b", '"']
+    pieces = [
+        "<think>",
+        "</think>",
+        " ",
+        "a",
+        "`",
+        "\n",
+        "[THINK]",
+        "[/THINK]",
+        "<|channel|>final<|message|>",
+        "b",
+        '"',
+    ]
     pieces += ["<|channel|>analysis<|message|>", "<|end|>", "</reasoning>"]
     for _ in range(5000):
         _, answer = split_thinking("".join(rng.choices(pieces, k=rng.randint(1, 9))))
@@ -79,5 +92,3 @@ def test_splitting_an_answer_again_changes_nothing() -> None:
 )
 def test_a_hostile_text_is_split_in_one_pass(repeated: str) -> None:
     split_thinking(repeated * 100_000)  # a rule that starts again at every tag would take hours
-
-
