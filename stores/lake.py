@@ -166,6 +166,29 @@ class Lake:
 
         return self._written(write)
 
+    def remove(self, text: str, parameters: Mapping[str, Any], *, message: str, details: Mapping[str, Any]) -> None:
+        """Runs DELETE statements in one transaction; what they remove stays in the snapshots before it.
+
+        Args:
+            parameters: `$name` in every one of the statements.
+        """
+        self.check_writable()
+
+        def write() -> None:
+            self.connection.execute("BEGIN")
+            try:
+                for statement in self.connection.extract_statements(text):
+                    self.connection.execute(statement, parameters)
+                self.connection.execute(
+                    "CALL lake.set_commit_message('factory', ?, extra_info => ?)", [message, json.dumps(dict(details))]
+                )
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self.roll_back()
+                raise
+
+        self._written(write)
+
     def check_writable(self) -> None:
         """Raises:
         FactoryError: the lake is of an earlier schema version.

@@ -1,5 +1,6 @@
 """`factory run` and `factory resume`."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -77,6 +78,9 @@ def resume(
     workers: WorkersOption = 2,
     ray_address: RayAddressOption = None,
     gpus_per_worker: GpusOption = 0,
+    retry_set_aside: Annotated[
+        bool, typer.Option("--retry-set-aside", help="Ask again what was set aside: prompts, votes and refinements.")
+    ] = False,
     override: OverrideOption = None,
 ) -> None:
     """Continue a stopped run; nothing already answered is asked again.
@@ -88,7 +92,8 @@ def resume(
 
     with Lake.open(lake) as opened:
         spec = specification_of(opened, run_id, assignments(override))
-    _run(spec, lake, log_format, _execution(executor, workers, ray_address, gpus_per_worker))
+    execution = _execution(executor, workers, ray_address, gpus_per_worker)
+    _run(spec, lake, log_format, replace(execution, retry_set_aside=retry_set_aside))
 
 
 def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_worker: float) -> Any:
@@ -106,6 +111,7 @@ def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_wo
 
 
 def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
+    from factory.inference.refusals import remedy_for
     from factory.monitor.display import watch
     from factory.monitor.report import print_summary
     from factory.runs.loop import run_on
@@ -124,7 +130,9 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
             raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
         print_summary(opened, run_id, Console())
     if progress.set_aside:
-        raise FactoryError(
-            f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered and were set aside; "
-            f"the first is {progress.set_aside[0]} (shorten the prompt, or use a model with a longer context)"
+        first = progress.set_aside[0]
+        said = (
+            f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered or judged in full and were set "
+            f"aside; the first is {first} ({remedy_for(first)})"
         )
+        raise FactoryError(to_type(said, progress.run_id, lake))

@@ -149,6 +149,7 @@ class Endpoint:
             left = sampling.n - len(choices)
             try:
                 async with self._place() as server:
+                    with_n = server.names.get("n", "n") is not None
                     started_s = time.monotonic()
                     got, read_tokens, tokens = await server.send(
                         {**body, "n": left, "seed": (seed + len(choices)) & 0x7FFFFFFF}
@@ -167,8 +168,8 @@ class Endpoint:
                         self.listeners.on_reply(reply)
                         return reply
             except Failure as failed:
-                if _asks_for_one_choice(failed, server):
-                    server.names = {**server.names, "n": None}
+                if with_n and refused_parameter(failed) == "n":
+                    server.names = {**server.names, "n": None}  # the choices are asked for one by one
                     continue
                 self.listeners.on_failure(failed)
                 retries += 1
@@ -293,11 +294,6 @@ class Endpoint:
     async def answers(self) -> bool:
         """Whether any server responds."""
         return any(await asyncio.gather(*(server.responds(self.model.name) for server in self.servers)))
-
-
-def _asks_for_one_choice(failure: Failure, server: Server) -> bool:
-    """Whether an endpoint refuses `n`: then it is left out, and the choices are asked for one by one."""
-    return refused_parameter(failure) == "n" and server.names.get("n", "n") is not None
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

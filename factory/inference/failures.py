@@ -33,7 +33,7 @@ _CODES = {
     "context_length_exceeded": 400,
 }
 _PAGE = re.compile(r"\s*<(?:!doctype|\?xml|html|head|body|title|center|h\d|p|div)\b", re.IGNORECASE)
-_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<[^<>]*(?:>|$)", re.IGNORECASE | re.DOTALL)
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
 _ESCAPABLE = re.compile(r"[^\w.-]")
 
@@ -242,7 +242,8 @@ def of_transport(error: BaseException) -> Failure:
     while (below := chain[-1].__cause__ or chain[-1].__context__) is not None and below not in chain:
         chain.append(below)
     root = chain[-1]
-    secure = next((e for e in chain if isinstance(e, ssl.SSLError | ssl.CertificateError)), None)
+    # The lowest: the client's own is of such a kind too, without what OpenSSL said.
+    secure = next((e for e in reversed(chain) if isinstance(e, ssl.SSLError)), None)
     if secure is not None:
         return _of_tls(secure)
     timed_out = any(isinstance(e, TimeoutError) for e in (error, root)) or "timeout" in type(error).__name__.lower()

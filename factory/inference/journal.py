@@ -52,6 +52,8 @@ class Spent:
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    untold: int = 0
+    """requests whose tokens the endpoint did not tell"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +231,9 @@ INSERT_REPLY = (
 
 _COUNTED = f"CASE WHEN typeof({{0}}) = 'integer' AND {{0}} BETWEEN 0 AND {MOST_TOKENS} THEN {{0}} END"
 """Earlier versions kept counts as endpoints sent them: negative, infinite, as text."""
+_PROMPT, _COMPLETION = (_COUNTED.format(name) for name in ("prompt_tokens", "completion_tokens"))
 SELECT_SPENT = (
-    f"SELECT role, count(*), total({_COUNTED.format('prompt_tokens')}), total({_COUNTED.format('completion_tokens')}) "
+    f"SELECT role, count(*), total({_PROMPT}), total({_COMPLETION}), count(*) - count({_PROMPT} + {_COMPLETION}) "
     "FROM replies WHERE run_id = ? GROUP BY role"
 )
 
@@ -315,7 +318,10 @@ class Journal:
             FactoryError: see `JournalTable.execute`.
         """
         rows = self._table.execute(SELECT_SPENT, run_id)
-        return {role: Spent(requests, int(prompt), int(completion)) for role, requests, prompt, completion in rows}
+        return {
+            role: Spent(requests, int(prompt), int(completion), untold)
+            for role, requests, prompt, completion, untold in rows
+        }
 
     def close(self) -> None:
         self._table.close()

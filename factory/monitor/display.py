@@ -18,7 +18,7 @@ from factory.inference.endpoints import Endpoint
 from factory.inference.servers import Server
 from factory.monitor.event_log import events
 from factory.monitor.meter import Meter, Reading
-from factory.monitor.plain_text import clock, counted, few, money, visible
+from factory.monitor.plain_text import NOT_TOLD, clock, counted, few, money, visible
 from factory.monitor.table import bar
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
@@ -109,7 +109,11 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
     if progress.trees:
         parts.append(f"{progress.accepted:,} of {counted(progress.trees, 'tree')} accepted{_each_minute(reading)}")
     if progress.requests:
-        parts += [counted(progress.requests, "request"), counted(progress.tokens, "token")]
+        untold = progress.untold and not progress.tokens
+        parts += [
+            counted(progress.requests, "request"),
+            "tokens not told" if untold else counted(progress.tokens, "token"),
+        ]
     if progress.requests and reading.recent_requests_per_s is not None:
         parts.append(f"{few(reading.recent_requests_per_s)} requests/s")
     if progress.tokens and reading.recent_tokens_per_s is not None:
@@ -211,4 +215,6 @@ def _tokens(progress: Progress, reading: Reading) -> str:
         for rate, what in ((reading.recent_tokens_per_s, "now"), (reading.mean_tokens_per_s, "on average"))
         if rate is not None
     ]
+    if progress.untold and not progress.tokens:
+        return NOT_TOLD
     return ", ".join([f"{progress.tokens:,} generated", *rates])

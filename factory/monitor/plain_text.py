@@ -2,6 +2,9 @@
 
 import re
 
+NOT_TOLD = "not told by the endpoint"
+"""Shown for a number of tokens that a reply did not give: unknown is not 0."""
+
 # Control characters except tab and newline, lone surrogates, and characters that change the text direction.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

@@ -6,7 +6,7 @@ Figures come from stores/sql/report/*.sql. Models' output is shown as plain text
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from itertools import cycle
+from itertools import cycle, groupby
 from typing import Any
 
 from rapidfuzz.distance import Levenshtein
@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from factory.monitor.plain_text import clock, counted, shortened, visible
+from factory.monitor.plain_text import NOT_TOLD, clock, counted, shortened, visible
+from factory.runs.readable import quoted
 from factory.work.textless import textless_stages
 from stores.lake import Lake
 from stores.likeness import words
@@ -46,6 +47,9 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
         outcome |= next(iter(lake.query(sql("report/agreement"), of_run).to_pylist()), {})
     for label, text in _outcome_lines(outcome):
         grid.add_row(label, text)
+    for label, query, line_of in (("flawed", "flaws", _flaws), ("not readable", "unreadable", _unreadable)):
+        if rows := lake.query(sql(f"report/{query}"), of_run).to_pylist():
+            grid.add_row(label, Text(line_of(rows), "yellow"))
     for stage in textless_stages(lake, run_id):
         of = f"{stage.without:,} of {counted(stage.answers, 'answer')} of stage {stage.stage}"
         grid.add_row("no text", visible(f"{of}, which are neither judged nor paired: {stage.why()}"))
@@ -103,9 +107,37 @@ def _outcome_lines(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "model",
         (
             f"{counts['calls']:,} calls ({counts['from_journal']:,} from the journal, {counts['retries']:,} repeated, "
-            f"{counts['call_errors']:,} failed), {counts['completion_tokens']:,} tokens generated{speed}"
+            f"{counts['call_errors']:,} failed), {_tokens_generated(counts)}{speed}"
         ),
     )
+
+
+def _flaws(rows: Sequence[dict[str, Any]]) -> str:
+    """Answers with a flaw, by kind of answer: '3 of 40 refined (2 unended, 1 echo)'."""
+    kinds = []
+    for kind, found in groupby(rows, lambda row: row["kind"]):
+        flaws = list(found)
+        each = ", ".join(f"{row['answers']:,} {row['flaw']}" for row in flaws)
+        kinds.append(f"{sum(row['answers'] for row in flaws):,} of {flaws[0]['of_all']:,} {kind} ({each})")
+    return "; ".join(kinds)
+
+
+def _unreadable(rows: Sequence[dict[str, Any]]) -> str:
+    """Votes, scores, comparisons and refinements that could not be read, with one of each."""
+    return "; ".join(
+        f"{row['unreadable']:,} of {row['total']:,} {row['kind']} of {visible(row['name'])}"
+        f"{_share(row['unreadable'], row['total'])}: {visible(quoted(row['example'] or ''))}"
+        for row in rows
+    )
+
+
+def _tokens_generated(counts: dict[str, Any]) -> str:
+    """Unknown is not 0: an endpoint may not tell how many tokens it generated."""
+    answered, untold = counts["calls"] - counts["call_errors"], counts["untold_calls"]
+    if untold and untold == answered:
+        return f"tokens generated: {NOT_TOLD}"
+    of_all = f" ({NOT_TOLD} for {counted(untold, 'call')})" if untold else ""
+    return f"{counts['completion_tokens']:,} tokens generated{of_all}"
 
 
 def _savings(savings: dict[str, Any]) -> str:
@@ -133,7 +165,9 @@ def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
         column.justify = "right"
     for row in rows:
         latency = "" if row["mean_latency_s"] is None else f"{row['mean_latency_s']:.2f} s"
-        figures = ["" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")]
+        figures = [
+            "not told" if row[n] is None else f"{row[n]:,}" for n in ("calls", "prompt_tokens", "completion_tokens")
+        ]
         table.add_row(row["stage"], row["template"], Text(visible(row["model"])), *figures, latency)
     console.print(table)
     console.print()

@@ -22,6 +22,7 @@ from factory.inference.endpoints import SetAside
 from factory.inference.journal import Journal
 from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.progress import Progress
+from factory.runs.readable import Readable, check_readable
 from factory.runs.session import (
     Deferral,
     Execute,
@@ -46,6 +47,7 @@ from schemas.tables import Run
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.pairing import unpaired
+from stores.sql import sql
 
 FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
@@ -72,6 +74,8 @@ class Execution:
     deferral: Deferral | None = None
     """takes requests instead of a model; the run ends as stopped, not finished, while prompts are pending"""
     observe: Observe = lambda progress: nullcontext()
+    retry_set_aside: bool = False
+    """ask again what an earlier attempt set aside"""
 
 
 def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()) -> str:
@@ -97,6 +101,13 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         run = replace(run, run_event_id=content_id("run_event", run.run_id, run.attempt, "running"))
         for pairing in own_pairings(spec.recipe):
             unpaired(lake, run.run_id, pairing, [])  # one that fails is reported before anything is paid for
+        if execution.retry_set_aside:
+            lake.remove(
+                sql("forget_set_aside"),
+                {"run_id": run.run_id},
+                message=f"run {run.run_id}: what was set aside is asked again",
+                details={"run_id": run.run_id},
+            )
         take_prompts(lake, run, spec, progress)
         session = RunSession(
             lake,
@@ -111,13 +122,15 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         try:
             with disk_faults(lake):
                 _take_through(session, execution.execute)
+                if session.deferral is None:
+                    check_readable(lake, run.run_id, spec.recipe)
         except KeyboardInterrupt:
             _note_end(lake, run, "stopped", "stopped by Ctrl-C")
             raise
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
             raise BudgetReached(
-                f"{reached}: continue with `factory resume {run.run_id} -o {reached.limit}=…`, no answer is lost",
+                f"{reached}: continue with `factory resume {run.run_id} -o {reached.override}`, no answer is lost",
                 reached.limit,
             ) from None
         except FactoryError as error:
@@ -210,7 +223,10 @@ async def answering(
             writer = Writer(lake, session.run.run_id, spec.recipe.pairings(), session.flush_every_s)
             defer = session.deferral.defer if session.deferral else None
             writer.emit(endpoint.model for endpoint in endpoints.values())  # with the first rows that name them
-            emit = counting(writer, progress)
+            readable = Readable(spec.recipe, progress.notes)
+            if session.begun:
+                readable.add_earlier(lake, session.run.run_id)
+            emit = counting(writer, progress, readable)
             asker = Asker(session.run.run_id, session.run.seed, endpoints, journal, spending, emit, spec.fresh, defer)
             through: Through = run_stages
             if tracing is not None:

@@ -34,7 +34,7 @@ DEATHS = 20
 """of workers, after which the run ends: Ray would restart them forever"""
 SEEN = ("done", "trees", "accepted", "requests", "tokens", "from_journal")
 """of `Progress`, to display"""
-SPENT = ("requests", "tokens", "cost")
+SPENT = ("requests", "tokens", "cost", "untold", "untold_cost")
 """of `Spending`, for the budget"""
 TELLING = pa.schema([("set_aside", pa.list_(pa.string())), ("error", pa.string()), ("limit", pa.string())])
 

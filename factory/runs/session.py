@@ -16,6 +16,7 @@ from factory.inference.failures import Failure
 from factory.inference.journal import Journal, Reply, journal_file
 from factory.recipes.recipe import Entry, Recipe, bound_templates, judge_of, judges_given
 from factory.runs.progress import Progress
+from factory.runs.readable import Readable
 from factory.runs.specification import RunSpecification
 from factory.runs.writer import FLUSH_EVERY_S, Writer
 from factory.work.asker import Asker, Defer
@@ -99,11 +100,12 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
     priced = any(model.prompt_price is not None for model in recipe.models.values())
 
     def add_up() -> None:
-        progress.cost = spending.cost if priced else None
+        progress.cost = spending.cost if priced and not spending.untold_cost else None
 
     def count(reply: Reply) -> None:
         progress.requests += 1
         progress.tokens += reply.completion_tokens or 0
+        progress.untold += reply.completion_tokens is None
         add_up()
 
     def fail(failure: Failure) -> None:
@@ -142,8 +144,8 @@ def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list
     ]
 
 
-def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:
-    """Passes rows to the writer, and counts those that `Progress` shows."""
+def counting(writer: Writer, progress: Progress, readable: Readable) -> Callable[[Iterable[Any]], None]:
+    """Passes rows to the writer, and counts those that `Progress` shows and those that could not be read."""
 
     def emit(rows: Iterable[Any]) -> None:
         rows = list(rows)
@@ -154,6 +156,7 @@ def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], No
             elif isinstance(row, Call):
                 progress.from_journal += row.from_journal
         writer.emit(rows)
+        readable.add(rows)
 
     return emit
 

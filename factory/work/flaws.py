@@ -72,7 +72,7 @@ _PREAMBLES = (
     # Here is the revised response: / Below is a shorter version without commas:
     rf"(?:here(?:['’]?s| is| are)|below (?:is|are)|the following is|this is) (?:(?:an?|the|my|your) )?"
     rf"(?:[^\s.]+ ){{0,2}}?(?:{_CHANGED} (?:[^\s.]+ ){{0,2}}?{_PIECE}|{_ANSWER} {_CHANGED})\b",
-    rf"(?:here(?:['’]?s| is)|below is|the following is) (?:an?|the|my|your) (?:[^\s.]+ )?"
+    r"(?:here(?:['’]?s| is)|below is|the following is) (?:an?|the|my|your) (?:[^\s.]+ )?"
     r"(?:response|answer|version|rewrite|revision|refinement)\b[^.\n]{0,80}[:\n]",
     # Refined answer: / My revised version of the letter:
     rf"(?:the |my |your )?{_CHANGED} {_PIECE}\b(?: (?:is|of|with|that)\b[^.\n]{{0,60}})?[\s*_\"')\]]{{0,4}}[:：\n]",
@@ -112,12 +112,14 @@ def opens_with_preamble(text: str) -> bool:
 
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|「[^」\n]*」|『[^』\n]*』|«[^»\n]*»|(?<!\w)['‘][^'’\n]*['’](?!\w)")
+_QUOTED = re.compile(
+    r"\"[^\"\n]{0,400}\"|“[^”\n]{0,400}”|「[^」\n]{0,400}」|『[^』\n]{0,400}』|«[^»\n]{0,400}»|(?<!\w)['‘][^'’\n]{0,400}['’](?!\w)"
+)
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _IDEOGRAPH = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]")
 _LABEL = re.compile(r"^[ \t]*\[[^\]\n]{3,40}\][ \t]*$", re.MULTILINE)
 _MARKER = re.compile(
-    r"^[\s*#_]*(reflection|refined (?:response|answer)|final judge?ment)[\s*_]*[:：]", re.IGNORECASE | re.MULTILINE
+    r"^[ \t*#_]*(reflection|refined (?:response|answer)|final judge?ment)[\s*_]*[:：]", re.IGNORECASE | re.MULTILINE
 )
 _OF_THE_TASK = re.compile(  # words of a critique about the answer, rather than about the world
     r" (?:response|answer|reply|instructions?|requests?|requested|requirements?|constraints?|critique|judge?ment|asked|"

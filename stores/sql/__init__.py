@@ -23,6 +23,7 @@ _VIEWS = (
     "answers",
     "flawed_accepted",
     "preference_rows",
+    "readings",
     "run_progress",
     "run_cost",
 )
