@@ -63,10 +63,9 @@ def tokens_or_none(value: Any, name: str, notes: list[str]) -> int | None:
     """A number of tokens; None if it is missing or, with a note, odd."""
     if value is None:
         return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
-        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 <= value <= MOST_TOKENS and value == int(value):
+        return int(value)
     notes.append(f"{name} is {shape_of(value)}")
     return None
 
