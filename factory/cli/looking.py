@@ -1,6 +1,7 @@
 """Commands that inspect a lake, a recipe or the machine, and change nothing."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ import typer
 from factory.cli.options import LakeOption
 from factory.monitor.console import Console
 from schemas.errors import FactoryError
+
+FullOption = Annotated[bool, typer.Option("--full", help="Show long texts whole.")]
 
 
 def recipes(
@@ -51,6 +54,7 @@ def sql(
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
     rows: Annotated[int, typer.Option(help="Most rows to show in a table.")] = 50,
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Query the lake in SQL, read-only."""
@@ -63,7 +67,7 @@ def sql(
     with Lake.open(lake, at=at) as opened:
         found = read_only(opened, query)
     if format == "table":
-        table_of(found, Console(), rows)
+        table_of(found, Console(), rows, full=full)
     else:
         write_rows(found, format, out)
 
@@ -77,22 +81,24 @@ def views() -> None:
 
 def tree(
     tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id or a prefix of it.")],
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Draw a search tree."""
     from factory.monitor.report import print_tree
 
-    _show(print_tree, "tree", tree_id, lake)
+    _show(partial(print_tree, full=full), "tree", tree_id, lake)
 
 
 def pair(
     pair_id: Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id or a prefix of it.")],
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Show a pair as a word-level diff."""
     from factory.monitor.report import print_pair
 
-    _show(print_pair, "pair", pair_id, lake)
+    _show(partial(print_pair, full=full), "pair", pair_id, lake)
 
 
 def snapshots(lake: LakeOption = "lake") -> None:
