@@ -19,6 +19,18 @@ def shortened(text: str, characters: int) -> str:
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
 
 
+def cut(text: str, characters: int, lines: int) -> tuple[str, str]:
+    """The beginning of a text, and a note on what is left out; the note is empty where nothing is."""
+    kept = "\n".join(text[:characters].split("\n", lines)[:lines])
+    if kept == text:
+        return text, ""
+    rest = text[len(kept) :]
+    more = f"{len(rest):,} more characters"
+    if breaks := rest.count("\n"):
+        more += f" in {breaks:,} more lines"
+    return kept.rstrip(), f"… {more} (--full shows them)"
+
+
 def counted(count: int, noun: str) -> str:
     """`1 row`, `2,000 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
