@@ -122,7 +122,9 @@ class RunPrompt:
 class Response:
     """An answer to a prompt, from any source."""
 
-    response_id: str = column("hash of run, kind, and call and choice (sampled), tree, parent and child, or prompt, model and text (imported)")
+    response_id: str = column(
+        "hash of run, kind, and call and choice (sampled), tree, parent and child, or prompt, model and text (imported)"
+    )
     run_id: str = column("the run that made it")
     prompt_id: str = column("the prompt it answers")
     kind: str = column("sampled, refined, resampled (best-of-n), reference or imported (`factory import`)")
@@ -240,7 +242,9 @@ class Pair:
     rejected_response_id: str = column("the worse response")
     chosen_value: float | None = column("the judge's value of the chosen response", "0..1")
     rejected_value: float | None = column("the judge's value of the rejected response", "0..1")
-    source: str = column("the pairing that made it: a query in stores/pairing/ or a user's own; imported; or imported_scores (best over worst)")
+    source: str = column(
+        "the pairing that made it: a query in stores/pairing/ or a user's own; imported; or imported_scores (best over worst)"
+    )
     tree_id: str | None = column("the tree it came from, if any")
     node_id: str | None = column("the accepted node, if any")
     similarity: float = column(

@@ -96,7 +96,14 @@ def test_a_critique_says_nothing_untrue(given: Constraint, text: str, said: str,
 )
 def test_what_no_answer_can_meet_is_named(given: Constraint) -> None:
     assert why_never(given)
-    for text in ("Don't.\n\nDon't go.", "E.g. this\n\ne.g. that", "In short\n\nIn short, yes", "x", "One. Two.", "\n\n"):
+    for text in (
+        "Don't.\n\nDon't go.",
+        "E.g. this\n\ne.g. that",
+        "In short\n\nIn short, yes",
+        "x",
+        "One. Two.",
+        "\n\n",
+    ):
         assert not verify([given], text).passed
 
 

@@ -114,7 +114,10 @@ def test_ultrafeedback_becomes_responses_of_its_models_with_scores_and_a_pair(tm
         ("small", "overall", "imported", 2.0, None, True, ""),
     ]
     assert rows(tmp_path, PAIRS, "chosen, rejected, source") == [("It is less dense.", "Because.", "imported_scores")]
-    assert rows(tmp_path, "models", "name, origin, revision") == [("big", "imported", None), ("small", "imported", None)]
+    assert rows(tmp_path, "models", "name, origin, revision") == [
+        ("big", "imported", None),
+        ("small", "imported", None),
+    ]
 
 
 def test_helpsteer_has_a_judge_for_each_number(tmp_path: Path, factory: Command) -> None:
@@ -128,7 +131,14 @@ def test_helpsteer_has_a_judge_for_each_number(tmp_path: Path, factory: Command)
 
 
 def test_scores_of_sides_and_labels_are_kept(tmp_path: Path, factory: Command) -> None:
-    sides = {"prompt": "a", "chosen": "b", "rejected": "c", "score_chosen": 8.0, "chosen-rating": 5, "rejected-rating": 2}
+    sides = {
+        "prompt": "a",
+        "chosen": "b",
+        "rejected": "c",
+        "score_chosen": 8.0,
+        "chosen-rating": 5,
+        "rejected-rating": 2,
+    }
     labels = [{"prompt": "a", "completion": "d", "label": True}, {"prompt": "a", "completion": "e", "label": False}]
     factory("import", jsonl(tmp_path / "a.jsonl", sides), jsonl(tmp_path / "b.jsonl", *labels))
     joined = "responses JOIN judgements AS j USING (response_id)"
@@ -240,7 +250,10 @@ def test_a_folder_is_one_source(tmp_path: Path, factory: Command) -> None:
         ({"prompt": "a"}, "line 1: there is no answer in it: it needs chosen and rejected, completions, response, or"),
         ({"prompt": "a", "chosen": "b"}, "line 1: rejected is missing: a preference has both chosen and rejected"),
         ({"prompt": "a", "chosen": [TURN], "rejected": "c"}, "line 1: chosen must end with a turn of the assistant"),
-        ({"instruction": "a", "completions": [{"text": "b"}]}, "completion 1: this must be an object with a 'response'"),
+        (
+            {"instruction": "a", "completions": [{"text": "b"}]},
+            "completion 1: this must be an object with a 'response'",
+        ),
         (
             {"instruction": "a", "completions": [{"response": "b", "overall_score": "high"}]},
             "completion 1: overall_score must be a number, got 'high'",
@@ -250,7 +263,9 @@ def test_a_folder_is_one_source(tmp_path: Path, factory: Command) -> None:
         ({"question": "a", "chosen": "b", "rejected": "c"}, "name the right one, as in -c prompt=question"),
     ],
 )
-def test_what_cannot_be_imported_is_one_sentence(tmp_path: Path, factory: Command, row: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_imported_is_one_sentence(
+    tmp_path: Path, factory: Command, row: dict[str, Any], said: str
+) -> None:
     found = factory("import", jsonl(tmp_path / "a.jsonl", row))
     assert found.startswith("error: ") and said in found
     assert "no prompt file" in factory("import", tmp_path / "missing.jsonl")

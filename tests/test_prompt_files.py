@@ -95,7 +95,7 @@ def test_the_delimiter_of_csv_is_found(tmp_path: Path, delimiter: str) -> None:
 
 def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
     for name, data in {
-        "excel.csv": b"\xef\xbb\xbfsep=;\r\nprompt;subject\r\n\"one\r\nmore\";tea\r\n",
+        "excel.csv": b'\xef\xbb\xbfsep=;\r\nprompt;subject\r\n"one\r\nmore";tea\r\n',
         "mac.csv": b"prompt,subject\rone\rtwo,tea\r",
         "tab.tsv": b"prompt\tsubject\none, or two\t\n",
         "comma.csv": b"a;b,prompt\nx,one\n",
@@ -172,7 +172,9 @@ def test_a_line_that_is_nested_too_deep_is_named(tmp_path: Path, line: str) -> N
 def test_no_depth_ends_in_a_traceback(tmp_path: Path, depth: int) -> None:
     nested = "[" * depth + "]" * depth
     kwargs = f'{{"keywords": {nested}}}'
-    (tmp_path / "a.jsonl").write_text(f'{{"prompt": "a", "constraints": [{{"id": "keywords:existence", "kwargs": {kwargs}}}]}}')
+    (tmp_path / "a.jsonl").write_text(
+        f'{{"prompt": "a", "constraints": [{{"id": "keywords:existence", "kwargs": {kwargs}}}]}}'
+    )
     assert "a.jsonl, line 1: " in sentence(tmp_path / "a.jsonl")
 
 

@@ -38,8 +38,18 @@ def sentence(folder: Path, *rows: dict[str, Any], **settings: Any) -> str:
 @pytest.mark.parametrize(
     "row",
     [
-        {"conversations": [{"from": "human", "value": "Why does ice float?"}, {"from": "gpt", "value": ANSWER["content"]}]},
-        {"conversation": [{"from": "USER", "value": "Why does ice float?"}, {"from": "bot", "value": ANSWER["content"]}]},
+        {
+            "conversations": [
+                {"from": "human", "value": "Why does ice float?"},
+                {"from": "gpt", "value": ANSWER["content"]},
+            ]
+        },
+        {
+            "conversation": [
+                {"from": "USER", "value": "Why does ice float?"},
+                {"from": "bot", "value": ANSWER["content"]},
+            ]
+        },
         {"messages": [USER, ANSWER]},
         {"prompt": [USER, ANSWER]},
         {"messages": [USER], "reference": ANSWER["content"]},
@@ -91,7 +101,10 @@ def test_keys_and_roles_of_turns_are_mapped(tmp_path: Path) -> None:
     (found,) = read(tmp_path, row, columns={"messages": "talk"}, keys=keys)
     assert (found.messages, found.reference) == (ASKED, "It is.")
     said = sentence(tmp_path, row, columns={"messages": "talk"})
-    assert "talk, turn 1: there is no 'role' and no 'content', only who, said: name the keys with -o prompts.keys.role" in said
+    assert (
+        "talk, turn 1: there is no 'role' and no 'content', only who, said: name the keys with -o prompts.keys.role"
+        in said
+    )
     assert "prompts.keys: unknown key 'rol': did you mean 'role'?" in sentence(tmp_path, row, keys={"rol": "who"})
 
 
@@ -134,7 +147,7 @@ def test_what_a_dialogue_cannot_keep_is_refused_by_name(tmp_path: Path, turns: A
 def test_a_field_may_be_left_out_if_the_user_says_so(tmp_path: Path) -> None:
     row = {"messages": [{**USER, "weight": 1}], "tools": [{"type": "function"}]}
     assert "tools are not kept" in sentence(tmp_path, row)
-    assert read(tmp_path, row, leave_out=("tools", "weight"))[0].messages == ASKED
+    assert read(tmp_path, row, leave_out=["tools", "weight"])[0].messages == ASKED
 
 
 def test_two_different_references_are_refused(tmp_path: Path) -> None:
@@ -164,7 +177,9 @@ def test_the_columns_of_ifeval_are_constraints(tmp_path: Path, columns: dict[str
     ]
     one, other = read(tmp_path, *rows, columns=columns)
     assert one.constraints == [Constraint("punctuation:no_comma", "{}")]
-    assert other.constraints == [Constraint("length_constraints:number_words", '{"num_words":30,"relation":"at least"}')]
+    assert other.constraints == [
+        Constraint("length_constraints:number_words", '{"num_words":30,"relation":"at least"}')
+    ]
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     assert list(read_prompts(PromptSettings(source=str(tmp_path / "a.parquet"), columns=columns), seed=0)) == [
         *(type(p)(**{**_fields(p), "source": _source(tmp_path / "a.parquet")}) for p in (one, other))

@@ -155,7 +155,10 @@ def test_blank_lines_and_a_byte_order_mark_are_no_fault(tmp_path: Path) -> None:
         ('{"prompt": null}', "the prompt is empty"),
         ('{"prompt": 3}', "the prompt must be text or a list of turns, got 3"),
         ('{"prompt": "a", "language": 3}', "language must be text, got 3"),
-        ('{"prompt": "half an emoji \\ud83d"}', "prompt has half a surrogate pair (half an emoji, U+D83D) at character 15"),
+        (
+            '{"prompt": "half an emoji \\ud83d"}',
+            "prompt has half a surrogate pair (half an emoji, U+D83D) at character 15",
+        ),
         ('{"messages": [{"role": "user"}]}', "messages, turn 1: the content of this user's turn is null"),
         ('{"messages": [{"role": "user", "content": 3}]}', "messages, turn 1: content must be text, got 3"),
         ('{"messages": []}', "the prompt is empty"),
@@ -176,7 +179,9 @@ def test_a_broken_line_is_named_with_file_and_number(tmp_path: Path, line: str, 
 
 def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": "caf\xe9"}\n')
-    assert "a.jsonl, line 2: this is not UTF-8 (byte 0xe9 at byte 16): save it as UTF-8" in sentence(tmp_path / "a.jsonl")
+    assert "a.jsonl, line 2: this is not UTF-8 (byte 0xe9 at byte 16): save it as UTF-8" in sentence(
+        tmp_path / "a.jsonl"
+    )
     (tmp_path / "a.csv").write_bytes(b"prompt\ncaf\xe9\n")
     assert "a.csv, line 2: this is not UTF-8 (byte 0xe9 at byte 4)" in sentence(tmp_path / "a.csv")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from factory.cli.options import LakeOption, at_lake, assignments
+from factory.cli.options import LakeOption, assignments, at_lake
 from schemas.errors import FactoryError
 
 SILENT_S = 2.0
@@ -18,10 +18,13 @@ LINE_EVERY_S = 30.0
 
 def import_(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Files or folders: .jsonl, .csv, .parquet, also .gz and .zst.")
+        list[str],
+        typer.Argument(metavar="FILE...", help="Files or folders: .jsonl, .csv, .parquet, also .gz and .zst."),
     ],
     lake: LakeOption = "lake",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Import only the first rows of each.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Import only the first rows of each.")
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="SPDX identifier, for rows that name no licence.")] = None,
     column: Annotated[
         list[str] | None, typer.Option("--column", "-c", metavar="OURS=THEIRS", help="Name a column: -c chosen=better")
@@ -45,9 +48,7 @@ def import_(
         return {name: str(value) for name, value in assignments(given).items()}
 
     sources = [
-        PromptSettings(
-            source=file, limit=limit, columns=texts(column), keys=texts(key), leave_out=tuple(leave_out or ())
-        )
+        PromptSettings(source=file, limit=limit, columns=texts(column), keys=texts(key), leave_out=leave_out or [])
         for file in dict.fromkeys(files)
     ]
     try:
@@ -62,7 +63,11 @@ def import_(
 
 def _to_type(said: str) -> str:
     """A sentence about a recipe's settings, with this command's options instead."""
-    for setting, option in (("-o prompts.columns.", "-c "), ("-o prompts.keys.", "--key "), ("prompts.columns.", "-c ")):
+    for setting, option in (
+        ("-o prompts.columns.", "-c "),
+        ("-o prompts.keys.", "--key "),
+        ("prompts.columns.", "-c "),
+    ):
         said = said.replace(setting, option)
     return re.sub(
         r"-o 'prompts\.leave_out=\[([^]]*)\]'",

@@ -49,7 +49,9 @@ class ImportedSource:
     """by judge"""
 
 
-def import_files(where: str, sources: Sequence[PromptSettings], licence: str | None, tell: Tell) -> list[ImportedSource]:
+def import_files(
+    where: str, sources: Sequence[PromptSettings], licence: str | None, tell: Tell
+) -> list[ImportedSource]:
     """Imports sources (files or folders) into the lake at `where`, made if it is not there.
 
     Args:
@@ -58,7 +60,7 @@ def import_files(where: str, sources: Sequence[PromptSettings], licence: str | N
     Raises:
         FactoryError: a row that cannot be kept, with its place; nothing is imported then.
     """
-    read = []
+    read: list[tuple[Run, Imported, dict[str, pa.Table]]] = []
     known = _known(where)
     for settings in sources:
         run = _run_of(settings, licence)
@@ -111,8 +113,17 @@ def _run_of(settings: PromptSettings, licence: str | None) -> Run:
     content = content_of(settings.source)
     run_id = f"import-{content_id('import', content, settings.columns, settings.keys, settings.leave_out)[:10]}"
     now = datetime.now(UTC)
-    parameters = {"source": f"sha256:{content}", "name": source_name(settings.source).partition("#")[0], "licence": licence}
-    read = {"limit": settings.limit, "columns": settings.columns, "keys": settings.keys, "leave_out": settings.leave_out}
+    parameters = {
+        "source": f"sha256:{content}",
+        "name": source_name(settings.source).partition("#")[0],
+        "licence": licence,
+    }
+    read = {
+        "limit": settings.limit,
+        "columns": settings.columns,
+        "keys": settings.keys,
+        "leave_out": settings.leave_out,
+    }
     recipe = canonical_json(RECIPE)
     return Run(
         run_event_id=content_id("run_event", run_id, 0, "finished"),

@@ -45,7 +45,11 @@ class Imported:
         ids = [self._answer(prompt.prompt_id, answer) for answer in sample.answers]
         for chosen, rejected in sample.pairs:
             sides = sample.answers[chosen], sample.answers[rejected]
-            if ids[chosen] == ids[rejected] or not all(side.text.strip() for side in sides) or sides[0].text == sides[1].text:
+            if (
+                ids[chosen] == ids[rejected]
+                or not all(side.text.strip() for side in sides)
+                or sides[0].text == sides[1].text
+            ):
                 self.equal += 1
             else:
                 self._pair(prompt.prompt_id, KIND, (ids[chosen], ids[rejected]), (sides[0].text, sides[1].text))
@@ -126,7 +130,10 @@ class Imported:
             return
         one = _Ranked(deciding.points, response_id, answer.text)
         best, worst = self._ranked.get(prompt_id, (one, one))
-        self._ranked[prompt_id] = (one if one.points > best.points else best, one if one.points < worst.points else worst)
+        self._ranked[prompt_id] = (
+            one if one.points > best.points else best,
+            one if one.points < worst.points else worst,
+        )
 
     def _to_arrow(self) -> None:
         by_table: dict[type, list[Any]] = {}

@@ -36,13 +36,17 @@ def files_of(source: str | Path) -> list[Path]:
     """
     found = Path(source)
     if found.is_dir():
-        inside = (file for file in found.rglob("*") if not any(part[0] == "." for part in file.relative_to(found).parts))
+        inside = (
+            file for file in found.rglob("*") if not any(part[0] == "." for part in file.relative_to(found).parts)
+        )
         files = sorted(file for file in inside if file.is_file() and kind_of(file) in _IN_FOLDERS)
         if not files:
             raise FactoryError(f"folder {found} has no file that ends in {', '.join(_IN_FOLDERS)}: give another")
         return files
     if not found.is_file():
-        raise FactoryError(f"no prompt file {found}: give a .jsonl, .csv or .parquet file, a folder of them, or 'bundled'")
+        raise FactoryError(
+            f"no prompt file {found}: give a .jsonl, .csv or .parquet file, a folder of them, or 'bundled'"
+        )
     if not kind_of(found):
         raise FactoryError(
             f"prompt file {found}: give one that ends in {', '.join(KINDS)}, or in one of these and {' or '.join(PACKED)}"

@@ -118,7 +118,9 @@ def question_of(row: Mapping[str, Any], columns: Columns, where: str) -> Questio
 
 def common_start(row: Mapping[str, Any], columns: Columns, where: str) -> list[Message]:
     """The turns with which both sides of a preference without a prompt begin."""
-    sides = [read_turns(columns.value(row, name), where, columns.named.get(name, name), columns.reading) for name in ANSWERS]
+    sides = [
+        read_turns(columns.value(row, name), where, columns.named.get(name, name), columns.reading) for name in ANSWERS
+    ]
     start = []
     for one, other in zip(*sides, strict=False):
         if one != other:
@@ -136,7 +138,9 @@ def _turns(row: Mapping[str, Any], columns: Columns, where: str) -> list[Message
         column = columns.named[named[0]]
     column = column or _guess(row)
     if column is None:
-        raise FactoryError(f"{where}: the prompt is empty: there is no 'prompt' or 'messages', only {', '.join(map(str, row))}")
+        raise FactoryError(
+            f"{where}: the prompt is empty: there is no 'prompt' or 'messages', only {', '.join(map(str, row))}"
+        )
     if column == "chosen" and "chosen" not in {columns.named.get(ours) for ours in named}:
         return common_start(row, columns, where)
     given = row.get(column)

@@ -82,7 +82,9 @@ def turns_in_text(text: str) -> bool:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return all(isinstance(turn, dict) and ({"role", "content"} <= {*turn} or {"from", "value"} <= {*turn}) for turn in found)
+    return all(
+        isinstance(turn, dict) and ({"role", "content"} <= {*turn} or {"from", "value"} <= {*turn}) for turn in found
+    )
 
 
 def is_hh(text: str) -> bool:
@@ -126,7 +128,11 @@ def _turn(turn: Any, where: str, reading: Reading) -> Message:
             "the keys with -o prompts.keys.role=… -o prompts.keys.content=…"
         )
     role = _role(turn[role_key], where, reading)
-    if more := [key for key, value in turn.items() if key not in (role_key, text_key, *reading.leave_out) and not is_empty(value)]:
+    if more := [
+        key
+        for key, value in turn.items()
+        if key not in (role_key, text_key, *reading.leave_out) and not is_empty(value)
+    ]:
         raise not_kept(more, where)
     return Message(role, whole_text(_text(turn.get(text_key), role, where), where, "the text"))
 

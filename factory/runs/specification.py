@@ -105,7 +105,9 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     (run,) = found
     where = f"run {run.run_id}"
     if "stages" not in json.loads(run.recipe):
-        raise FactoryError(f"{where} was made by `factory import`, which has no stages to continue: import the file again")
+        raise FactoryError(
+            f"{where} was made by `factory import`, which has no stages to continue: import the file again"
+        )
     recipe, begun_with = recipe_of(json.loads(run.recipe), where, overrides), recipe_of(json.loads(run.recipe), where)
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)

@@ -68,8 +68,9 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
         of_what = "" if source.language is None else f" in language {source.language!r}"
         raise FactoryError(f"{source.source} has no prompts{of_what}: give a source with at least one")
     lake.append([*rows, run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
-    taken = "SELECT count(*) FROM run_prompts WHERE run_id = $run_id AND NOT evolved"
-    different = lake.query(taken, {"run_id": run.run_id}).column(0)[0].as_py()
+    different = lake.query(
+        "SELECT count(*) FROM run_prompts WHERE run_id = $run_id AND NOT evolved", {"run_id": run.run_id}
+    )[0][0].as_py()
     if different < read:
         progress.notes.append(f"{read:,} rows are {different:,} prompts: equal prompts are taken once")
     if verifier and others and unchecked:
