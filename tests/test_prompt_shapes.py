@@ -147,7 +147,7 @@ def test_what_a_dialogue_cannot_keep_is_refused_by_name(tmp_path: Path, turns: A
 def test_a_field_may_be_left_out_if_the_user_says_so(tmp_path: Path) -> None:
     row = {"messages": [{**USER, "weight": 1}], "tools": [{"type": "function"}]}
     assert "tools are not kept" in sentence(tmp_path, row)
-    assert read(tmp_path, row, leave_out=("tools", "weight"))[0].messages == ASKED
+    assert read(tmp_path, row, leave_out=["tools", "weight"])[0].messages == ASKED
 
 
 def test_two_different_references_are_refused(tmp_path: Path) -> None:

@@ -47,10 +47,12 @@ def _called(words: list[str], command: Callable[..., Any] | None) -> int:
     import typer.rich_utils
     from typer._click.exceptions import ClickException
 
-    from factory.cli.commands import app
+    if command is None:
+        from factory.cli.commands import app
 
+        command = app
     try:
-        return int((command or app)(words, standalone_mode=False) or 0)
+        return int(command(words, standalone_mode=False) or 0)
     except ClickException as error:  # how the command was typed
         error.message = visible(error.message)
         typer.rich_utils.rich_format_error(error)

@@ -48,9 +48,7 @@ def import_(
         return {name: str(value) for name, value in assignments(given).items()}
 
     sources = [
-        PromptSettings(
-            source=file, limit=limit, columns=texts(column), keys=texts(key), leave_out=tuple(leave_out or ())
-        )
+        PromptSettings(source=file, limit=limit, columns=texts(column), keys=texts(key), leave_out=leave_out or [])
         for file in dict.fromkeys(files)
     ]
     try:

@@ -60,7 +60,7 @@ def import_files(
     Raises:
         FactoryError: a row that cannot be kept, with its place; nothing is imported then.
     """
-    read = []
+    read: list[tuple[Run, Imported, dict[str, pa.Table]]] = []
     known = _known(where)
     for settings in sources:
         run = _run_of(settings, licence)

@@ -20,4 +20,6 @@ class PromptSettings(Settings, frozen=True, kw_only=True):
     keys: Annotated[
         dict[str, str], about("role, content, system, user or assistant: what the source's turns call it")
     ] = msgspec.field(default_factory=dict)
-    leave_out: Annotated[tuple[str, ...], about("fields of a dialogue that may be dropped, such as weight")] = ()
+    leave_out: Annotated[list[str], about("fields of a dialogue that may be dropped, such as weight")] = msgspec.field(
+        default_factory=list
+    )
