@@ -143,17 +143,27 @@ class Lake:
             if batch.schema != (expected := arrow_schema(TABLES[name])):
                 raise FactoryError(f"rows for {name} have schema {batch.schema}, expected {expected}")
 
-        def write() -> int:
+        def add() -> int:
             added = 0
+            for name, batch in batches.items():
+                key = batch.schema.names[0]
+                self.connection.register("batch", batch)
+                added += self.connection.execute(
+                    f"INSERT INTO lake.{name} BY NAME SELECT DISTINCT ON ({key}) * FROM batch "
+                    f"WHERE {key} NOT IN (SELECT {key} FROM lake.{name} WHERE {key} IN (SELECT {key} FROM batch))"
+                ).fetchall()[0][0]
+            return added
+
+        return self.commit(add, message=message, details=details)
+
+    def commit(self, action: Callable[[], Done], *, message: str, details: Mapping[str, Any] | None = None) -> Done:
+        """Runs `action` in one transaction, which may be tried again; for the parameters see `append_arrow`."""
+        self.check_writable()
+
+        def write() -> Done:
             self.connection.execute("BEGIN")
             try:
-                for name, batch in batches.items():
-                    key = batch.schema.names[0]
-                    self.connection.register("batch", batch)
-                    added += self.connection.execute(
-                        f"INSERT INTO lake.{name} BY NAME SELECT DISTINCT ON ({key}) * FROM batch "
-                        f"WHERE {key} NOT IN (SELECT {key} FROM lake.{name} WHERE {key} IN (SELECT {key} FROM batch))"
-                    ).fetchall()[0][0]
+                done = action()
                 self.connection.execute(
                     "CALL lake.set_commit_message('factory', ?, extra_info => ?)",
                     [message, json.dumps(dict(details or {}))],
@@ -162,32 +172,9 @@ class Lake:
             except BaseException:
                 self.roll_back()
                 raise
-            return added
+            return done
 
         return self._written(write)
-
-    def remove(self, text: str, parameters: Mapping[str, Any], *, message: str, details: Mapping[str, Any]) -> None:
-        """Runs DELETE statements in one transaction; what they remove stays in the snapshots before it.
-
-        Args:
-            parameters: `$name` in every one of the statements.
-        """
-        self.check_writable()
-
-        def write() -> None:
-            self.connection.execute("BEGIN")
-            try:
-                for statement in self.connection.extract_statements(text):
-                    self.connection.execute(statement, parameters)
-                self.connection.execute(
-                    "CALL lake.set_commit_message('factory', ?, extra_info => ?)", [message, json.dumps(dict(details))]
-                )
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self.roll_back()
-                raise
-
-        self._written(write)
 
     def check_writable(self) -> None:
         """Raises:

@@ -100,12 +100,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         for pairing in own_pairings(spec.recipe):
             unpaired(lake, run.run_id, pairing, [])  # one that fails is reported before anything is paid for
         if execution.retry_set_aside:
-            lake.remove(
-                sql("forget_set_aside"),
-                {"run_id": run.run_id},
-                message=f"run {run.run_id}: what was set aside is asked again",
-                details={"run_id": run.run_id},
-            )
+            _forget_set_aside(lake, run.run_id)
         take_prompts(lake, run, spec, progress)
         session = RunSession(
             lake,
@@ -141,6 +136,14 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             progress.phase = "compacting"
             lake.compact()
     return run.run_id
+
+
+def _forget_set_aside(lake: Lake, run_id: str) -> None:
+    def remove() -> None:
+        for statement in lake.connection.extract_statements(sql("forget_set_aside")):
+            lake.connection.execute(statement, {"run_id": run_id})
+
+    lake.commit(remove, message=f"run {run_id}: what was set aside is asked again", details={"run_id": run_id})
 
 
 def _take_through(session: RunSession, execute: Execute) -> None:
