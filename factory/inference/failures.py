@@ -268,5 +268,5 @@ def _of_tls(error: Exception) -> Failure:
 
 
 def one_line(text: str) -> str:
-    """The text on one line of at most 200 characters."""
-    return " ".join(text.split())[:200]
+    """The text on one line of at most 200 characters, all of which UTF-8 can encode: it goes into rows."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())[:200]
