@@ -293,8 +293,8 @@ def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False
     """
     (pair,) = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
     console.print(Panel(_text(pair["prompt"], full), title="prompt", title_align="left"))
-    sides = [visible(pair[side]) for side in ("rejected", "chosen")]
-    notes = ["", ""]
+    sides: Sequence[str] = [visible(pair[side]) for side in ("rejected", "chosen")]
+    notes: Sequence[str] = ("", "")
     if not full:  # before they are compared: that takes memory for each pair of words
         sides, notes = zip(*(cut(side, TEXT_CHARACTERS, TEXT_LINES) for side in sides), strict=True)
     difference = word_difference(*sides)
