@@ -113,8 +113,15 @@ def with_thinking(rng: random.Random, document: Document) -> Sent:
                 {"content": f"[THINK]{draft}[/THINK]{text}"},
                 {"content": text, "reasoning_content": draft},
                 {"content": text, "reasoning": draft, "reasoning_content": draft},
-                {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": draft}]}, {"type": "text", "text": text}]},
-                {"content": f"<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant<|channel|>final<|message|>{text}"},
+                {
+                    "content": [
+                        {"type": "thinking", "thinking": [{"type": "text", "text": draft}]},
+                        {"type": "text", "text": text},
+                    ]
+                },
+                {
+                    "content": f"<|channel|>analysis<|message|>{draft}<|end|><|start|>assistant<|channel|>final<|message|>{text}"
+                },
             ]
         )
     return as_sent(document)
@@ -147,10 +154,28 @@ def with_odd_text(rng: random.Random, document: Document) -> Sent:
     for choice in document["choices"]:
         text = choice["message"]["content"]
         extra = rng.choice(
-            ("\ud83d", "\0", "\x1b[2J", "\u202e", "é" * 3, "👍🏽", "\r\n", "\ufeff", "<think>", "`</think>`", "'; DROP TABLE", "{0}")
+            (
+                "\ud83d",
+                "\0",
+                "\x1b[2J",
+                "\u202e",
+                "é" * 3,
+                "👍🏽",
+                "\r\n",
+                "\ufeff",
+                "<think>",
+                "`</think>`",
+                "'; DROP TABLE",
+                "{0}",
+            )
         )
         choice["message"]["content"] = rng.choice(
-            (f"{text} {extra}", f"{text}{extra * 200}", [{"type": "text", "text": text}, extra], [text, {"type": "image_url"}])
+            (
+                f"{text} {extra}",
+                f"{text}{extra * 200}",
+                [{"type": "text", "text": text}, extra],
+                [text, {"type": "image_url"}],
+            )
         )
     return as_sent(document)
 
@@ -159,7 +184,18 @@ def with_odd_choices(rng: random.Random, document: Document) -> Sent:
     """Too few, too many, in another order, none, or another shape of list."""
     choices = document["choices"]
     document["choices"] = rng.choice(
-        [choices[:1], choices * 3, choices[::-1], [], None, {"0": choices[0]}, [choices], [*choices, None], [{}], choices[0]]
+        [
+            choices[:1],
+            choices * 3,
+            choices[::-1],
+            [],
+            None,
+            {"0": choices[0]},
+            [choices],
+            [*choices, None],
+            [{}],
+            choices[0],
+        ]
     )
     return as_sent(document)
 
@@ -176,7 +212,18 @@ def with_damaged_json(rng: random.Random, document: Document) -> Sent:
     twice = body.replace(b'"finish_reason": "stop"', b'"finish_reason": "length", "finish_reason": "stop"')
     nested = b'{"choices": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     digits = body.replace(b'"prompt_tokens": ', b'"prompt_tokens": ' + b"9" * 5000, 1)
-    bodies = (body[:cut], bytes(flipped), twice, nested, digits, b"[" * 200_000, b"", b"null", b"[]", b"\xef\xbb\xbf" + body)
+    bodies = (
+        body[:cut],
+        bytes(flipped),
+        twice,
+        nested,
+        digits,
+        b"[" * 200_000,
+        b"",
+        b"null",
+        b"[]",
+        b"\xef\xbb\xbf" + body,
+    )
     bodies += (body + b"}", json.dumps(document).encode("utf-16"), body.replace(b"e", b"\xff", 1), b"true", b'"text"')
     return replace(sent, body=rng.choice(bodies))
 
@@ -210,9 +257,15 @@ def with_damaged_http(rng: random.Random, document: Document) -> Sent:
 def with_status(rng: random.Random, document: Document) -> Sent:
     waits = ("0", "0.01", "-1", "²", "9" * 400, "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "nan")
     headers = (("Content-Type", "application/json"), ("Retry-After", rng.choice(waits)))
-    error: Any = {"error": {"message": "overloaded \ud83d\0", "type": "server_error", "code": rng.choice((429, None, [], "x"))}}
-    error = rng.choice((error, {"error": "no"}, {"detail": [{"loc": ["body"], "msg": 3}]}, [error], {"message": odd_value(rng)}))
-    status = rng.choices((200, 429, 500, 502, 503, 529, 408, 409, 425, 599, 413, 422), (4, 4, 4, 4, 4, 2, 1, 1, 1, 1, 0.1, 0.1))
+    error: Any = {
+        "error": {"message": "overloaded \ud83d\0", "type": "server_error", "code": rng.choice((429, None, [], "x"))}
+    }
+    error = rng.choice(
+        (error, {"error": "no"}, {"detail": [{"loc": ["body"], "msg": 3}]}, [error], {"message": odd_value(rng)})
+    )
+    status = rng.choices(
+        (200, 429, 500, 502, 503, 529, 408, 409, 425, 599, 413, 422), (4, 4, 4, 4, 4, 2, 1, 1, 1, 1, 0.1, 0.1)
+    )
     return Sent(json.dumps(error).encode(), status[0], headers)
 
 
