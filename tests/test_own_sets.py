@@ -97,7 +97,7 @@ def test_rows_that_do_not_fit_are_refused(full: Lake, text: str, said: str) -> N
         (query(id="response_id, current_date AS at"), "other rows each time, as it uses current_date"),
         (query(source=FROM + " USING SAMPLE 3"), "other rows each time, as it uses a sample"),
         (query(order=ORDER + " LIMIT $most"), "uses \\$most, which has no value: declare it in the header"),
-        ("COPY (SELECT 1) TO 'x.csv'; " + query(), "must be only one read-only query"),
+        ("COPY (SELECT 1) TO 'x.csv'; " + query(), "only one read-only query at a time"),
         (query(source=FROM.replace("responses", "read_csv('x.csv')")), "may not call read_csv"),
         (query(source=FROM.replace("responses", "'x.csv'")), "may not read x.csv"),
     ],
