@@ -97,7 +97,7 @@ def _has_replies(journal: Path) -> bool:
         return True
 
 
-def opening_error(error: duckdb.Error, where: str, folder: Path | None, *, made: bool) -> FactoryError:
+def opening_error(error: duckdb.Error | sqlite3.Error, where: str, folder: Path | None, *, made: bool) -> FactoryError:
     """Why a lake cannot be opened, with the advice for that cause.
 
     Args:

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shlex
+import sqlite3
 import threading
 import time
 from collections import defaultdict
@@ -96,7 +97,7 @@ class Lake:
                 lake._retry(lambda: lake._make_views(as_stored))
             if create:
                 lake.check_writable()
-        except duckdb.Error as error:
+        except (duckdb.Error, sqlite3.Error) as error:
             lake.close()
             if at is not None and "snapshot" in str(error).lower():
                 raise FactoryError(
