@@ -5,7 +5,6 @@ writing the same batch again gets one stage further each time. Stages with many 
 left to a live run: a batch service takes hours per answer.
 """
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -25,13 +24,14 @@ from factory.inference.connect import named
 from factory.inference.failures import NO_KEY, Failure, masked, one_line
 from factory.inference.journal import Journal, Reply, journal_file
 from factory.inference.replies import read_completion
+from factory.inference.values import read_json
 from factory.monitor.display import watch
 from factory.monitor.plain_text import counted, visible
 from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
 from factory.runs.session import Deferral
 from factory.runs.specification import RunSpecification
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, Stopped
 from stores.attach import place
 from stores.lake import Lake
 
@@ -127,7 +127,7 @@ def _take(
     line: bytes, position: str, secret: str, answers: Answers, journal: Journal, deferred: DeferredRequests
 ) -> None:
     try:
-        answer = masked(json.loads(line), line, secret)
+        answer = masked(read_json(line), line, secret)
         request_hash = answer["custom_id"]
         is_hash = isinstance(request_hash, str) and request_hash.isascii()  # SQLite takes no lone surrogates
     except (ValueError, TypeError, KeyError, RecursionError):  # RecursionError: thousands of open brackets
@@ -191,7 +191,7 @@ def write_and_report(spec: RunSpecification, where: str, out: Path, at: str, con
         with watch(progress):
             written = write_batch(spec, where, out, progress)
     except KeyboardInterrupt:
-        raise FactoryError("stopped, and no file was written: run the same command again") from None
+        raise Stopped("stopped, and no file was written: run the same command again") from None
     run = written.run_id
     for file in written.files:
         requests, size = counted(file.requests, "request"), f"{file.bytes / 1e6:.1f} MB"

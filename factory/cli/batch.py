@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import (
     Choices,
@@ -20,6 +19,7 @@ from factory.cli.options import (
     at_lake,
     specification,
 )
+from factory.monitor.console import Console
 
 batch = typer.Typer(
     help="Half the price: write requests for a batch service (OpenAI's format), send them, fetch the answers.",

@@ -2,7 +2,6 @@
 
 import email.utils
 import html
-import json
 import os
 import random
 import re
@@ -13,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+
+from factory.inference.values import read_json, storable
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -32,7 +33,7 @@ _CODES = {
     "context_length_exceeded": 400,
 }
 _PAGE = re.compile(r"\s*<(?:!doctype|\?xml|html|head|body|title|center|h\d|p|div)\b", re.IGNORECASE)
-_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<[^<>]*(?:>|$)", re.IGNORECASE | re.DOTALL)
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
 _ESCAPABLE = re.compile(r"[^\w.-]")
 
@@ -92,8 +93,8 @@ def read_document(status: int, headers: Any, content: bytes, secret: str) -> Any
         Failure: an HTTP error, also one inside a reply of status 200, or a body that is not JSON.
     """
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
+        document = read_json(content)
+    except ValueError:
         if status < 300:
             raise Failure(f"answered with {_unreadable(headers, content, secret)}") from None
         document = None
@@ -241,7 +242,8 @@ def of_transport(error: BaseException) -> Failure:
     while (below := chain[-1].__cause__ or chain[-1].__context__) is not None and below not in chain:
         chain.append(below)
     root = chain[-1]
-    secure = next((e for e in chain if isinstance(e, ssl.SSLError | ssl.CertificateError)), None)
+    # The lowest: the client's own is of such a kind too, without what OpenSSL said.
+    secure = next((e for e in reversed(chain) if isinstance(e, ssl.SSLError)), None)
     if secure is not None:
         return _of_tls(secure)
     timed_out = any(isinstance(e, TimeoutError) for e in (error, root)) or "timeout" in type(error).__name__.lower()
@@ -268,4 +270,4 @@ def _of_tls(error: Exception) -> Failure:
 
 def one_line(text: str) -> str:
     """The text on one line of at most 200 characters."""
-    return " ".join(text.split())[:200]
+    return storable(" ".join(text.split())[:200])

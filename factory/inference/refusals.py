@@ -50,7 +50,7 @@ def _is_blamed(name: str, said: str) -> bool:
     """Whether an error names a parameter. Words such as 'seed' may also be the prompt's, so they need quotes or more."""
     if "_" in name or name == "logprobs":
         return re.search(rf"(?<![a-z_]){name}(?![a-z_])", said) is not None
-    bare = rf"(?:parameter|argument|field)s?:? {name}\b|\b{name} (?:parameter|argument|must be|is not supported)"
+    bare = rf"(?:parameter|argument|field)s?(?: supplied)?:? {name}\b|\b{name} (?:parameter|argument|must be|is not supported)"
     return re.search(rf"""['"`]{name}['"`]|{bare}""", said) is not None
 
 
@@ -99,6 +99,11 @@ def _is_of_prompt(failure: Failure) -> bool:
     return bool(_POLICY.search(failure.said)) or (failure.status == 413)
 
 
+def names_the_prompt(failure: Failure) -> bool:
+    """Whether the endpoint says that it is this prompt: it is too long, or not allowed."""
+    return bool(_LENGTH.search(failure.said) or _POLICY.search(failure.said)) or failure.status in (413, 414)
+
+
 def remedy_for(reason: str) -> str:
     """What may help a prompt that was set aside for this reason."""
     again = "`factory resume --retry-set-aside` asks again"
@@ -106,7 +111,7 @@ def remedy_for(reason: str) -> str:
         return f"shorten the prompt, or use a model with a longer context: {again}"
     if _POLICY.search(reason):
         return f"the endpoint does not allow this prompt: leave it out, or use another model; {again}"
-    if reason.startswith("failed "):
+    if re.search(r"(?:^|: )failed \d+ times", reason):
         return f"find the cause in the endpoint's log; {again}"
     return f"change what the endpoint objects to; {again}"
 

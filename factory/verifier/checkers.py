@@ -29,6 +29,7 @@ NO_LANGUAGE = "none"
 """The language of a text without letters."""
 
 _REGULAR_EXPRESSIONS = ("keyword", "keywords", "forbidden_words", "section_spliter")
+_LISTS = ("keywords", "forbidden_words")
 _KNOWN_MARKERS = ("P.S.", "P.P.S")  # the package compares these two literally
 
 _loading = threading.Lock()
@@ -95,7 +96,7 @@ def _checker_class(kind: str) -> Any:
 
 def _checker(constraint: Constraint) -> Any:
     """A checker with all its arguments: the package draws missing ones at random."""
-    kwargs = {name: _escape(name, value) for name, value in kwargs_of(constraint).items()}
+    kwargs = {name: _escape(name, _typed(constraint, name, value)) for name, value in kwargs_of(constraint).items()}
     required = required_arguments(constraint.id)
     if sorted(kwargs) != required:
         raise FactoryError(f"constraint {constraint.id}: got the arguments {sorted(kwargs)}; it takes {required}")
@@ -111,6 +112,21 @@ def _checker(constraint: Constraint) -> Any:
     if replaced:
         raise FactoryError(f"constraint {constraint.id}: {constraint.kwargs} has {replaced} out of range; correct it")
     return checker
+
+
+def _typed(constraint: Constraint, name: str, value: Any) -> Any:
+    """An argument of the type its checker needs: the package fails on others only when it reads an answer."""
+    whole = name.startswith("num_") or name.endswith("frequency") or name == "nth_paragraph"
+    if name in _LISTS:
+        fits, wanted = isinstance(value, list) and all(isinstance(word, str) for word in value), "a list of words"
+    elif whole:
+        plain = isinstance(value, int) and not isinstance(value, bool)
+        fits, wanted = plain or (isinstance(value, float) and value.is_integer()), "a whole number"
+    else:
+        fits, wanted = isinstance(value, str), "text"
+    if not fits:
+        raise FactoryError(f"constraint {constraint.id}: {name} must be {wanted}, got {str(value)[:60]!r}")
+    return int(value) if whole else value
 
 
 def _escape(name: str, value: Any) -> Any:
