@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from factory.prompts.packing import kind_of, text_lines
+from factory.prompts.packing import PACKED_STARTS, kind_of, text_lines
 from schemas.errors import FactoryError
 
 Row = tuple[str, dict[str, Any]]
@@ -108,7 +108,7 @@ def _csv_rows(file: Path, wanted: Collection[str]) -> Iterator[Row]:
         if not cells:
             continue
         if header is None:
-            header = cells
+            header = [cell.strip() for cell in cells]
             if twice := next((name for name in header if name and header.count(name) > 1), None):
                 raise FactoryError(f"{where}: the header names column {twice!r} twice: rename one")
             continue
@@ -131,7 +131,7 @@ def _delimiter(header: str, wanted: Collection[str]) -> str:
     found = {}
     for delimiter in _DELIMITERS:
         try:
-            found[delimiter] = next(csv.reader([header], delimiter=delimiter), [])
+            found[delimiter] = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
         except csv.Error:
             found[delimiter] = []
     known = [delimiter for delimiter, names in found.items() if set(names) & set(wanted)]
@@ -140,6 +140,9 @@ def _delimiter(header: str, wanted: Collection[str]) -> str:
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
     number = 0
+    with file.open("rb") as raw:
+        if raw.read(4).startswith(PACKED_STARTS):
+            raise FactoryError(f"{file} is packed with gzip or zstd, in which Parquet cannot be read: unpack it first")
     try:
         with pyarrow.parquet.ParquetFile(file) as opened:
             for batch in opened.iter_batches(1_000):
