@@ -1,98 +1,26 @@
-"""`factory batch submit` and `collect` against a scripted Batch API, with the real `openai` client."""
+"""`factory batch submit` against a scripted Batch API, with the real `openai` client."""
 
-import dataclasses
-import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from factory.batch import collecting, submitting
-from factory.batch.collecting import collect, give_up
+from factory.batch.collecting import give_up
 from factory.batch.service import Service
 from factory.batch.submissions import Submissions
 from factory.batch.submitting import submit
 from factory.cli.main import main
-from factory.inference.journal import journal_file
 from schemas.errors import FactoryError
 from stores.attach import place
 from stores.locks import run_lock
-from tests.batch_service import KEY, BatchService, Lines, answer_all, running_service, unanswered
-from tests.batches import PROMPTS, lines, reply_to, specification, write
+from tests.batch.desk import Desk, Killed
+from tests.batch.service import KEY, Lines
+from tests.batches import PROMPTS, lines, reply_to
 
-pytest.importorskip("openai", reason="these need openai: pip install 'preference-factory[batch]'")
 ADVICE = "pip install 'preference-factory[batch]'"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[BatchService]:
-    with running_service() as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def written(running: BatchService, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a lake and the batch that was written for it."""
-    folder = tmp_path_factory.mktemp("written")
-    write(folder / "lake", folder / "requests.jsonl", specification(running.url))
-    return folder
-
-
-@dataclass
-class Desk:
-    """A lake with a batch to send, and the service."""
-
-    service: BatchService
-    folder: Path
-    capsys: pytest.CaptureFixture[str]
-
-    @property
-    def lake(self) -> str:
-        return str(self.folder / "lake")
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "requests.jsonl"
-
-    def submit(self, *files: Path) -> str:
-        self.capsys.readouterr()
-        submit(self.lake, files or [self.file], "", Console())
-        return self.capsys.readouterr().out
-
-    def collect(self, wait: bool = False) -> str:
-        self.capsys.readouterr()
-        collect(self.lake, "", Console(), wait=wait)
-        return self.capsys.readouterr().out
-
-    def write_next(self) -> Any:
-        number = len(list(self.folder.glob("next*")))
-        return write(Path(self.lake), self.folder / f"next{number}.jsonl", specification(self.service.url))
-
-    def journal(self) -> Submissions:
-        return Submissions(journal_file(place(self.lake)))
-
-
-@pytest.fixture
-def desk(
-    running: BatchService,
-    written: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Desk:
-    fresh = BatchService(running.url)
-    for each in dataclasses.fields(BatchService):
-        setattr(running, each.name, getattr(fresh, each.name))
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(collecting, "FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr(submitting, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0, raising=True)
-    shutil.copytree(written, tmp_path / "desk")
-    return Desk(running, tmp_path / "desk", capsys)
 
 
 def test_a_batch_is_sent_waited_for_and_read(desk: Desk) -> None:
@@ -136,10 +64,6 @@ def test_a_file_that_was_sent_is_not_sent_again(desk: Desk) -> None:
     desk.collect(wait=True)
     assert "all of its requests are answered already: nothing is sent" in desk.submit(copy)
     assert len(desk.service.batches) == len(desk.service.uploaded) == 1
-
-
-class Killed(BaseException):
-    """Ends a command at once, as `kill -9` does: nothing of ours catches it."""
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -231,106 +155,6 @@ def test_a_request_is_in_one_batch_at_a_time(desk: Desk) -> None:
     assert len(desk.service.batches) == 2
 
 
-@pytest.mark.parametrize("status", ["expired", "cancelled", "completed"])
-def test_a_batch_that_was_answered_in_part_gives_what_it_has(desk: Desk, status: str) -> None:
-    def in_part(requests: Lines) -> tuple[Lines, Lines]:
-        refused = reply_to(requests[2])
-        refused["response"] |= {"status_code": 400, "body": {"error": {"code": "context_length_exceeded"}}}
-        return [reply_to(request) for request in requests[:2]], [refused, unanswered(requests[3], f"batch_{status}")]
-
-    desk.service.plan, desk.service.fulfil = (status,), in_part
-    desk.submit()
-    said = desk.collect()
-    assert f"{status}, 2 of {PROMPTS} answered, 2 failed" in said and "2 answers added" in said
-    assert f"2 not answered (1 HTTP 400 context_length_exceeded, 1 batch_{status})" in said
-    assert f"{PROMPTS - 4} without a word: the next batch includes them again" in said
-    second = desk.write_next()
-    assert (second.sent, second.again) == (0, PROMPTS - 2)
-    desk.service.plan, desk.service.fulfil = ("completed",), answer_all
-    desk.submit(*(file.path for file in second.files))
-    desk.collect()
-    assert desk.write_next().again == 0
-
-
-def test_a_batch_that_fails_says_why_and_can_be_sent_again(desk: Desk) -> None:
-    desk.service.plan = ("failed",)
-    desk.service.errors = {"object": "list", "data": [{"code": "token_limit_exceeded", "message": "Full.", "line": 3}]}
-    desk.submit()
-    with pytest.raises(FactoryError, match=r"\(batch-1\) failed: token_limit_exceeded: Full. \(line 3\): mend that"):
-        desk.collect()
-    desk.service.plan = ("completed",)
-    assert "it is batch batch-2" in desk.submit()  # the same file: nothing of it was paid
-    assert f"{PROMPTS} answers added" in desk.collect()
-
-
-def test_answers_that_are_counted_but_not_there_yet_are_waited_for(desk: Desk) -> None:
-    desk.submit()
-    early = {"id": "batch-1", "status": "completed", "request_counts": {"total": 6, "completed": 6, "failed": 0}}
-    desk.service.faults["GET /v1/batches/batch-1"] = [(200, early, {})]
-    assert "completed, 6 of 6 answered" in desk.collect()
-    assert f"{PROMPTS} answers added" in desk.collect(wait=True)
-
-
-def test_a_kill_while_answers_are_read_loses_none(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.service.plan = ("completed",)
-    desk.submit()
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Submissions, "end", lambda *_: (_ for _ in ()).throw(Killed))
-        desk.collect()
-    said = desk.collect()
-    assert "0 answers added" in said and f"{PROMPTS} already answered: ignored" in said
-    assert desk.write_next().sent == 0
-
-
-def test_a_download_that_breaks_off_is_fetched_again(desk: Desk) -> None:
-    desk.service.plan = ("completed",)
-    desk.submit()
-    short = (200, b'{"custom_id": "', {"Content-Length": "1000"})
-    desk.service.faults["GET /v1/files/file-batch-1-output/content"] = [short]
-    with pytest.raises(FactoryError, match="broke off a download"):
-        desk.collect()
-    assert f"{PROMPTS} answers added" in desk.collect()
-
-
-def test_waiting_goes_on_when_the_service_is_silent(desk: Desk) -> None:
-    desk.submit()
-    desk.service.faults["GET /v1/batches/batch-1"] = [(503, {"error": {"message": "Later."}}, {})] * 4
-    said = desk.collect(wait=True)
-    assert "cannot now (HTTP 503: Later.)" in said and f"{PROMPTS} answers added" in said
-
-
-def test_ctrl_c_while_waiting_is_one_sentence_and_loses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
-    desk.submit()
-    with monkeypatch.context() as patched, pytest.raises(FactoryError, match="the batches go on at the service"):
-        patched.setattr(collecting.time, "sleep", interrupt)
-        desk.collect(wait=True)
-    assert f"{PROMPTS} answers added" in desk.collect(wait=True)
-
-
-def test_one_batch_that_is_gone_keeps_no_other_from_being_read(desk: Desk) -> None:
-    first, *others = desk.file.read_text().splitlines()
-    desk.service.plan = ("completed",)
-    desk.submit(lines(desk.folder / "a.jsonl", first), lines(desk.folder / "b.jsonl", *others))
-    desk.service.batches[0]["id"] = "gone"
-    with pytest.raises(FactoryError, match=r"a.jsonl \(batch-1\): .*No such thing.*--give-up batch-1`"):
-        desk.collect()
-    assert f"{PROMPTS - 1} answers added" in desk.capsys.readouterr().out
-    give_up(desk.lake, "batch-1", Console())
-    assert desk.write_next().sent == 0
-
-
-def test_lines_that_cannot_be_read_are_told_and_written_again(desk: Desk) -> None:
-    desk.service.plan = ("completed",)
-    desk.submit()
-    desk.service.faults["GET /v1/files/file-batch-1-output/content"] = [(200, b'{"custom\n[[[[\n', {})]
-    with pytest.raises(FactoryError, match=r"2 lines cannot be read \(answers.jsonl:1, answers.jsonl:2\)"):
-        desk.collect()
-    assert desk.write_next().again == PROMPTS
-
-
 @pytest.mark.parametrize(
     ("path", "reply", "sentence"),
     [
@@ -413,20 +237,3 @@ def test_the_commands_print_what_they_do(desk: Desk, monkeypatch: pytest.MonkeyP
     assert code == 1 and "no batch at a service is called batch-1" in errors
     code, _, errors = factory("submit", "missing.jsonl")
     assert code == 1 and "missing.jsonl cannot be used: No such file" in errors
-
-
-def test_a_line_with_an_answer_and_no_status_is_answered(desk: Desk) -> None:
-    requests = [json.loads(line) for line in desk.file.read_text().splitlines()]
-    replies = [reply_to(request) for request in requests]
-    del replies[0]["response"]["status_code"]
-    replies[1]["response"]["status_code"] = "200"
-    replies[2]["response"] = replies[2]["response"]["body"]
-    replies[3]["response"] = {"body": {"error": {"code": "overloaded"}}}
-    replies[4]["custom_id"] = "\ud800"
-    text = "\ufeff" + "\r\n".join(map(json.dumps, replies[:5])) + "\r\n\r\n" + "[" * 200_000 + "\r\n"
-    (desk.folder / "answers.jsonl").write_text(text, "utf-8")
-    from factory.batch.batches import read_batch
-
-    found = read_batch(desk.lake, [desk.folder / "answers.jsonl"])
-    assert (found.taken, found.unknown, len(found.broken)) == (3, 1, 1)
-    assert found.failed == {"overloaded": 1}
