@@ -78,7 +78,9 @@ class Call:
     parameters: str = column("JSON: temperature, top_p, max_tokens and other settings sent")
     seed: int = column("sampling seed sent")
     choices: int = column("number of choices asked for")
-    prompt_tokens: int | None = column("tokens of the rendered messages", "tokens")
+    prompt_tokens: int | None = column(
+        "tokens of the rendered messages, as often as they were sent for all choices", "tokens"
+    )
     completion_tokens: int | None = column("tokens generated, all choices together", "tokens")
     latency_s: float | None = column("time from sending to answer, for the attempt that succeeded", "seconds")
     retries: int = column("attempts before the last")

@@ -68,7 +68,8 @@ def connect(*, brief: bool = False) -> duckdb.DuckDBPyConnection:
     # The extensions come from wheels, as DuckDB does. Checking the signatures of their 70 MB would double the time to
     # open a lake.
     threads = {"threads": "1"} if brief else {}
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true", **threads})
+    ours_alone = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true", **ours_alone, **threads})
     connection.execute("SET enable_progress_bar = false")
     if brief:
         # With it, DuckLake queries its catalog again for each column of each empty table: half of all its queries.
@@ -95,7 +96,9 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | None, create: bool) -> None:
+def attach(
+    connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | None, create: bool, read_only: bool = False
+) -> None:
     """Attaches the lake as `lake` and makes it the default catalog; at `snapshot` it is read-only."""
     load_extensions(connection, at.extensions)
     # A retry would commit rows checked against a stale snapshot: an id that another writer added would appear twice.
@@ -110,6 +113,8 @@ def attach(connection: duckdb.DuckDBPyConnection, at: Place, *, snapshot: int | 
         options.append(f"METADATA_SCHEMA {quoted(at.metadata_schema)}")
     if not create:
         options.append("CREATE_IF_NOT_EXISTS false")
+    if read_only:
+        options.append("READ_ONLY")
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
     connection.execute(f"ATTACH {quoted('ducklake:' + at.catalog)} AS lake ({', '.join(options)})")

@@ -1,68 +1,61 @@
-"""SQL typed by the user: read-only, with DuckDB's own error messages, and rows written to files."""
+"""Rows of a query, written to files or to standard output as they come."""
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from schemas.errors import FactoryError
-from stores.lake import Lake
-
-_READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+from stores.whole import whole_file
 
 
-def read_only(lake: Lake, query: str) -> pa.Table:
-    """The rows of one read-only statement.
-
-    Raises:
-        FactoryError: the query would change something, or is not valid SQL.
-    """
-    try:
-        statements = lake.connection.extract_statements(query)
-    except duckdb.Error as error:
-        raise FactoryError(f"the query is not valid SQL: {own_words(error)}") from error
-    if len(statements) != 1 or statements[0].type not in _READING:
-        raise FactoryError(
-            "only one read-only query at a time (SELECT, FROM, WITH, DESCRIBE, EXPLAIN): rows are never changed"
-        )
-    try:
-        # Rolled back at the end, which also undoes functions with side effects inside a SELECT.
-        with lake.one_snapshot(query):
-            return lake.query(query)
-    except duckdb.Error as error:
-        raise FactoryError(f"the query fails: {own_words(error)}") from error
-
-
-def own_words(error: duckdb.Error) -> str:
-    """DuckDB's error message on one line."""
-    return " ".join(line for line in str(error).splitlines() if line.strip() and "^" not in line)
-
-
-def write_rows(rows: pa.Table, format: str, out: Path | None) -> None:
-    """Rows as CSV, JSON lines or Parquet, to a file or to standard output.
-
-    Raises:
-        FactoryError: Parquet without a file.
-    """
+def write_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], format: str, out: Path | None) -> None:
+    """Rows as CSV, JSON lines or Parquet (the last to a file alone), to a file or to standard output, batch by batch."""
     if format == "parquet":
-        if out is None:
-            raise FactoryError("Parquet needs an output file: give --out rows.parquet")
-        pyarrow.parquet.write_table(rows, out, compression="zstd")
+        assert out is not None
+        with whole_file(out) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_batch(batch)
         return
-    if format == "json":
-        text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows.to_pylist())
-    else:
-        buffer = pa.BufferOutputStream()
-        pyarrow.csv.write_csv(_flat(rows), buffer)
-        text = buffer.getvalue().to_pybytes().decode()
+    texts = _json(batches) if format == "json" else _csv(schema, batches)
     if out is None:
-        sys.stdout.write(text)
-    else:
-        out.write_text(text, "utf-8")
+        for text in texts:
+            sys.stdout.write(text)
+        return
+    with whole_file(out) as part, part.open("wb") as file:
+        for text in texts:
+            file.write(text.encode())
+
+
+def first_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], limit: int) -> tuple[pa.Table, int]:
+    """The first rows, and the number of all."""
+    kept: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        if count < limit:
+            kept.append(batch.slice(0, limit - count))
+        count += batch.num_rows
+    return pa.Table.from_batches(kept, schema), count
+
+
+def _json(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    for batch in batches:
+        yield "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist())
+
+
+def _csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    yield _as_csv(pa.Table.from_batches([], schema), include_header=True)
+    for batch in batches:
+        yield _as_csv(pa.Table.from_batches([batch]), include_header=False)
+
+
+def _as_csv(rows: pa.Table, *, include_header: bool) -> str:
+    buffer = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(_flat(rows), buffer, pyarrow.csv.WriteOptions(include_header=include_header))
+    return str(buffer.getvalue().to_pybytes().decode())
 
 
 def _flat(rows: pa.Table) -> pa.Table:
@@ -75,4 +68,4 @@ def _flat(rows: pa.Table) -> pa.Table:
                 type=pa.string(),
             )
         columns.append(column)
-    return pa.table(dict(zip(rows.schema.names, columns, strict=True)))
+    return pa.Table.from_arrays(columns, names=rows.schema.names)

@@ -223,7 +223,7 @@ def test_what_cannot_be_paired_is_one_clear_error(lake: Lake, tmp_path: Path) ->
     with pytest.raises(FactoryError, match="pairing mine: its rows lack chosen_response_id, chosen_value, rejected"):
         pairs(lake, str(own))
     own.write_text("SELECT nothing FROM nowhere")
-    with pytest.raises(FactoryError, match="pairing mine: its query fails: Catalog Error: Table with name nowhere"):
+    with pytest.raises(FactoryError, match="pairing mine: its query reads nowhere, which is no table or view"):
         pairs(lake, str(own))
 
 

@@ -1,14 +1,18 @@
 """Commands that inspect a lake, a recipe or the machine, and change nothing."""
 
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import LakeOption
+from factory.monitor.console import Console
 from schemas.errors import FactoryError
+
+FullOption = Annotated[bool, typer.Option("--full", help="Show long texts whole.")]
 
 
 def recipes(
@@ -51,21 +55,28 @@ def sql(
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
     rows: Annotated[int, typer.Option(help="Most rows to show in a table.")] = 50,
+    timeout: Annotated[float, typer.Option(min=0.1, help="End the query after this many seconds.")] = 60,
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Query the lake in SQL, read-only."""
+    """Query the lake in SQL, read-only: one query, in a process of its own that can reach nothing but the lake's data."""
     from factory.monitor.table import table_of
-    from stores.lake import Lake
-    from stores.reading import read_only, write_rows
+    from stores.door.asking import asking
+    from stores.door.question import Limits, Question
+    from stores.reading import first_rows, write_rows
 
     if format not in ("table", "csv", "json", "parquet"):
         raise FactoryError(f"there is no format {format!r}: give table, csv, json or parquet")
-    with Lake.open(lake, at=at) as opened:
-        found = read_only(opened, query)
-    if format == "table":
-        table_of(found, Console(), rows)
-    else:
-        write_rows(found, format, out)
+    if format == "parquet" and out is None:
+        raise FactoryError("Parquet needs an output file: give --out rows.parquet")
+    if out is None and sys.stdout is None:
+        raise FactoryError("standard output is closed: give --out FILE")
+    with asking(Question(lake, query, at=at, limits=Limits(timeout))) as answer:
+        if format == "table":
+            found, count = first_rows(answer.schema, answer.batches, rows)
+            table_of(found, Console(), rows, count, full=full)
+        else:
+            write_rows(answer.schema, answer.batches, format, out)
 
 
 def views() -> None:
@@ -77,22 +88,24 @@ def views() -> None:
 
 def tree(
     tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id or a prefix of it.")],
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Draw a search tree."""
     from factory.monitor.report import print_tree
 
-    _show(print_tree, "tree", tree_id, lake)
+    _show(partial(print_tree, full=full), "tree", tree_id, lake)
 
 
 def pair(
     pair_id: Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id or a prefix of it.")],
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Show a pair as a word-level diff."""
     from factory.monitor.report import print_pair
 
-    _show(print_pair, "pair", pair_id, lake)
+    _show(partial(print_pair, full=full), "pair", pair_id, lake)
 
 
 def snapshots(lake: LakeOption = "lake") -> None:

@@ -98,6 +98,10 @@ def to_type(said: str, run_id: str | None, lake: str) -> str:
     """Completes `factory resume` in a sentence with the run and lake, which its author did not know."""
     if run_id is None:
         return said
-    return re.sub(
-        r"`factory resume( [^`]+)?`", lambda found: f"`factory resume{found[1] or f' {run_id}'}{at_lake(lake)}`", said
-    )
+
+    def whole(found: re.Match[str]) -> str:
+        words = found[1] or ""
+        run = f" {run_id}" if words.startswith(" -") or not words else ""
+        return f"`factory resume{run}{words}{at_lake(lake)}`"
+
+    return re.sub(r"`factory resume( [^`]+)?`", whole, said)

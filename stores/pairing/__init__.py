@@ -9,14 +9,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, own_words
 from schemas.ids import content_id
 from schemas.tables import Pair
+from stores.door.asking import ask
+from stores.door.question import LONG, Question
 from stores.lake import Lake
 from stores.likeness import likeness
 from stores.named_files import read_named
 from stores.parameters import checked, defaults, those_used
-from stores.reading import own_words
 from stores.sql import sql
 
 FOLDER = Path(__file__).parent
@@ -69,9 +70,9 @@ def unpaired(lake: Lake, run_id: str, pairing: Pairing, prompt_ids: Sequence[str
         FactoryError: DuckDB refuses the query, or its columns are not a pairing's.
     """
     asked = {**pairing.parameters, "run_id": run_id, "prompt_ids": None if prompt_ids is None else list(prompt_ids)}
-    with lake.one_snapshot(pairing.sql):
+    with lake.one_snapshot(pairing.sql) as snapshot:
         try:
-            given = lake.query(pairing.sql, those_used(lake.connection, pairing.sql, asked))
+            given = _asked(lake, pairing, asked, snapshot)
             lake.connection.register("given", _as_pairs(given, pairing.source))
             found = lake.query(sql("new_pairs"), {"run_id": run_id, "source": pairing.source})
         except (duckdb.ProgrammingError, duckdb.DataError) as error:
@@ -79,6 +80,14 @@ def unpaired(lake: Lake, run_id: str, pairing: Pairing, prompt_ids: Sequence[str
         finally:
             lake.connection.unregister("given")
     return [_pair(run_id, pairing.source, **row) for row in found.to_pylist()]
+
+
+def _asked(lake: Lake, pairing: Pairing, parameters: Mapping[str, Any], snapshot: int) -> pa.Table:
+    """The query's rows; one that is not ours, perhaps from the lake of somebody else, is asked in a confined process."""
+    if pairing.sql in map(pairing_sql, known_pairings()):
+        return lake.query(pairing.sql, those_used(lake.connection, pairing.sql, parameters))
+    what = f"pairing {pairing.source}"
+    return ask(Question(lake.place.where, pairing.sql, dict(parameters), snapshot, what, LONG))
 
 
 def _as_pairs(given: pa.Table, source: str) -> pa.Table:

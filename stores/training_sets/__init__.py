@@ -2,28 +2,29 @@
 
 import hashlib
 import io
-import json
 import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
+from stores.faults import verify
 from stores.lake import Lake
 from stores.named_files import read_named
 from stores.parameters import checked, defaults
-from stores.reading import own_words
 from stores.sql import views
+from stores.training_sets.fitting import COLUMNS, check_rows
+from stores.training_sets.rows import rows_again, rows_as_pinned, rows_now
+from stores.whole import whole_folder
 
 FOLDER = Path(__file__).parent
 _SLICE = 10_000
@@ -61,43 +62,70 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         given: values for the query's parameters; the rest keep their defaults.
         run_ids: the runs it is built from.
     Raises:
-        FactoryError: no such set, an unknown parameter, a query that DuckDB refuses, or (NoRows) no rows.
+        FactoryError: no such set, an unknown parameter, a query that is refused, rows that do not fit the format or were
+            others when asked again, or (NoRows) no rows.
     """
     query = training_set_sql(name)
     name = Path(name).stem
     lake.check_writable()
     values = checked(query, given, "training set", fixed=("run_ids",))
     parameters = {**defaults(query), **values, "run_ids": sorted(run_ids)}
-    # Read and pinned at one snapshot, even if a run writes meanwhile.
-    with lake.one_snapshot(query) as snapshot:
-        rows = _ask(lake, name, query, parameters)
+    format = _format_of(query, name)
+    rows, snapshot = rows_now(lake, name, query, parameters)
     if rows.num_rows == 0:
         raise NoRows(
             f"training set {name} has no rows in {', '.join(parameters['run_ids']) or 'this lake'}: see `factory status`, "
             "or lower its thresholds"
         )
+    check_rows(rows, name, format)
     fingerprint = fingerprint_of(rows)
-    earlier = [t for t in lake.read(TrainingSet) if t.name == name]
-    same = next((t for t in earlier if t.fingerprint == fingerprint), None)
-    if same is not None:
-        return _split(same, rows)
+    again = rows_again(lake, name, query, parameters, snapshot)
+    if again is not None and fingerprint_of(again) != fingerprint:
+        raise FactoryError(
+            f"training set {name}: its query gave other rows when it was asked again: let its ORDER BY end with an id, and "
+            "choose among rows by an id's hash"
+        )
     train_rows = sum(split == "train" for split in rows.column("split").to_pylist())
-    built = TrainingSet(
-        training_set_id=content_id("training_set", name, len(earlier) + 1, fingerprint),
+    unnumbered = TrainingSet(
+        training_set_id="",
         name=name,
-        version=len(earlier) + 1,
+        version=0,
         snapshot=snapshot,
         sql=query,
         views=views(),
         parameters=canonical_json(parameters),
-        format=_format_of(query, name),
+        format=format,
         train_rows=train_rows,
         held_out_rows=rows.num_rows - train_rows,
         fingerprint=fingerprint,
         created_at=datetime.now(UTC),
     )
-    lake.append([built], message=f"training set {name}@{built.version}", details={"snapshot": snapshot})
-    return _split(built, rows)
+    return _split(_pinned(lake, unnumbered), rows)
+
+
+def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:
+    """The row with the next version, once it is in the lake; or the earlier row with the same fingerprint.
+
+    The version is chosen in the transaction that commits it: of builds at the same time, none gets another's.
+    """
+    pinned = built
+
+    def choose() -> tuple[list[TrainingSet], str]:
+        nonlocal pinned
+        earlier = [t for t in lake.read(TrainingSet) if t.name == built.name]
+        same = next((t for t in earlier if t.fingerprint == built.fingerprint), None)
+        if same is not None:
+            pinned = same
+            return [], ""
+        if not lake.query("SELECT 1 FROM lake.snapshots() WHERE snapshot_id = $s", {"s": built.snapshot}).num_rows:
+            raise FactoryError(f"training set {built.name}: its snapshot has just been expired: build it again")
+        version = max((t.version for t in earlier), default=0) + 1
+        set_id = content_id("training_set", built.name, version, built.fingerprint)
+        pinned = replace(built, training_set_id=set_id, version=version)
+        return [pinned], f"training set {built.name}@{version}"
+
+    lake.append_decided(choose, {"snapshot": built.snapshot})
+    return pinned
 
 
 def find_training_set(lake: Lake, reference: str) -> TrainingSet:
@@ -117,23 +145,25 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
     """A training set's rows, queried again at its pinned snapshot.
 
     Raises:
-        FactoryError: no such set, or its rows have changed since it was built (the fingerprints differ).
+        FactoryError: no such set, a query that may do more than read the lake, or rows that have changed since it was built
+            (the fingerprints differ).
     """
     row = find_training_set(lake, reference)
-    with Lake.open(lake.place.where, at=row.snapshot, as_stored=True) as pinned:
-        if row.views is not None:
-            pinned.connection.execute(row.views)
-        rows = _ask(pinned, row.name, row.sql, json.loads(row.parameters))
-    _check_fingerprint(row, rows)
+    rows = rows_as_pinned(lake, row)
+    if row.format not in COLUMNS:
+        raise FactoryError(f"training set {row.name}@{row.version} has a format that is not known: {row.format!r}")
+    check_rows(rows, row.name, row.format, texts=False)
+    _check_fingerprint(row, rows, lake.place.where)
     return _split(row, rows)
 
 
-def _check_fingerprint(row: TrainingSet, rows: pa.Table) -> None:
+def _check_fingerprint(row: TrainingSet, rows: pa.Table, where: str) -> None:
     found = fingerprint_of(rows)
     if found != row.fingerprint != _earliest_fingerprint_of(rows):
         raise FactoryError(
             f"training set {row.name}@{row.version} has fingerprint {found[:12]}, but {row.fingerprint[:12]} was built: "
-            f"its rows have changed since; do not train on it; rebuild it with `factory build {row.name}`"
+            f"its rows have changed since, so data may be damaged; do not train on it, but see what "
+            f"{verify(where)} says, and restore what it names from a backup"
         )
 
 
@@ -166,21 +196,19 @@ def _json_lines(rows: pa.Table, first: int) -> memoryview:
 
 
 def write_parquet(built: TrainingSetRows, folder: Path) -> list[Path]:
-    """`train.parquet` and `test.parquet` (the held-out split), as `datasets` names them; empty splits are skipped."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for split, rows in (("train", built.train), ("test", built.held_out)):
-        if rows.num_rows:
-            pyarrow.parquet.write_table(rows, folder / f"{split}.parquet", compression="zstd")
-            files.append(folder / f"{split}.parquet")
-    return files
+    """`train.parquet` and `test.parquet` (the held-out split), as `datasets` names them; empty splits are skipped.
 
+    They replace the folder as a whole: one set's training rows never lie beside another's held-out rows.
 
-def _ask(lake: Lake, name: str, query: str, parameters: Mapping[str, Any]) -> pa.Table:
-    try:
-        return lake.query(query, parameters)
-    except (duckdb.ProgrammingError, duckdb.DataError) as error:
-        raise FactoryError(f"training set {name}: its query fails: {own_words(error)}") from error
+    Raises:
+        FactoryError: the folder holds other files.
+    """
+    splits = {"train.parquet": built.train, "test.parquet": built.held_out}
+    with whole_folder(folder, splits) as made:
+        for name, rows in splits.items():
+            if rows.num_rows:
+                pyarrow.parquet.write_table(rows, made / name, compression="zstd")
+    return [folder / name for name, rows in splits.items() if rows.num_rows]
 
 
 def _split(row: TrainingSet, rows: pa.Table) -> TrainingSetRows:
