@@ -51,7 +51,12 @@ def _written_aside(out: Path) -> Iterator[IO[bytes]]:
         return
     aside = out.with_name(f"{out.name}.part-{os.getpid()}")
     try:
-        with aside.open("wb") as file:
+        file = aside.open("wb")
+    except OSError as error:
+        error.filename = str(out)  # the name that the user knows
+        raise
+    try:
+        with file:
             yield file
         aside.replace(out)
     finally:
