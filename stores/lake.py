@@ -58,7 +58,7 @@ class Lake:
         self.snapshot = snapshot
         self.version = SCHEMA_VERSION
         """the schema version of its tables; older ones are read in today's shape and cannot be written"""
-        self._copied: TemporaryDirectory[str] | None = None  # the catalog's copy, where the lake may not be written
+        self._copied: TemporaryDirectory[str] | None = None  # the catalog, where the lake may not be written
         self._lock = threading.RLock()
         self._likeness_is_there = False
         self._in_snapshot = False
