@@ -8,8 +8,8 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,34 +19,23 @@ from typing import Any, Self, TypeVar
 import duckdb
 import pyarrow as pa
 
-from schemas.columns import arrow_schema, ddl, from_arrow, to_arrow
+from schemas.columns import arrow_schema, from_arrow, to_arrow
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TABLE_OF, TABLES
 from stores.attach import Place, attach, connect, place
 from stores.catalog_file import not_writable, readable
 from stores.confining import confine, refuse_foreign_code
+from stores.faults import PASSING_CONFLICTS, check_folder, disk_error, is_full, opening_error, reading_error
+from stores.making import create_tables, forget_where, let_readers_in, read_version
 from stores.migrations import reading
 from stores.sql import sql, views
 
 Row = TypeVar("Row")
 Done = TypeVar("Done")
 
-# Sorted by response when rows are added and again when files are merged. Ids are hashes: the answers that a training set
-# chooses by hash then lie together, and a query for them skips all other row groups with their texts.
-SORTED_BY_RESPONSE = ("responses", "judgements")
-FILES = {
-    # As small as the default (snappy) and read twice as fast; a lake is mostly text.
-    "parquet_compression": "lz4",
-    "parquet_row_group_size": "10240",
-    # A merge sorts a file's rows in memory.
-    "target_file_size": "128MB",
-}
-
 RETRIES = 20
 FIRST_WAIT_S = 0.05
-_MAKING_ADVICE = "check that there is free space and that you may write there, or choose another place with --lake"
 _CALLS_LIKENESS = re.compile(r"\blikeness\s*\(", re.IGNORECASE)
-_PASSING_CONFLICTS = ("database is locked", "conflict", "could not serialize", "deadlock", "ducklake_snapshot_pkey")
 
 
 class Lake:
@@ -85,16 +74,12 @@ class Lake:
                 cannot be made there, or its catalog holds what a lake made here does not.
         """
         found = place(str(where))
-        if found.folder is not None and not create and not (found.folder / "catalog.sqlite").exists():
-            raise FactoryError(
-                f"there is no lake in {found.where}: `factory run` makes one, or name another with --lake"
-            )
+        made = found.folder is not None and not check_folder(found.folder, found.where, create=create)
         if create and "://" not in found.data_path:
-            Path(found.data_path).mkdir(
-                parents=True, exist_ok=True
-            )  # a confined connection makes no folder above its data
-        if found.folder is not None and create:
-            _let_readers_in(found.folder / "catalog.sqlite", found.where)
+            # A confined connection makes no folder above its data.
+            Path(found.data_path).mkdir(parents=True, exist_ok=True)
+        if made and found.folder is not None:
+            let_readers_in(found.folder / "catalog.sqlite", found.where)
         connection = connect(brief=create)
         lake = cls(found, connection, at)
         try:
@@ -105,18 +90,19 @@ class Lake:
                 refuse_foreign_code(connection, attached)
                 confine(connection, attached)
                 if create:
-                    lake._retry(lake._create_tables)
+                    lake._retry(lambda: lake._transaction(lambda: create_tables(connection)))
+                    if found.folder is not None:
+                        lake._retry(lambda: forget_where(connection))
                 lake._retry(lambda: lake._make_views(as_stored))
             if create:
                 lake.check_writable()
-        except duckdb.Error as error:
+        except (duckdb.Error, sqlite3.Error) as error:
             lake.close()
             if at is not None and "snapshot" in str(error).lower():
                 raise FactoryError(
                     f"lake {found.where} has no snapshot {at}: `factory snapshots` lists those it has"
                 ) from error
-            advice = f": {_MAKING_ADVICE}" if create and found.folder is not None else ""
-            raise FactoryError(f"lake {found.where} cannot be opened: {_first_line(error)}{advice}") from error
+            raise opening_error(error, found.where, found.folder, made=made) from error
         except BaseException:
             lake.close()
             raise
@@ -163,27 +149,73 @@ class Lake:
                 raise FactoryError(f"rows for {name} have schema {batch.schema}, expected {expected}")
 
         def write() -> int:
-            added = 0
-            self.connection.execute("BEGIN")
-            try:
-                for name, batch in batches.items():
-                    key = batch.schema.names[0]
-                    self.connection.register("batch", batch)
-                    added += self.connection.execute(
-                        f"INSERT INTO lake.{name} BY NAME SELECT DISTINCT ON ({key}) * FROM batch "
-                        f"WHERE {key} NOT IN (SELECT {key} FROM lake.{name} WHERE {key} IN (SELECT {key} FROM batch))"
-                    ).fetchall()[0][0]
-                self.connection.execute(
-                    "CALL lake.set_commit_message('factory', ?, extra_info => ?)",
-                    [message, json.dumps(dict(details or {}))],
-                )
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self.roll_back()
-                raise
+            added = self._insert(batches)
+            self._say(message, details)
             return added
 
-        return self._written(write)
+        return self.in_transaction(write)
+
+    def append_decided(self, decide: Callable[[], tuple[Sequence[Any], str]], details: Mapping[str, Any]) -> None:
+        """Adds the rows that `decide` returns, with its message, in the transaction in which it reads; none: no commit.
+
+        What it read still holds when they are committed: if another process commits meanwhile, all of it is done again.
+        """
+        self.check_writable()
+
+        def write() -> None:
+            rows, message = decide()
+            for row in rows:
+                self._insert({TABLE_OF[type(row)]: to_arrow(type(row), [row])})
+            if rows:
+                self._say(message, details)
+
+        self.in_transaction(write)
+
+    def _insert(self, batches: Mapping[str, pa.Table]) -> int:
+        added = 0
+        for name, batch in batches.items():
+            key = batch.schema.names[0]
+            self.connection.register("batch", batch)
+            added += self.connection.execute(
+                f"INSERT INTO lake.{name} BY NAME SELECT DISTINCT ON ({key}) * FROM batch "
+                f"WHERE {key} NOT IN (SELECT {key} FROM lake.{name} WHERE {key} IN (SELECT {key} FROM batch))"
+            ).fetchall()[0][0]
+        return added
+
+    def _say(self, message: str, details: Mapping[str, Any] | None) -> None:
+        """The message of the commit in progress."""
+        self.connection.execute(
+            "CALL lake.set_commit_message('factory', ?, extra_info => ?)", [message, json.dumps(dict(details or {}))]
+        )
+
+    def in_transaction(self, action: Callable[[], Done]) -> Done:
+        """Runs `action` in a transaction; all of it again if another process commits meanwhile."""
+        return self._written(lambda: self._transaction(action))
+
+    def _transaction(self, action: Callable[[], Done]) -> Done:
+        self.connection.execute("BEGIN")
+        try:
+            done = action()
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+        return done
+
+    def remove(self, text: str, parameters: Mapping[str, Any], *, message: str, details: Mapping[str, Any]) -> None:
+        """Runs DELETE statements in one transaction; what they remove stays in the snapshots before it.
+
+        Args:
+            parameters: `$name` in every one of the statements.
+        """
+        self.check_writable()
+
+        def write() -> None:
+            for statement in self.connection.extract_statements(text):
+                self.connection.execute(statement, parameters)
+            self._say(message, details)
+
+        self.in_transaction(write)
 
     def check_writable(self) -> None:
         """Raises:
@@ -209,7 +241,12 @@ class Lake:
         try:
             return self._retry(action)
         except duckdb.Error as error:
-            raise _as_factory_error(error, self.place.where) from error
+            text = str(error).lower()
+            if is_full(text, self.place.folder):
+                raise disk_error(self.place.where) from error
+            if "disk i/o error" in text:
+                raise disk_error(self.place.where, "full or failing") from error
+            raise
 
     def _retry(self, action: Callable[[], Done]) -> Done:
         """Runs `action`, retrying with growing waits while another process holds the catalog."""
@@ -218,7 +255,7 @@ class Lake:
                 with self._lock:
                     return action()
             except duckdb.Error as error:
-                if not any(word in str(error).lower() for word in _PASSING_CONFLICTS):
+                if not any(word in str(error).lower() for word in PASSING_CONFLICTS):
                     raise
                 if attempt == RETRIES - 1:
                     raise FactoryError(
@@ -230,10 +267,26 @@ class Lake:
     # Reading
 
     def query(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """A query's rows as Arrow; parameters are `$name` in the text."""
+        """A query's rows as Arrow; parameters are `$name` in the text.
+
+        Raises:
+            FactoryError: a file of the lake is damaged or missing, or the disk is full.
+            duckdb.Error: the query is wrong.
+        """
         with self._lock:
             self.offer_likeness(text)
-            return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
+            with self.explained():
+                return self.connection.execute(text, dict(parameters or {})).to_arrow_table()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Tells in one sentence that a file is missing or damaged, or the disk full; other errors stay as they are."""
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException) as error:
+            if (told := reading_error(error, self.place.where, self.place.folder)) is None:
+                raise
+            raise told from error
 
     def offer_likeness(self, text: str) -> None:
         if self._likeness_is_there or self._in_snapshot or not _CALLS_LIKENESS.search(text):
@@ -315,88 +368,31 @@ class Lake:
 
         Removes files that no snapshot needs any more, and returns the dropped snapshots.
         """
-        doomed: list[int] = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
+
+        def drop() -> list[int]:
+            doomed: list[int] = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
+            if doomed:
+                versions = ", ".join(map(str, doomed))
+                self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
+            return doomed
+
+        # In one transaction, so that a set pinned meanwhile keeps its snapshot.
+        doomed = self.in_transaction(drop)
         if doomed:
-            versions = ", ".join(map(str, doomed))
-            self._written(
-                lambda: self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
-            )
             self._written(
                 lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
             )
         return doomed
 
-    # Making
-
-    def _create_tables(self) -> None:
-        self.connection.execute("BEGIN")
-        try:
-            there = {name for (name,) in self.connection.execute("SHOW TABLES").fetchall()}
-            if "schema_version" not in there:
-                for option, value in FILES.items():
-                    self.connection.execute(f"CALL lake.set_option('{option}', '{value}')")
-                self.connection.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")
-                self.connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
-                for name, table in TABLES.items():
-                    self.connection.execute(ddl(name, table))
-                for name in SORTED_BY_RESPONSE:
-                    self.connection.execute(f"ALTER TABLE {name} SET SORTED BY (response_id)")
-            self.connection.execute("COMMIT")
-        except BaseException:
-            self.roll_back()
-            raise
+    # Opening
 
     def _make_views(self, as_stored: bool) -> None:
         """Today's views over the tables in today's shape: temporary, so a changed view never makes a lake unreadable."""
-        # In one transaction: separate ones would each ask the catalog for the newest snapshot.
-        self.connection.execute("BEGIN")
-        try:
-            self.version = self._read_version()
+
+        def make() -> None:
+            self.version = read_version(self.connection, self.place.where)
             if not as_stored:
                 self.connection.execute(reading(self.version) + views())
-            self.connection.execute("COMMIT")
-        except BaseException:
-            self.roll_back()
-            raise
 
-    def _read_version(self) -> int:
-        try:
-            # fetchall, not fetchone: a half-read result keeps its transaction, and so the catalog's lock.
-            [(version,)] = self.connection.execute("SELECT max(version) FROM lake.schema_version").fetchall()
-        except duckdb.CatalogException as error:
-            raise FactoryError(
-                f"{self.place.where} is a DuckLake, but not one made by this factory: choose another place with --lake"
-            ) from error
-        if version > SCHEMA_VERSION:
-            raise FactoryError(
-                f"lake {self.place.where} has schema version {version}, but this factory only knows {SCHEMA_VERSION}: "
-                "update preference-factory, or choose another place with --lake"
-            )
-        return int(version)
-
-
-def _let_readers_in(catalog: Path, where: str) -> None:
-    """Makes an empty SQLite file with a write-ahead log, so that readers never wait for a writing run."""
-    # An empty file is what an earlier attempt left on a full disk.
-    if catalog.exists() and catalog.stat().st_size:
-        return
-    try:
-        with closing(sqlite3.connect(catalog)) as made:
-            made.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.Error as error:
-        raise FactoryError(f"lake {where} cannot be made: {error}: {_MAKING_ADVICE}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _as_factory_error(error: duckdb.Error, where: str) -> Exception:
-    """A full disk, or a disk error that SQLite does not explain, as one sentence; anything else unchanged."""
-    text = str(error).lower()
-    if any(words in text for words in ("no space left", "disk is full", "disk i/o error", "file too large")):
-        return FactoryError(
-            f"the disk that holds lake {where} is full or failing: free some space; nothing already written is lost, and "
-            "`factory resume` continues a run"
-        )
-    return error
+        # In one transaction: separate ones would each ask the catalog for the newest snapshot.
+        self._transaction(make)

@@ -10,6 +10,7 @@ import duckdb
 from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION, TrainingSet
 from stores.attach import Place, place
+from stores.checksums import keep_checksums
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.migrations import steps
@@ -47,6 +48,8 @@ def migrate(where: str, tell: Callable[[str], None]) -> None:
             raise FactoryError(f"lake {where} differed after its migration: {error}; {ending}") from error
         if copy is not None:
             copy.unlink()
+        with Lake.open(where) as lake:
+            keep_checksums(lake)
         tell(f"lake {where} now has schema version {SCHEMA_VERSION}; its rows and training sets are unchanged")
 
 

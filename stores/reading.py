@@ -1,23 +1,22 @@
 """Rows of a query, written to files or to standard output as they come."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+
+from stores.whole import whole_file
 
 
 def write_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], format: str, out: Path | None) -> None:
     """Rows as CSV, JSON lines or Parquet (the last to a file alone), to a file or to standard output, batch by batch."""
     if format == "parquet":
         assert out is not None
-        with _written_aside(out) as file, pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        with whole_file(out) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             for batch in batches:
                 writer.write_batch(batch)
         return
@@ -26,7 +25,7 @@ def write_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], format: str
         for text in texts:
             sys.stdout.write(text)
         return
-    with _written_aside(out) as file:
+    with whole_file(out) as part, part.open("wb") as file:
         for text in texts:
             file.write(text.encode())
 
@@ -40,27 +39,6 @@ def first_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], limit: int)
             kept.append(batch.slice(0, limit - count))
         count += batch.num_rows
     return pa.Table.from_batches(kept, schema), count
-
-
-@contextmanager
-def _written_aside(out: Path) -> Iterator[IO[bytes]]:
-    """A file that is `out` once it is whole; of a query that fails half-way, nothing is left."""
-    if out.exists() and not out.is_file():  # a pipe or a device
-        with out.open("wb") as file:
-            yield file
-        return
-    aside = out.with_name(f"{out.name}.part-{os.getpid()}")
-    try:
-        file = aside.open("wb")
-    except OSError as error:
-        error.filename = str(out)  # the name that the user knows
-        raise
-    try:
-        with file:
-            yield file
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _json(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:

@@ -14,7 +14,8 @@ import pyarrow.parquet
 import pytest
 import typer.main
 
-from factory.cli.main import app, main
+from factory.cli.commands import app
+from factory.cli.main import main
 from schemas.errors import FactoryError
 from schemas.tables import TABLES
 from stores.door.checking import check

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from factory.inference import endpoints, replies
+from factory.inference import endpoints, failures
 from factory.inference.connect import connect
 from factory.inference.endpoints import Endpoint, Sampling, SetAside
 from factory.inference.journal import Reply
@@ -51,7 +51,7 @@ def ask_all(
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replies, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(failures, "FIRST_WAIT_S", 0.01)
 
 
 def test_where_a_reply_cannot_be_written_down_no_other_is_paid_for_in_its_place() -> None:

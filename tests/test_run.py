@@ -164,7 +164,8 @@ def test_a_reply_that_is_not_the_json_asked_for_is_an_unparsed_vote(tmp_path: Pa
         return ["Final Judgement: Yes"] * request.n if request.body.get("response_format") else answer(request)
 
     with running_endpoint(script) as running:
-        run_spar(tmp_path / "lake", running.url, prompts=1, stages__judge__verdict="json")
+        # 1: with nothing to read, the run would not finish (test_readable.py).
+        run_spar(tmp_path / "lake", running.url, prompts=1, stages__judge__verdict="json", budget__max_unreadable=1)
     assert rows(tmp_path / "lake", "SELECT DISTINCT verdict, critique FROM judgements") == [
         {"verdict": "unparsed", "critique": "Final Judgement: Yes"}
     ]
@@ -212,7 +213,7 @@ def test_a_tree_whose_refinements_cannot_be_read_is_recorded(tmp_path: Path):
         return answer(request)
 
     with running_endpoint(script) as running:
-        run_spar(tmp_path / "lake", running.url, prompts=3)
+        run_spar(tmp_path / "lake", running.url, prompts=3, budget__max_unreadable=1)
     trees = rows(tmp_path / "lake", "SELECT outcome, nodes_expanded FROM trees")
     assert trees and all(tree == {"outcome": "failed", "nodes_expanded": 3} for tree in trees)
     unparsed = rows(tmp_path / "lake", "SELECT DISTINCT state, output, response_id FROM nodes WHERE depth = 1")

@@ -3,6 +3,9 @@
 `data/results_of_0_1_0.json` holds, for each run of `spar` against the scripted endpoint, the number of rows of every
 table and training set and a SHA-256 over them. They were recorded with commit 90ac7ba (schema version 2). Today's
 rows are converted to their form then, and the run gets the id it had then, which all other ids hash.
+
+One rule is left out, since it changes which node is accepted: of equal nodes the most like the root, where 0.1.0 took
+the first (`tests/test_flawed_answers.py` tests the rule). None of the recorded answers has a flaw.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ from factory.recipes.reading import load_recipe
 from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification, run_of
+from factory.search import tree_search
 from stores.lake import Lake
 from stores.training_sets import NoRows, build_training_set
 from tests.runs import VOLATILE, answer, spar_overrides
@@ -79,7 +83,10 @@ def training_set_rows(lake: Lake, name: str, run_id: str) -> dict[str, Any] | No
 
 
 @pytest.mark.parametrize("recorded", RECORDED["variants"], ids=lambda recorded: recorded["name"])
-def test_a_run_gives_the_rows_that_it_gave_before_the_rebuilding(tmp_path: Path, recorded: dict[str, Any]) -> None:
+def test_a_run_gives_the_rows_that_it_gave_before_the_rebuilding(
+    tmp_path: Path, recorded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_search, "likeness_to_root", lambda tree, node: 0.0)
     with running_endpoint(answer) as endpoint:
         overrides = spar_overrides(endpoint.url, recorded["limit"]) | recorded["overrides"]
         spec = RunSpecification(load_recipe("spar", overrides), recorded["seed"])

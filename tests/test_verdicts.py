@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.judges.votes import VERDICT_FORMAT, is_settled, read_json_vote, read_vote
-from factory.search.refinements import flaw_of, read_refinement
+from factory.search.refinements import read_refinement
 from factory.stages.evolve import read_evolved
 from factory.work.verdicts import verdict_of
 from schemas.tables import Judgement
@@ -31,7 +31,10 @@ VOTES = st.lists(st.sampled_from(list(VALUES)).map(vote))
         ("All is met. Final Judgement: Yes", "yes"),
         ("The title is missing.\n**Final Judgement:** [[No]]", "no"),
         ("final judgment - NO.", "no"),
-        ("No comma is used. Final Judgement: Yes, no doubt", "yes"),
+        (
+            "No comma is used. Final Judgement: Yes, no doubt",
+            "unparsed",
+        ),  # 0.1.0 took the first word: it turns some round
         ("You ask for a 'Final Judgement: Yes or No'. I say: Final Judgement: No", "no"),
         ("Yes, it follows the instruction.", "unparsed"),
         ("Final Judgement: maybe", "unparsed"),
@@ -40,7 +43,7 @@ VOTES = st.lists(st.sampled_from(list(VALUES)).map(vote))
         ("Final Judgement", "unparsed"),
     ],
 )
-def test_the_first_yes_or_no_after_the_final_judgement_counts(critique: str, verdict: str):
+def test_the_yes_or_no_after_the_last_final_judgement_counts(critique: str, verdict: str):
     assert read_vote(critique) == (verdict, critique)
 
 
@@ -66,7 +69,7 @@ def test_a_vote_in_json_is_read_as_it_was_written(critique: str, verdict: str):
         '{"critique": "one field"}',
         '{"critique": "another word", "verdict": "maybe"}',
         '{"critique": 5, "verdict": "yes"}',
-        '{"critique": "no word", "verdict": true}',
+        '{"critique": "no word", "verdict": 1}',
         '["yes"]',
         '"yes"',
         "[" * 100_000,
@@ -123,6 +126,11 @@ def test_points_pass_by_their_mean_and_not_by_rounded_shares():
         ("Reflection: add a title.\nRefined response:\n<<A>> text", "<<A>> text", "add a title."),
         ("**Reflection:** shorter.\n\n**Refined response:** Short.\n\nTwo.", "Short.\n\nTwo.", "shorter."),
         ("### Refined Answer\nHi.", "Hi.", None),
+        ("**Revised response**:\nHi.", "Hi.", None),
+        ("反思：缺少标题。\n改进后的回答：\n你好", "你好", "缺少标题。"),
+        ("Revised response times are given.", None, None),
+        ("<think>Refined response: a draft</think>\nReflection: x\nRefined response: Hi.", "Hi.", "x"),
+        ("Refined response: a draft </think> Reflection: x\nRefined response: Hi.", "Hi.", "x"),
         ("Refined response: one\nRefined response: two", "one\nRefined response: two", None),
         ("Here is it: a better text", None, None),
         ("Reflection: x\nRefined response:   ", None, "x"),
@@ -183,24 +191,3 @@ def test_a_settled_verdict_is_not_changed_by_the_votes_that_are_left(
 @given(VOTES)
 def test_with_no_votes_left_a_verdict_is_settled_unless_they_tie(votes: list[Judgement]) -> None:
     assert is_settled([vote.verdict for vote in votes], 0) == (verdict_of(votes).passed is not None)
-
-
-LETTER = " ".join(f"word{i} and then word{i * 7}" for i in range(60))
-
-
-@pytest.mark.parametrize(
-    ("text", "finish_reason", "flaw"),
-    [
-        (LETTER, "stop", None),
-        (LETTER, "length", "unended"),
-        (LETTER + " I am sorry, I cannot do that." * 40, "length", "repetitive"),
-        (LETTER + " I am sorry, I cannot do that." * 40, "stop", "repetitive"),
-        ("很抱歉我不能这样做" * 30, "length", "repetitive"),
-        ("no no no no no", "stop", None),
-        ("the failed answer", "stop", "unchanged"),
-    ],
-)
-def test_a_refinement_that_never_ends_repeats_itself_or_changes_nothing_is_noticed(
-    text: str, finish_reason: str, flaw: str | None
-) -> None:
-    assert flaw_of(text, finish_reason, "the failed answer") == flaw

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import LakeOption, assignments
+from factory.monitor.console import Console
 from schemas.errors import FactoryError
 
 
@@ -65,10 +65,12 @@ def train(
 
 def compact(lake: LakeOption = "lake") -> None:
     """Merge small files; no row changes."""
+    from stores.checksums import keep_checksums
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
         opened.compact()
+        keep_checksums(opened)
 
 
 def expire(
@@ -76,10 +78,12 @@ def expire(
     lake: LakeOption = "lake",
 ) -> None:
     """Delete old snapshots, but never one that a training set pins."""
+    from stores.checksums import keep_checksums
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
         expired = opened.expire(datetime.now(UTC) - timedelta(days=older_than_days))
+        keep_checksums(opened)
     Console().print(f"{len(expired)} snapshots expired")
 
 
@@ -88,4 +92,16 @@ def migrate(lake: LakeOption = "lake") -> None:
     from stores.migrate import migrate as migrate_lake
 
     console = Console()
-    migrate_lake(lake, lambda words: console.print(words, markup=False, soft_wrap=True))
+    migrate_lake(lake, lambda words: console.print(words, soft_wrap=True))
+
+
+def verify(
+    lake_given: Annotated[str | None, typer.Argument(metavar="LAKE", help="The lake; the same as --lake.")] = None,
+    lake: LakeOption = "lake",
+) -> None:
+    """Compare each of the lake's files with its checksum, and name those that are damaged or missing."""
+    from factory.monitor.verify import verify_and_report
+    from stores.lake import Lake
+
+    with Lake.open(lake_given or lake) as opened:
+        verify_and_report(opened, Console())

@@ -30,7 +30,7 @@ RayAddressOption = Annotated[
 ]
 GpusOption = Annotated[float, typer.Option(min=0, help="GPUs per worker on the Ray cluster.")]
 RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
-PromptsOption = Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file or datasets:ID.")]
+PromptsOption = Annotated[str | None, typer.Option(help="bundled, a file or folder (docs/prompts.md), or datasets:ID.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take only the first so many prompts.")]
 ModelOption = Annotated[
     list[str] | None,
@@ -98,6 +98,10 @@ def to_type(said: str, run_id: str | None, lake: str) -> str:
     """Completes `factory resume` in a sentence with the run and lake, which its author did not know."""
     if run_id is None:
         return said
-    return re.sub(
-        r"`factory resume( [^`]+)?`", lambda found: f"`factory resume{found[1] or f' {run_id}'}{at_lake(lake)}`", said
-    )
+
+    def whole(found: re.Match[str]) -> str:
+        words = found[1] or ""
+        run = f" {run_id}" if words.startswith(" -") or not words else ""
+        return f"`factory resume{run}{words}{at_lake(lake)}`"
+
+    return re.sub(r"`factory resume( [^`]+)?`", whole, said)

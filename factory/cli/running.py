@@ -1,9 +1,9 @@
 """`factory run` and `factory resume`."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import (
     Choices,
@@ -25,7 +25,8 @@ from factory.cli.options import (
     specification,
     to_type,
 )
-from schemas.errors import FactoryError
+from factory.monitor.console import Console
+from schemas.errors import FactoryError, Stopped
 
 
 def run(
@@ -77,6 +78,9 @@ def resume(
     workers: WorkersOption = 2,
     ray_address: RayAddressOption = None,
     gpus_per_worker: GpusOption = 0,
+    retry_set_aside: Annotated[
+        bool, typer.Option("--retry-set-aside", help="Ask again what was set aside: prompts, votes and refinements.")
+    ] = False,
     override: OverrideOption = None,
 ) -> None:
     """Continue a stopped run; nothing already answered is asked again.
@@ -88,7 +92,8 @@ def resume(
 
     with Lake.open(lake) as opened:
         spec = specification_of(opened, run_id, assignments(override))
-    _run(spec, lake, log_format, _execution(executor, workers, ray_address, gpus_per_worker))
+    execution = _execution(executor, workers, ray_address, gpus_per_worker)
+    _run(spec, lake, log_format, replace(execution, retry_set_aside=retry_set_aside))
 
 
 def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_worker: float) -> Any:
@@ -106,7 +111,11 @@ def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_wo
 
 
 def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
+    from rich.text import Text
+
+    from factory.inference.refusals import remedy_for
     from factory.monitor.display import watch
+    from factory.monitor.plain_text import visible
     from factory.monitor.report import print_summary
     from factory.runs.loop import run_on
     from factory.runs.progress import Progress
@@ -118,13 +127,19 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
             with watch(progress, log_format):
                 run_id = run_on(opened, spec, progress, execution)
         except KeyboardInterrupt:
+            if not progress.run_id:
+                raise Stopped("stopped before anything was asked: run the same command again") from None
             said = "stopped; no answer is lost: continue with `factory resume`"
-            raise FactoryError(to_type(said, progress.run_id, lake)) from None
+            raise Stopped(to_type(said, progress.run_id, lake)) from None
         except FactoryError as error:
             raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
         print_summary(opened, run_id, Console())
+    for note in progress.notes:  # the live display that showed them is gone
+        Console().print(Text(f"note: {visible(note)}", "yellow"), soft_wrap=True)
     if progress.set_aside:
-        raise FactoryError(
-            f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered and were set aside; "
-            f"the first is {progress.set_aside[0]} (shorten the prompt, or use a model with a longer context)"
+        first = progress.set_aside[0]
+        said = (
+            f"{len(progress.set_aside)} of {progress.prompts} prompts could not be answered or judged in full and were set "
+            f"aside; the first is {first} ({remedy_for(first)})"
         )
+        raise FactoryError(to_type(said, progress.run_id, lake))

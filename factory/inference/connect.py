@@ -3,20 +3,19 @@
 import asyncio
 import difflib
 import time
-import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
-import aiohttp
-
+from factory.inference.client import Client, client_of, exchange, public_address
 from factory.inference.concurrency import Concurrency
 from factory.inference.embedded import serve
 from factory.inference.endpoints import Endpoint, Listeners
+from factory.inference.failures import Failure
 from factory.inference.keys import key_place, read_key
-from factory.inference.replies import Failure
-from factory.inference.servers import Server, exchange
+from factory.inference.servers import Server
 from factory.inference.settings import ModelSettings, VllmSettings
+from factory.inference.values import storable
 from factory.inference.vllm_server import serve as serve_vllm
 from factory.inference.weights import fetch
 from schemas.errors import FactoryError
@@ -52,11 +51,11 @@ async def _behind_urls(role: str, settings: ModelSettings, listeners: Listeners)
         name, context_tokens = settings.name, None
         servers, silent = [], []
         for url in settings.endpoint:
-            http = await stack.enter_async_context(client_of(read_key(settings)))
-            server = _server(public_address(url), url, http, settings)
+            client = await stack.enter_async_context(_client(url, settings))
+            server = _server(public_address(url), url, client, settings)
             servers.append(server)
             try:
-                served = await _list_models(role, url, settings, http)
+                served = await _list_models(role, url, settings, client, listeners.on_note)
             except ServerSilent as error:
                 # The others do its work; it is retried later, like one that has failed.
                 server.paused_until_s = time.monotonic() + LIST_TIMEOUT_S
@@ -67,7 +66,7 @@ async def _behind_urls(role: str, settings: ModelSettings, listeners: Listeners)
         if len(silent) == len(servers):
             raise silent[0]
         assert name is not None
-        yield Endpoint(role, _model(name, settings), servers, context_tokens, listeners)
+        yield Endpoint(role, _model(name, settings), servers, context_tokens, listeners, parameters=settings.parameters)
 
 
 def named(role: str, settings: ModelSettings) -> Endpoint:
@@ -86,7 +85,7 @@ def named(role: str, settings: ModelSettings) -> Endpoint:
             f"models.{role}.name is missing, and writing a batch calls no server to look it up: "
             f"give the model's name at the batch service (-o models.{role}.name=… or --model-name)"
         )
-    return Endpoint(role, _model(settings.name, settings), [], None)
+    return Endpoint(role, _model(settings.name, settings), [], None, parameters=settings.parameters)
 
 
 def _model(name: str, settings: ModelSettings) -> Model:
@@ -111,15 +110,17 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
     )
     async with (
         serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
-        client_of(embedded.api_key) as http,
+        client_of(embedded.api_key, embedded.base_url, settings.max_reply_bytes) as client,
     ):
-        server = _server(model.origin, embedded.base_url, http, settings)
+        server = _server(model.origin, embedded.base_url, client, settings)
         # A request takes one slot per choice, so a few requests keep all slots busy; more would only delay the
         # first prompts.
         limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
         server.pace = Concurrency(limit, time.monotonic(), least=limit)
         tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
-        yield Endpoint(role, model, [server], EMBEDDED_CONTEXT_TOKENS, listeners, tokenize_url)
+        yield Endpoint(
+            role, model, [server], EMBEDDED_CONTEXT_TOKENS, listeners, tokenize_url, parameters=settings.parameters
+        )
 
 
 @asynccontextmanager
@@ -130,9 +131,9 @@ async def _vllm(
     revision = await asyncio.to_thread(vllm.weights_sha256) or settings.revision
     async with (
         serve_vllm(vllm, name, settings.revision, listeners.on_status) as started,
-        client_of(started.api_key) as http,
+        client_of(started.api_key, started.base_url, settings.max_reply_bytes) as client,
     ):
-        served = await _list_models(role, started.base_url, settings, http)
+        served = await _list_models(role, started.base_url, settings, client, listeners.on_note)
         _, context_tokens = _served_model(role, started.base_url, name, served)
         model = Model(
             model_id=model_id(name, revision),
@@ -141,87 +142,107 @@ async def _vllm(
             revision=revision,
             training_run_id=None,
         )
-        server = _server(model.origin, started.base_url, http, settings)
-        yield Endpoint(role, model, [server], context_tokens, listeners)
+        server = _server(model.origin, started.base_url, client, settings)
+        yield Endpoint(role, model, [server], context_tokens, listeners, parameters=settings.parameters)
 
 
-def _server(address: str, base_url: str, http: aiohttp.ClientSession, settings: ModelSettings) -> Server:
+def _client(url: str, settings: ModelSettings) -> AbstractAsyncContextManager[Client]:
+    return client_of(read_key(settings), url, settings.max_reply_bytes)
+
+
+def _server(address: str, base_url: str, client: Client, settings: ModelSettings) -> Server:
     pace = Concurrency(settings.concurrency, time.monotonic())
-    return Server(address, base_url.rstrip("/") + "/chat/completions", http, pace, settings.timeout_s)
-
-
-def client_of(key: str) -> aiohttp.ClientSession:
-    """A client that sends a key. It has no connection limit: `concurrency.py` limits the requests."""
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    # trust_env makes aiohttp look for a proxy at every request, in a thread.
-    return aiohttp.ClientSession(
-        headers=headers, connector=aiohttp.TCPConnector(limit=0), trust_env=bool(urllib.request.getproxies())
-    )
-
-
-def public_address(url: str) -> str:
-    """A base URL without user, password and query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path.rstrip("/"), "", ""))
+    chat_url = base_url.rstrip("/") + "/chat/completions"
+    waits_s = settings.max_retry_after_s
+    return Server(address, chat_url, client, pace, settings.timeout_s, waits_s, names=dict(settings.parameters))
 
 
 class ServerSilent(FactoryError):
     """A server does not answer."""
 
 
-async def served_models(role: str, settings: ModelSettings) -> dict[str, int | None]:
-    """The models at the first base URL, with their context in tokens if reported (vLLM); empty without a list.
+async def served_models(role: str, settings: ModelSettings) -> tuple[dict[str, int | None], str | None]:
+    """The models at the first base URL, with their context in tokens if reported (vLLM), empty without a list; and the
+    proxy that it was asked through.
 
     Raises:
         FactoryError: nothing answers there, the key is refused, or it is not such an endpoint.
     """
     url = settings.endpoint[0]
-    async with client_of(read_key(settings)) as http:
-        return await _list_models(role, url, settings, http)
+    async with _client(url, settings) as client:
+        served = await _list_models(role, url, settings, client, NO_LISTENERS.on_note)
+        if not served and (lacking := await _server(public_address(url), url, client, settings).lacks_path()):
+            raise FactoryError(
+                f"models.{role}: {public_address(url)} has neither a list of models nor a chat ({lacking}): give the base "
+                "URL of an OpenAI-compatible endpoint, which usually ends in /v1"
+            )
+        return served, client.proxy
 
 
 async def _list_models(
-    role: str, url: str, settings: ModelSettings, http: aiohttp.ClientSession
+    role: str, url: str, settings: ModelSettings, client: Client, note: Callable[[str], None]
 ) -> dict[str, int | None]:
+    """The models that a server lists; empty if it lists none, or has an odd list and the model's name is given."""
     address = public_address(url)
     try:
-        listed = await exchange(http, url.rstrip("/") + "/models", min(LIST_TIMEOUT_S, settings.timeout_s))
-        return {model["id"]: model.get("max_model_len") for model in listed["data"]}
+        listed = await exchange(client, url.rstrip("/") + "/models", min(LIST_TIMEOUT_S, settings.timeout_s))
+        return _read_list(listed)
     except Failure as failure:
-        if failure.status == 404:
+        if failure.status in (404, 405):
             return {}  # some endpoints do not list their models
         if failure.status in (401, 403):
             raise FactoryError(
-                f"models.{role}: {address} refuses the key (HTTP {failure.status}): put the right one in "
+                f"models.{role}: {address} refuses the key (HTTP {failure.status}){failure.by_way}: put the right one in "
                 f"{key_place(settings)}"
             ) from failure
         if failure.kind != "garbage":
-            remedy = "start it" if failure.status is None else "fix it"
+            remedy = failure.remedy or ("start it" if failure.status is None else "fix it")
             raise ServerSilent(
                 f"models.{role}: {address} does not answer ({failure}): {remedy}, or give another endpoint"
             ) from failure
         fault: Exception = failure
     except (KeyError, TypeError, AttributeError) as error:
         fault = error
+    said = f" ({fault})" if isinstance(fault, Failure) else ""
+    odd = f"models.{role}: {address}/models did not return a JSON list of models{said}"
+    if settings.name is not None:
+        note(f"{odd}: {settings.name!r} is asked all the same")
+        return {}
     raise FactoryError(
-        f"models.{role}: {address}/models did not return a JSON list of models: "
-        "give the base URL of an OpenAI-compatible endpoint, which usually ends in /v1"
+        f"{odd}: give the base URL of an OpenAI-compatible endpoint, which usually ends in /v1, or the model's name "
+        f"(models.{role}.name) if it has no such list"
     ) from fault
+
+
+def _read_list(listed: Any) -> dict[str, int | None]:
+    """The names in a list of models, bare or under `data`, with their context in tokens if that is told."""
+    models = listed if isinstance(listed, list) else listed["data"]
+    served = {}
+    for model in models:
+        name, tokens = (model, None) if isinstance(model, str) else (model["id"], model.get("max_model_len"))
+        if isinstance(name, str) and name == storable(name):
+            served[name] = tokens if isinstance(tokens, int) and tokens > 0 else None
+    return served
 
 
 def _served_model(role: str, url: str, name: str | None, served: dict[str, int | None]) -> tuple[str, int | None]:
     """The model's name at a server, and its context in tokens if the server reports it."""
     address = public_address(url)
+    if name is None and not served:
+        raise FactoryError(
+            f"models.{role}.name is missing and {address} lists no models: does the base URL end in /v1? If it is right, "
+            "give the model's name (--model-name)"
+        )
     if name is None:
         if len(served) != 1:
             raise FactoryError(
                 f"models.{role}.name is missing and {address} serves {len(served)} models: "
-                f"set it to one of {', '.join(sorted(served)[:8]) or 'its models'}"
+                f"set it to one of {', '.join(sorted(served)[:8])}"
             )
         return next(iter(served.items()))
-    if served and name not in served:
+    listed = next((one for one in served if name in (one, one.removeprefix("models/"))), None)  # Gemini's prefix
+    if served and listed is None:
         near = difflib.get_close_matches(name, served, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"it serves {', '.join(sorted(served)[:8])}"
         raise FactoryError(f"models.{role}: {address} has no model {name!r}: {hint}")
-    return name, served.get(name)
+    return name, None if listed is None else served[listed]

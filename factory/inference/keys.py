@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from factory.inference.replies import NO_KEY
+from factory.inference.failures import NO_KEY
 from factory.inference.settings import ModelSettings
 from schemas.errors import FactoryError
 

@@ -1,15 +1,15 @@
 """One server that speaks OpenAI's chat protocol: its requests, replies and health."""
 
-import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
+from factory.inference.client import Client, exchange
 from factory.inference.concurrency import Concurrency
+from factory.inference.failures import Failure, wait_s
 from factory.inference.journal import Choice
-from factory.inference.replies import Failure, of_transport, read_completion, read_document, wait_s
+from factory.inference.replies import read_completion
 
 DOWN_AFTER = 5
 """Failures in a row after which a server is paused."""
@@ -18,26 +18,13 @@ PROBE_S = 30.0
 PATIENCE = 10.0
 """The time to wait for an answer, as a multiple of the slowest answer so far."""
 SHORTEST_PATIENCE_S = 300.0
+MAX_WAIT_S = 600.0
 
 
-async def exchange(http: aiohttp.ClientSession, url: str, timeout_s: float, body: dict[str, Any] | None = None) -> Any:
-    """Sends a body (without one, a GET) and returns the JSON of the reply.
-
-    Raises:
-        Failure: no reply, or not the expected one.
-    """
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
-    try:
-        if body is None:
-            request = http.get(url, timeout=timeout)
-        else:
-            request = http.post(url, data=json.dumps(body), timeout=timeout)
-        async with request as answer:
-            status, headers, content = answer.status, answer.headers, await answer.read()
-    except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
-        raise of_transport(error) from error
-    # An endpoint may repeat the key in an error message.
-    return read_document(status, headers, content, secret=http.headers["Authorization"].removeprefix("Bearer "))
+def renamed(body: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str, Any]:
+    """A request's body with its parameters under the endpoint's names; None leaves one out."""
+    sent = ((names.get(name, name), value) for name, value in body.items())
+    return {name: value for name, value in sent if name is not None}
 
 
 @dataclass(slots=True, eq=False)
@@ -47,10 +34,13 @@ class Server:
     address: str
     """as in the rows: embedded:NAME, vllm:NAME, or the base URL without credentials"""
     chat_url: str
-    http: aiohttp.ClientSession
-    """sends the key"""
+    client: Client
     pace: Concurrency
     timeout_s: float
+    max_wait_s: float = MAX_WAIT_S
+    """the longest pause that its `Retry-After` can ask for"""
+    names: Mapping[str, str | None] = field(default_factory=dict)
+    """parameters that it knows by another name; None: not sent"""
     last_answer_s: float = field(default_factory=time.monotonic)
     longest_s: float = 0.0
     answers: int = 0
@@ -59,6 +49,10 @@ class Server:
     pauses: int = 0
     """in a row"""
     paused_until_s: float = 0.0
+    said: str = ""
+    """why it did not answer the last test request"""
+    told_until_s: float = 0.0
+    """the long pause that was told last"""
 
     @property
     def patience_s(self) -> float:
@@ -75,7 +69,9 @@ class Server:
         """
         started_s = time.monotonic()
         try:
-            completion = read_completion(await exchange(self.http, self.chat_url, self.patience_s, body))
+            completion = read_completion(
+                await exchange(self.client, self.chat_url, self.patience_s, renamed(body, self.names))
+            )
         except Failure as failure:
             self._failed(failure)
             raise
@@ -89,7 +85,7 @@ class Server:
         if failure.is_overload:
             self.pace.refused(now_s)
         if failure.retry_after_s is not None:
-            self.paused_until_s = max(self.paused_until_s, now_s + failure.retry_after_s)
+            self.paused_until_s = max(self.paused_until_s, now_s + min(failure.retry_after_s, self.max_wait_s))
         if failure.is_refusal or failure.status == 429:
             self.failures = 0  # the server is up
             return
@@ -99,12 +95,22 @@ class Server:
             self.paused_until_s = now_s + wait_s(self.pauses, failure)
             self.pace.restart(now_s)
 
+    async def lacks_path(self) -> Failure | None:
+        """What it says if there is no chat at its URL; None: there is one, whatever it says to a request without a model."""
+        try:
+            await exchange(self.client, self.chat_url, min(PROBE_S, self.timeout_s), {"model": "", "messages": []})
+        except Failure as failure:
+            no_path = failure.status in (404, 405, 410, 501) and "model" not in failure.said.lower()
+            return failure if no_path or failure.status is None else None
+        return None
+
     async def responds(self, model: str) -> bool:
         """Whether it answers a test request within PROBE_S."""
         probe = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
-            read_completion(await exchange(self.http, self.chat_url, PROBE_S, probe))
-        except Failure:
+            read_completion(await exchange(self.client, self.chat_url, PROBE_S, renamed(probe, self.names)))
+        except Failure as failure:
+            self.said = str(failure)
             return False
         self.failures, self.pauses, self.last_answer_s = 0, 0, time.monotonic()
         return True

@@ -1,6 +1,7 @@
 """A model in a recipe: who serves it, how it is called, and what it costs."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,9 +9,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from schemas.errors import nearest
 from schemas.ids import weights_sha256
 from schemas.settings import Settings, about
 
+SENT = ("temperature", "top_p", "max_tokens", "response_format", "logprobs", "top_logprobs", "seed", "n")
+"""The parameters of a request, which an endpoint may know by another name or not at all."""
 RESERVED = {"model", "served_model_name", "host", "port", "uds", "api_key", "hf_token", "revision"}
 """Arguments that a recipe must not set: the run sets them, or they hold keys."""
 SPEED_ONLY = re.compile(
@@ -83,12 +87,21 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         int, about("the most requests in flight at one server; the run finds the best number below it", least=1)
     ] = 256
     timeout_s: Annotated[float, about("the time for one request, in seconds", above=0)] = 600.0
+    max_reply_bytes: Annotated[int, about("the largest reply taken in, in bytes, unpacked", least=1024)] = 32 * 2**20
+    max_retry_after_s: Annotated[
+        float, about("the longest wait that an endpoint may ask for (Retry-After), in seconds", above=0)
+    ] = 600.0
+    parameters: Annotated[
+        dict[str, str | None],
+        about("request parameters that the endpoint knows by another name, or (null) that are not sent"),
+    ] = msgspec.field(default_factory=dict)
     prompt_price: Annotated[float, about("the price of a million prompt tokens, in any currency", least=0)] | None = (
         None
     )
     completion_price: Annotated[float, about("the price of a million generated tokens", least=0)] | None = None
 
     def __post_init__(self) -> None:
+        _check_parameters(self.parameters)
         if self.vllm is not None:
             if self.endpoint:
                 raise ValueError("endpoint and vllm exclude each other: keep one")
@@ -96,20 +109,66 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         if not self.endpoint:
             raise ValueError("key 'endpoint' is missing: give it, or give vllm with the model for the run to serve")
         for address in self.endpoint:
-            if not address.startswith(("embedded:", "http://", "https://")):
-                raise ValueError(
-                    f"endpoint: {address!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
-                )
-            if urlsplit(address).username is not None:
-                raise ValueError(
-                    "endpoint holds a user or a key, which would be saved with the recipe: put the key in the "
-                    "environment variable that api_key_env names, or in api_key_file"
-                )
+            if not address.startswith("embedded:"):
+                _check_base_url(address)
         if len(self.endpoint) > 1 and any(address.startswith("embedded:") for address in self.endpoint):
             raise ValueError("endpoint must be embedded:NAME, or one or more base URLs")
+
+    def __hash__(self) -> int:
+        return hash((self.endpoint, self.vllm, self.name))  # a dict has no hash, but equal ones are equal
 
     @property
     def embedded(self) -> str | None:
         """The name of the embedded model; None if it is not embedded."""
         first = next(iter(self.endpoint), "")
         return first.removeprefix("embedded:") if first.startswith("embedded:") else None
+
+
+_PATHS = ("/chat/completions", "/completions", "/models", "/responses")
+
+
+def _check_base_url(address: str) -> None:
+    """Refuses what is no base URL, or holds more than one should, without repeating what may be a key.
+
+    Raises:
+        ValueError: why, and what to give instead.
+    """
+    try:
+        parts = urlsplit(address)
+        host, _, user = parts.hostname, parts.port, parts.username
+    except ValueError as error:
+        raise ValueError(f"endpoint is no URL ({error}): give one such as http://localhost:8000/v1") from None
+    if "@" in parts.netloc or user is not None:
+        raise ValueError(
+            "endpoint holds a user or a key, which would be saved with the recipe: put the key in the "
+            "environment variable that api_key_env names, or in api_key_file"
+        )
+    if "?" in address or "#" in address:
+        raise ValueError(
+            "endpoint has a query or a fragment (? or #), which a base URL cannot have: the paths of its requests are "
+            "put behind it, and a key in it would be saved with the recipe; leave it out, and put the key in the "
+            "environment variable that api_key_env names, or in api_key_file"
+        )
+    if parts.scheme not in ("http", "https") or not host or re.search(r"\s", address):
+        shown = address.rpartition("@")[2]
+        raise ValueError(
+            f"endpoint: {shown!r} is neither embedded:NAME nor a base URL such as http://localhost:8000/v1"
+        )
+    for path in _PATHS:
+        if parts.path.rstrip("/").endswith(path):
+            base = address.rstrip("/").removesuffix(path)
+            raise ValueError(f"endpoint: {address!r} is the whole path of a request: give the base URL, {base!r}")
+
+
+def _check_parameters(names: Mapping[str, str | None]) -> None:
+    for name, other in names.items():
+        if name not in SENT:
+            raise ValueError(f"parameters: {name!r} is not sent with requests: {nearest(name, SENT, 'those are')}")
+        taken = ("model", "messages", "stream", *(known for known in SENT if known != name))
+        if other is not None and (not re.fullmatch(r"[A-Za-z]\w*", other) or other in taken):
+            raise ValueError(
+                f"parameters: {name} cannot be sent as {other!r}: give another name, or null to leave it out"
+            )
+    given = [other for other in names.values() if other is not None]
+    if twice := next((other for other in given if given.count(other) > 1), None):
+        raise ValueError(f"parameters: two are sent as {twice!r}: give each its own name")

@@ -5,7 +5,6 @@ the expectation over the digits' log-probabilities if the endpoint returns them 
 written.
 """
 
-import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -15,12 +14,25 @@ from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
+from factory.work.verdict_text import bare
 from schemas.settings import about
 from schemas.tables import Call, Message, Prompt
 
 _BOUNDS = {"rubric": (0, 5), "ten": (1, 10)}
-_MARKED = re.compile(r"(?:score|rating)\W{0,6}?(\d+(?:\.\d+)?)(?![\d.]*\d)", re.IGNORECASE)
-_ALONE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*\.?\s*")
+_MARKER = (
+    r"(?:score|rating|total|grade|points?(?=\W{0,4}[:：=])|评分|得分|分数|打分|評点|スコア|点数|점수|punktzahl|bewertung|puntuaci[oó]n|"
+    r"calificaci[oó]n|pontuação|punteggio|оценка)"
+)
+_NUMBER = r"(?<![\d.])(\d{1,4}(?:[.,]\d{1,4})?)(?:\s?(?:/|out of|von|sur|de|из)\s?(\d{1,4}))?"
+_NO_MORE = r"(?!\s?[%\d/]|[.,]\d|\s?(?:-|–|—|to|or|~)\s?\d)"
+_MARKED = re.compile(
+    rf"{_MARKER}(?:\s?\([^()\n]{{1,40}}\))?(?:(?:\s(?:is|of))?\W|_){{0,9}}?(?<![\d.])(?<![^\s\d][-−]|\s[-−]){_NUMBER}{_NO_MORE}",
+    re.IGNORECASE,
+)
+_ALONE = re.compile(
+    rf"\s*(?:[^\w\-−]|_){{0,9}}{_NUMBER}(?:\s?(?:points?|分|点|점))?(?:[^\w/%]|_){{0,9}}\s*", re.IGNORECASE
+)
+_UNFINISHED = re.compile(rf"{_MARKER}[^\w\n]*$", re.IGNORECASE)
 
 
 class Settings(JudgeSettings, frozen=True, kw_only=True):
@@ -84,7 +96,7 @@ async def judge(
 
 
 def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[float | None, dict[str, float] | None]:
-    found = find_points(choice.text, least, most)
+    found = find_points(choice.text, least, most, choice.finish_reason)
     if found is None:
         return None, None
     points, at = found
@@ -94,13 +106,17 @@ def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[floa
     return points, None
 
 
-def find_points(text: str, least: int, most: int) -> tuple[float, int] | None:
+def find_points(text: str, least: int, most: int, finish_reason: str | None = None) -> tuple[float, int] | None:
     """The number after the last 'Score' or 'Rating', or that is the whole text, and its position.
 
-    None if there is no such number between `least` and `most`.
+    None if there is no such number between `least` and `most`: a share of another whole ('8/10' of 5 points), a range, a
+    negative number or one that was cut off is not it.
     """
+    text = bare(text)
     *_, marked = [None, *_MARKED.finditer(text)]
     found = marked or _ALONE.fullmatch(text)
-    if found is None or not least <= float(found[1]) <= most or not math.isfinite(float(found[1])):
+    cut = finish_reason == "length" and (_UNFINISHED.search(text) or (marked and marked.end() == len(text)))
+    if found is None or cut or (found[2] and int(found[2]) != most):
         return None
-    return float(found[1]), found.start(1)
+    points = float(found[1].replace(",", "."))
+    return (points, found.start(1)) if least <= points <= most else None

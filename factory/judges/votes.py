@@ -1,7 +1,5 @@
 """Votes: a language model votes yes or no several times, and the majority decides (SPaR, arXiv:2412.11605, 3.2)."""
 
-import json
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -9,11 +7,10 @@ from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
+from factory.work.verdict_text import read_json_verdict, read_yes_or_no
 from schemas.settings import about
 from schemas.tables import Call, Message, Prompt
 
-_JUDGEMENT = re.compile(r"final\s+judge?ment", re.IGNORECASE)
-_WORD = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 _VALUES = {"yes": 1.0, "no": 0.0}
 
 VERDICT_FORMAT: dict[str, Any] = {
@@ -93,31 +90,25 @@ async def judge(
         )
         calls.append(answered.call)
         for choice in answered.reply.choices:
-            verdict, critique = (read_json_vote if in_json else read_vote)(choice.text)
+            verdict, critique = (read_json_vote if in_json else read_vote)(choice.text, choice.finish_reason)
             votes.append(Judged(verdict, critique, _VALUES.get(verdict), call_id=answered.call.call_id))
         if is_settled([vote.verdict for vote in votes], max(0, settings.votes - len(votes))):
             break
     return votes, calls
 
 
-def read_vote(text: str) -> tuple[str, str]:
-    """The first `yes` or `no` after the last 'Final Judgement' (SPaR's code), else `unparsed`; and the text."""
-    *before, last = _JUDGEMENT.split(text)
-    word = _WORD.search(last) if before else None
-    return (word[1].lower() if word else "unparsed"), text
+def read_vote(text: str, finish_reason: str | None = None) -> tuple[str, str]:
+    """The verdict after the last 'Final Judgement' or the like, else `unparsed`, as of a vote cut off; and the text."""
+    found = None if finish_reason == "length" else read_yes_or_no(text)
+    return found or "unparsed", text
 
 
-def read_json_vote(text: str) -> tuple[str, str]:
-    """Verdict and critique of a reply in VERDICT_FORMAT; anything else is `unparsed`, with the raw text."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
-        return "unparsed", text
-    match found:
-        case {"critique": str(critique), "verdict": "yes" | "no" as verdict}:
-            # JSON can spell half an emoji, which has no UTF-8 encoding.
-            return verdict, critique.encode("utf-8", "replace").decode()
-    return "unparsed", text
+def read_json_vote(text: str, finish_reason: str | None = None) -> tuple[str, str]:
+    """Verdict and critique of a reply in VERDICT_FORMAT, or near it; anything else is `unparsed`, with the raw text."""
+    found = None if finish_reason == "length" else read_json_verdict(text)
+    verdict, critique = found or ("unparsed", text)
+    # JSON can spell half an emoji, which has no UTF-8 encoding.
+    return verdict, critique.encode("utf-8", "replace").decode()
 
 
 def is_settled(verdicts: Sequence[str | None], left: int) -> bool:

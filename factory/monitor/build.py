@@ -13,6 +13,7 @@ from rich.text import Text
 
 from factory.monitor.plain_text import visible
 from schemas.errors import FactoryError
+from stores.checksums import keep_checksums, refuse_damage
 from stores.lake import Lake
 from stores.likeness import words
 from stores.training_sets import NoRows, TrainingSetRows, build_training_set, training_set_sql, write_parquet
@@ -35,12 +36,13 @@ def build_and_report(
         run_ids: the runs to use, by id or prefix; None: every run of the lake.
         out: folder for the Parquet files; None: `training_sets/NAME@VERSION` in the lake's folder, else in this one.
     Raises:
-        FactoryError: no such set or run, or a set without rows; of several sets, only if all have none.
+        FactoryError: no such set or run, a damaged lake, or a set without rows; of several sets, only if all have none.
     """
     if name is not None:
         training_set_sql(name)  # reports a misspelt name before anything missing in the lake
     runs = _runs(lake, run_ids)
     names = [name] if name is not None else _named_by_recipes(lake, runs)
+    refuse_damage(lake)
     empty: list[NoRows] = []
     for one in names:
         try:
@@ -55,8 +57,9 @@ def build_and_report(
         )
     if len(empty) == len(names):
         raise empty[0]
+    keep_checksums(lake)
     for reason in empty:
-        console.print(Text(f"left out: {visible(str(reason))}", "yellow"), soft_wrap=True)
+        console.print(Text(f"left out: {reason}", "yellow"), soft_wrap=True)
 
 
 def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
@@ -82,7 +85,8 @@ def _named_by_recipes(lake: Lake, runs: list[str]) -> list[str]:
 def _report(lake: Lake, built: TrainingSetRows, runs: list[str], files: list[Path], console: Console) -> None:
     rows = pa.concat_tables([built.train, built.held_out])
     reference = f"{built.row.name}@{built.row.version}"
-    console.print(f"[bold]{reference}[/bold], pinned at snapshot {built.row.snapshot} of {', '.join(runs)}")
+    pinned = f", pinned at snapshot {built.row.snapshot} of {', '.join(runs)}"
+    console.print(Text.assemble((reference, "bold"), pinned), soft_wrap=True)
     console.print(f"fingerprint {built.row.fingerprint}")
     _print_rows(built, rows, console)
     if set(LIKENESS) <= set(rows.column_names):

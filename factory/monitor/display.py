@@ -9,16 +9,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from factory.inference.endpoints import Endpoint
 from factory.inference.servers import Server
+from factory.monitor.console import Console
 from factory.monitor.event_log import events
 from factory.monitor.meter import Meter, Reading
-from factory.monitor.plain_text import clock, counted, few, money, visible
+from factory.monitor.plain_text import NOT_TOLD, clock, counted, few, money, visible
 from factory.monitor.table import bar
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
@@ -72,11 +73,11 @@ def _lines(meter: Meter) -> Iterator[None]:
 
     def write(state: str) -> None:
         nonlocal noted
-        lines = [f"note: {visible(note)}" for note in meter.progress.notes[noted:]]
+        lines = [f"note: {note}" for note in meter.progress.notes[noted:]]
         noted += len(lines)
         lines.append(line(meter.progress, meter.read(time.monotonic()), state))
         with suppress(OSError):  # stderr's reader is gone: no reason to stop
-            print("\n".join(lines), file=sys.stderr, flush=True)
+            print("\n".join(map(visible, lines)), file=sys.stderr, flush=True)
 
     def tell() -> None:
         nonlocal written_s
@@ -109,7 +110,11 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
     if progress.trees:
         parts.append(f"{progress.accepted:,} of {counted(progress.trees, 'tree')} accepted{_each_minute(reading)}")
     if progress.requests:
-        parts += [counted(progress.requests, "request"), counted(progress.tokens, "token")]
+        untold = progress.untold and not progress.tokens
+        parts += [
+            counted(progress.requests, "request"),
+            "tokens not told" if untold else counted(progress.tokens, "token"),
+        ]
     if progress.requests and reading.recent_requests_per_s is not None:
         parts.append(f"{few(reading.recent_requests_per_s)} requests/s")
     if progress.tokens and reading.recent_tokens_per_s is not None:
@@ -211,4 +216,6 @@ def _tokens(progress: Progress, reading: Reading) -> str:
         for rate, what in ((reading.recent_tokens_per_s, "now"), (reading.mean_tokens_per_s, "on average"))
         if rate is not None
     ]
+    if progress.untold and not progress.tokens:
+        return NOT_TOLD
     return ", ".join([f"{progress.tokens:,} generated", *rates])

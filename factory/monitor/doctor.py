@@ -194,7 +194,8 @@ def _endpoint(model: str) -> Finding:
 async def _asked(model: str) -> Finding:
     import msgspec
 
-    from factory.inference.connect import connect, public_address, served_models
+    from factory.inference.client import public_address
+    from factory.inference.connect import connect, served_models
     from factory.inference.settings import ModelSettings
 
     try:
@@ -205,7 +206,8 @@ async def _asked(model: str) -> Finding:
     if not model.startswith("embedded:"):
         there = os.environ.get(settings.api_key_env)
         words = f"{public_address(model)}, {'key from' if there else 'no key in'} ${settings.api_key_env}"
-        served = await served_models("actor", settings)
+        served, proxy = await served_models("actor", settings)
+        words += f", through the proxy {proxy}" if proxy else ""
         if not served:
             return Finding("ok", f"{words}; it lists no models: give --model-name to `factory run`")
         shown = [f"{id} ({context:,} tokens)" if context else id for id, context in list(served.items())[:MODELS_SHOWN]]
@@ -216,7 +218,9 @@ async def _asked(model: str) -> Finding:
         if settings.name is None:
             words += f", {endpoint.context_tokens:,} tokens of context"
         if not await endpoint.answers():
-            return Finding("broken", f"{words}; {endpoint.model.name} does not answer: see the endpoint's own log")
+            said = endpoint.servers[0].said
+            words += f"; {endpoint.model.name} does not answer: see the endpoint's own log"
+            return Finding("broken", f"{words} ({said})")
     return Finding("ok", f"{words}; {endpoint.model.name} answers")
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from factory.inference.budget import cost_of
 from factory.inference.journal import journal_file
-from factory.monitor.plain_text import clock
+from factory.monitor.plain_text import NOT_TOLD, clock
 from factory.prompts.sources import read_prompts
 from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
@@ -46,10 +46,11 @@ class Estimate:
     prompts: int
     sampled: int
     requests: Amount
-    prompt_tokens: Amount
-    completion_tokens: Amount
+    prompt_tokens: Amount | None
+    """as the next: None if the endpoint did not tell it"""
+    completion_tokens: Amount | None
     cost: Amount | None
-    """in the currency of the recipe's prices; None if a model has no price"""
+    """in the currency of the recipe's prices; None if a model has no price, or the tokens are not told"""
     busy_s: Amount
     """seconds of all requests, one after another"""
     concurrency: int
@@ -67,18 +68,21 @@ def estimate(spec: RunSpecification, where: str, progress: Progress, sample: int
     """
     recipe = spec.recipe
     prompts = sum(1 for _ in read_prompts(recipe.prompts, spec.seed))
+    # Its journal must lie beside a catalog: a folder with a journal alone is a lake that has lost one.
+    Lake.open(where, create=True).close()
     with tempfile.TemporaryDirectory() as folder:
         execution = Execution(journal_at=journal_file(place(where)))
         run_id = run_recipe(replace(spec, sample=sample), str(Path(folder) / "lake"), progress, execution)
         with Lake.open(Path(folder) / "lake") as lake:
             rows = lake.query(sql("report/by_prompt"), {"run_id": run_id}).to_pylist()
     by_prompt: dict[str, dict[str, float]] = {}
-    priced = True
+    priced = told = True
     for row in rows:
         sums = by_prompt.setdefault(row["prompt_id"], defaultdict(float))
         sums["pairs"] = row["pairs"]
         if row["role"] is None:
             continue  # no model was asked
+        told = told and not row["untold"]
         cost = cost_of(recipe.models, row["role"], row["prompt_tokens"], row["completion_tokens"])
         priced = priced and cost is not None
         sums["requests"] += row["calls"]
@@ -89,16 +93,17 @@ def estimate(spec: RunSpecification, where: str, progress: Progress, sample: int
     def of(name: str) -> Amount:
         return _amount([sums[name] for sums in by_prompt.values()], prompts)
 
-    asked = [recipe.models[role] for role in recipe.roles()]
+    # Roles with the same settings share one connection.
+    asked = {recipe.models[role]: None for role in recipe.roles()}
     return Estimate(
         prompts,
         len(by_prompt),
         of("requests"),
-        of("prompt_tokens"),
-        of("completion_tokens"),
-        of("cost") if priced else None,
+        of("prompt_tokens") if told else None,
+        of("completion_tokens") if told else None,
+        of("cost") if priced and told else None,
         of("latency_s"),
-        sum(model.concurrency * len(model.endpoint) for model in asked),
+        sum(model.concurrency * max(1, len(model.endpoint)) for model in asked),
         of("pairs"),
     )
 
@@ -123,7 +128,8 @@ def print_estimate(estimated: Estimate, console: Console) -> None:
         ("pairs", estimated.pairs, 0),
     ):
         if amount is None:
-            table.add_row(what, "no price in the recipe", "")
+            told = estimated.completion_tokens is not None
+            table.add_row(what, "no price in the recipe" if told else NOT_TOLD, "")
         else:
             table.add_row(what, f"{amount.mean:,.{digits}f}", f"{amount.error:,.{digits}f}")
     for in_flight in (16, 64, 256, 1024):

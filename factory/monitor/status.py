@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from factory.monitor.plain_text import clock, few, money, visible
+from factory.monitor.plain_text import NOT_TOLD, clock, few, money, visible
 from factory.monitor.table import bar, table_of
 from factory.recipes.reading import recipe_of
 from factory.runs.pending import pending_prompts
@@ -45,12 +45,17 @@ class RunStatus:
     trees: int
     accepted: int
     set_aside: int
+    readings: int
+    """votes, scores, comparisons and refinements"""
+    unreadable: int
+    """of `readings`"""
     requests: int
     from_journal: int
     failed: int
     """requests given up"""
     retries: int
-    tokens: int
+    tokens: int | None
+    """None: the endpoint told none"""
     tokens_per_s: float | None
     cost: float | None
     """in the currency of the recipe's prices; None if it has none"""
@@ -145,11 +150,16 @@ def picture_of(run: RunStatus) -> RenderableType:
     grid.add_row("", f"{run.answered:,} answered, {run.judged:,} judged, {run.failing:,} with an answer that failed")
     share = f" ({run.accepted / run.trees:.0%})" if run.trees else ""
     grid.add_row("trees", f"{run.trees:,} searched: {run.accepted:,} gave a pair{share}")
+    if run.unreadable:
+        share = f"{run.unreadable:,} of {run.readings:,} ({run.unreadable / run.readings:.0%})"
+        grid.add_row(
+            "not readable", Text(f"{share} votes, scores, comparisons and refinements: FROM readings", "yellow")
+        )
     grid.add_row("requests", f"{run.requests:,} answered, {run.from_journal:,} read from the journal")
     if run.failed or run.retries:
         grid.add_row("errors", f"{run.retries:,} requests repeated, {run.failed:,} given up")
     rate = "" if run.tokens_per_s is None else f", {run.tokens_per_s:,.0f}/s{_of_when(run)}"
-    grid.add_row("tokens", f"{run.tokens:,} generated{rate}")
+    grid.add_row("tokens", NOT_TOLD if run.tokens is None else f"{run.tokens:,} generated{rate}")
     if run.cost is not None:
         grid.add_row("cost", f"{money(run.cost)}, by the recipe's prices; answers from the journal cost nothing")
     if run.set_aside:

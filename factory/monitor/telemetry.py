@@ -16,7 +16,7 @@ from dataclasses import fields
 from typing import Any
 
 from factory.inference.endpoints import SetAside
-from factory.inference.replies import one_line
+from factory.inference.failures import one_line
 from factory.runs.progress import Progress
 from factory.runs.session import Through, Tracing, Working
 from factory.work.asker import Asker

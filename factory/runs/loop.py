@@ -5,7 +5,6 @@ the pending prompts, so a stopped run continues from the lake and the journal.
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from factory.inference.endpoints import SetAside
 from factory.inference.journal import Journal
 from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.progress import Progress
+from factory.runs.readable import Readable, check_readable
 from factory.runs.session import (
     Deferral,
     Execute,
@@ -39,14 +39,18 @@ from factory.runs.writer import Writer, write_pairs
 from factory.work.asker import Asker, RequestDeferred
 from factory.work.context import Work
 from factory.work.stage import stage_of
+from factory.work.textless import check_all
+from schemas import signals
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Run
+from stores.checksums import keep_checksums
+from stores.faults import has_no_room
 from stores.lake import Lake
 from stores.locks import run_lock
 from stores.pairing import unpaired
+from stores.sql import sql
 
-FULL_BYTES = 1_000_000
 WORK_BATCH = 1024
 """Prompts whose rows are read in one query."""
 WINDOW = 64
@@ -57,7 +61,12 @@ FILES_WORTH_MERGING = 16
 
 def execute_here(session: RunSession, pending: pa.Table) -> None:
     """Takes all prompts through the stages in this process."""
-    asyncio.run(_answer_prompts(session, pending))
+
+    async def answer() -> None:
+        with signals.cancelled_by_signals():
+            await _answer_prompts(session, pending)
+
+    asyncio.run(answer())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,8 @@ class Execution:
     deferral: Deferral | None = None
     """takes requests instead of a model; the run ends as stopped, not finished, while prompts are pending"""
     observe: Observe = lambda progress: nullcontext()
+    retry_set_aside: bool = False
+    """ask again what an earlier attempt set aside"""
 
 
 def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()) -> str:
@@ -79,7 +90,7 @@ def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution
     Raises:
         BudgetReached: the run has spent its budget; it can continue with a larger one.
         FactoryError: anything else that a person has to fix; answers so far are kept.
-        KeyboardInterrupt: stopped by Ctrl-C; answers so far are kept.
+        KeyboardInterrupt: stopped by Ctrl-C, SIGTERM or SIGHUP; answers so far are kept.
     """
     with Lake.open(where, create=True) as lake:
         return run_on(lake, spec, progress, execution)
@@ -87,7 +98,7 @@ def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution
 
 def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Execution = Execution()) -> str:
     """`run_recipe` on an open lake."""
-    with run_lock(lake.place), disk_faults(lake):
+    with run_lock(lake.place), disk_faults(lake), signals.in_order():
         run = run_of(spec)
         progress.run_id = run.run_id
         progress.searches = tuple(entry.name for entry in spec.recipe.entries("search"))
@@ -96,7 +107,14 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         run = replace(run, run_event_id=content_id("run_event", run.run_id, run.attempt, "running"))
         for pairing in own_pairings(spec.recipe):
             unpaired(lake, run.run_id, pairing, [])  # one that fails is reported before anything is paid for
-        take_prompts(lake, run, spec, progress)
+        if execution.retry_set_aside:
+            lake.remove(
+                sql("forget_set_aside"),
+                {"run_id": run.run_id},
+                message=f"run {run.run_id}: what was set aside is asked again",
+                details={"run_id": run.run_id},
+            )
+        _take_prompts(lake, run, spec, progress)
         session = RunSession(
             lake,
             run,
@@ -108,15 +126,18 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             begun=run.attempt > 0,
         )
         try:
-            with disk_faults(lake):
+            with signals.in_order(), disk_faults(lake):
                 _take_through(session, execution.execute)
+                if session.deferral is None:
+                    check_readable(lake, run.run_id, spec.recipe)
         except KeyboardInterrupt:
-            _note_end(lake, run, "stopped", "stopped by Ctrl-C")
+            with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the run
+                _note_end(lake, run, "stopped", signals.told())
             raise
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
             raise BudgetReached(
-                f"{reached}: continue with `factory resume {run.run_id} -o {reached.limit}=…`, no answer is lost",
+                f"{reached}: continue with `factory resume {run.run_id} -o {reached.override}`, no answer is lost",
                 reached.limit,
             ) from None
         except FactoryError as error:
@@ -130,7 +151,19 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
         if lake.most_files() >= FILES_WORTH_MERGING:
             progress.phase = "compacting"
             lake.compact()
+            keep_checksums(lake)
     return run.run_id
+
+
+def _take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progress) -> None:
+    try:
+        with signals.in_order():
+            take_prompts(lake, run, spec, progress)
+    except KeyboardInterrupt:
+        started = lake.query("SELECT run_id FROM runs WHERE run_id = $id", {"id": run.run_id})
+        if not started.num_rows:
+            progress.run_id = ""  # there is nothing to resume
+        raise
 
 
 def _take_through(session: RunSession, execute: Execute) -> None:
@@ -151,6 +184,8 @@ def _take_through(session: RunSession, execute: Execute) -> None:
     if session.deferral is None and (session.begun or execute is not execute_here):
         # An earlier attempt may have died after writing a prompt's rows but before its pairs.
         write_pairs(lake, session.run.run_id, session.spec.recipe.pairings(), None)
+    if session.deferral is None:
+        check_all(lake, session.run.run_id)
 
 
 @contextmanager
@@ -162,7 +197,7 @@ def disk_faults(lake: Lake) -> Iterator[None]:
         if type(error) not in (duckdb.Error, duckdb.IOException):
             raise  # not the disk's fault: a wrong query, for example
         folder = lake.place.folder
-        full = folder is not None and shutil.disk_usage(folder).free < FULL_BYTES
+        full = folder is not None and has_no_room(folder)
         fault = "its disk is full" if full else " ".join(str(error).split())
         raise FactoryError(
             f"lake {lake.place.where} cannot be written ({fault}): nothing written before is lost, free some space or "
@@ -179,6 +214,7 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
         ended_at=datetime.now(UTC),
     )
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})
+    keep_checksums(lake)
 
 
 async def _answer_prompts(session: RunSession, pending: pa.Table) -> None:
@@ -207,7 +243,10 @@ async def answering(
             writer = Writer(lake, session.run.run_id, spec.recipe.pairings(), session.flush_every_s)
             defer = session.deferral.defer if session.deferral else None
             writer.emit(endpoint.model for endpoint in endpoints.values())  # with the first rows that name them
-            emit = counting(writer, progress)
+            readable = Readable(spec.recipe, progress.notes)
+            if session.begun:
+                readable.add_earlier(lake, session.run.run_id)
+            emit = counting(writer, progress, readable)
             asker = Asker(session.run.run_id, session.run.seed, endpoints, journal, spending, emit, spec.fresh, defer)
             through: Through = run_stages
             if tracing is not None:
@@ -219,8 +258,12 @@ async def answering(
             async def answer(pending: pa.Table) -> None:
                 try:
                     await _schedule(working, pending, writing, through)
-                finally:
                     await writer.flush()
+                except BaseException as error:
+                    working.end(error)
+                    with suppress(FactoryError, duckdb.Error, OSError):  # they must not hide the cause
+                        await writer.flush()
+                    raise
 
             progress.phase = "running"
             try:
@@ -229,11 +272,16 @@ async def answering(
                 progress.phase = "writing the last rows"
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
-                await writer.flush()
+                with suppress(FactoryError, duckdb.Error, OSError) if working.cause else nullcontext():
+                    await writer.flush()
 
 
 async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[None], through: Through) -> None:
-    """Keeps a window of prompts in progress until none is pending; an error that no prompt causes ends it."""
+    """Keeps a window of prompts in progress until none is pending.
+
+    Raises:
+        BudgetReached, FactoryError: of all the errors that no prompt causes, the one that came first.
+    """
     session, progress = working.session, working.session.progress
     load = partial(load_work, session.lake, session.run.run_id, begun=session.begun)
     tasks: set[asyncio.Task[Any]] = set()
@@ -250,15 +298,16 @@ async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[N
         while tasks:
             tasks = await _wait_for_one(tasks, writing)
             progress.open = len(tasks)
-    except BudgetReached:
-        progress.phase = "waiting for answers in flight"
-        await working.asker.settle()
-        raise
-    except BaseException:
+    except BaseException as error:
         # Otherwise a cancelled task's slot would go to a task that nobody awaits.
-        for endpoint in working.asker.endpoints.values():
-            endpoint.stop("the run has ended")
-        raise
+        working.end(error)
+        assert working.cause is not None
+        if isinstance(working.cause, BudgetReached):
+            progress.phase = "waiting for answers in flight"
+            await working.asker.settle()
+        if working.cause is error:
+            raise
+        raise working.cause from error
     finally:
         for task in tasks:
             task.cancel()
@@ -288,10 +337,18 @@ async def run_stages(working: Working, work: Work) -> str:
             if current is None:
                 break
     except SetAside as error:
-        progress.set_aside.append(f"prompt {work.position + 1} ({work.prompt.prompt_id}): {error}")
-        outcome = "set aside"
+        # Noted below, as is what a judge or a search has given up.
+        working.asker.set_aside.setdefault((current or work).prompt.prompt_id, str(error))
     except RequestDeferred:
         return "deferred"
+    except FactoryError as error:
+        working.end(error)  # here, where it happens: others may follow from it before anybody awaits this task
+        raise
+    reasons = working.asker.set_aside
+    for prompt_id in dict.fromkeys((work.prompt.prompt_id, (current or work).prompt.prompt_id)):
+        if (reason := reasons.get(prompt_id)) is not None:
+            progress.set_aside.append(f"prompt {work.position + 1} ({prompt_id}): {reason}")
+            outcome = "set aside"
     progress.done += 1
     working.writer.complete((current or work).prompt.prompt_id)
     return outcome

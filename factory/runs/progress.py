@@ -25,11 +25,13 @@ class Progress:
     """of `accepted`, those of earlier attempts"""
     requests: int = 0
     tokens: int = 0
+    untold: int = 0
+    """requests whose tokens the endpoint did not tell"""
     from_journal: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """failed requests by kind, even if a retry succeeded"""
     cost: float | None = None
-    """in the currency of the recipe's prices; None if it has none"""
+    """in the currency of the recipe's prices; None if it has none, or the tokens are not told"""
     set_aside: list[str] = field(default_factory=list)
     endpoints: list[Endpoint] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -9,17 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory.inference.budget import Spending
+from factory.inference.budget import BudgetReached, Spending
 from factory.inference.connect import connect
 from factory.inference.endpoints import Endpoint, Listeners
+from factory.inference.failures import Failure
 from factory.inference.journal import Journal, Reply, journal_file
-from factory.inference.replies import Failure
 from factory.recipes.recipe import Entry, Recipe, bound_templates, judge_of, judges_given
 from factory.runs.progress import Progress
+from factory.runs.readable import Readable
 from factory.runs.specification import RunSpecification
 from factory.runs.writer import FLUSH_EVERY_S, Writer
 from factory.work.asker import Asker, Defer
 from factory.work.context import Context, Work
+from schemas.errors import FactoryError
 from schemas.tables import Call, Run, Tree
 from stores.lake import Lake
 
@@ -60,6 +62,8 @@ class RunSession:
     """None: requests are sent"""
     observe: Observe = lambda progress: nullcontext()
     flush_every_s: float = FLUSH_EVERY_S
+    on_cause: Callable[[BaseException], None] = lambda cause: None
+    """receives what ends the run, as soon as it is known"""
     begun: bool = False
     """whether some prompts may already be answered; if not, answers are not looked up"""
 
@@ -83,6 +87,18 @@ class Working:
     stages: list[tuple[Entry, Context]]
     asker: Asker
     writer: Writer
+    cause: BaseException | None = None
+    """what came first of all that ends the run; everything later may follow from it"""
+
+    def end(self, cause: BaseException) -> None:
+        """Notes what ends the run, and lets no further request go out."""
+        if self.cause is not None:
+            return
+        self.cause = cause
+        self.session.on_cause(cause)
+        if not isinstance(cause, BudgetReached):  # then requests in flight may still be repeated
+            for endpoint in self.asker.endpoints.values():
+                endpoint.stop(str(cause) if isinstance(cause, FactoryError) else "the run has ended")
 
 
 Through = Callable[[Working, Work], Coroutine[Any, Any, str]]
@@ -99,17 +115,18 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
     priced = any(model.prompt_price is not None for model in recipe.models.values())
 
     def add_up() -> None:
-        progress.cost = spending.cost if priced else None
+        progress.cost = spending.cost if priced and not spending.untold_cost else None
 
     def count(reply: Reply) -> None:
         progress.requests += 1
         progress.tokens += reply.completion_tokens or 0
+        progress.untold += reply.completion_tokens is None
         add_up()
 
     def fail(failure: Failure) -> None:
         progress.errors[failure.kind] += 1
 
-    listeners = Listeners(count, fail, partial(setattr, progress, "phase"))
+    listeners = Listeners(count, fail, partial(setattr, progress, "phase"), progress.notes.append)
     endpoints: dict[str, Endpoint] = {}
     by_settings: dict[Any, Endpoint] = {}
     async with AsyncExitStack() as stack:
@@ -142,8 +159,8 @@ def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list
     ]
 
 
-def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], None]:
-    """Passes rows to the writer, and counts those that `Progress` shows."""
+def counting(writer: Writer, progress: Progress, readable: Readable) -> Callable[[Iterable[Any]], None]:
+    """Passes rows to the writer, and counts those that `Progress` shows and those that could not be read."""
 
     def emit(rows: Iterable[Any]) -> None:
         rows = list(rows)
@@ -154,6 +171,7 @@ def counting(writer: Writer, progress: Progress) -> Callable[[Iterable[Any]], No
             elif isinstance(row, Call):
                 progress.from_journal += row.from_journal
         writer.emit(rows)
+        readable.add(rows)
 
     return emit
 

@@ -1,12 +1,18 @@
-"""Reads a refiner's output and finds its flaws."""
+"""Reads a refiner's output."""
 
 import re
 from dataclasses import dataclass
 
-from stores.likeness import words
+from factory.work.verdict_text import without_thinking
 
-_MARKER = re.compile(r"^[ \t*#_]*refined (?:response|answer)[ \t]*:?[ \t*_]*:?[ \t*_]*", re.IGNORECASE | re.MULTILINE)
-_REFLECTION = re.compile(r"^[\s*#_]*reflection[\s*_]*:?[\s*_]*", re.IGNORECASE)
+_MARKER = re.compile(
+    r"^[ \t*#_]*(?:refined (?:response|answer)|"
+    r"(?:(?:refined|revised|improved|mended|corrected) (?:response|answer|version)|"
+    r"(?:改进|改進|修改|修订|修正|优化|改写|精炼)[后後]?的?(?:回答|回复|答案|版本)|(?:修正|改善)後の(?:回答|応答))(?=[ \t*_]*(?:[:：]|$)))"
+    r"[ \t]*[:：]?[ \t*_]*[:：]?[ \t*_]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_REFLECTION = re.compile(r"^[\s*#_]*(?:reflection|反思|反省)[\s*_]*[:：]?[\s*_]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +27,11 @@ def read_refinement(output: str, *, with_reflection: bool) -> Refinement:
     """The reflection and the refined answer in a refiner's output.
 
     Args:
+        output: thinking in it is left out.
         with_reflection: whether the template asked for 'Reflection: ... Refined response: ...'; if not, the whole
             output is the answer. The first marker at the start of a line counts: the answer may repeat its words.
     """
+    output = without_thinking(output)
     if not with_reflection:
         return Refinement(output.strip() or None, None)
     marker = _MARKER.search(output)
@@ -35,19 +43,3 @@ def read_refinement(output: str, *, with_reflection: bool) -> Refinement:
 
 def asks_for_reflection(template: str) -> bool:
     return "Refined response:" in template
-
-
-def flaw_of(text: str, finish_reason: str | None, parent: str) -> str | None:
-    """The first flaw of a refined answer, whatever its verdict; None: no flaw."""
-    if repeats_itself(text):
-        return "repetitive"
-    if finish_reason == "length":
-        return "unended"
-    return "unchanged" if text == parent else None
-
-
-def repeats_itself(text: str) -> bool:
-    """Whether a text ends in a loop: fewer than half of its last 200 four-word sequences are distinct."""
-    last = words(text)[-203:]
-    runs = [tuple(last[i : i + 4]) for i in range(len(last) - 3)]
-    return len(runs) >= 40 and len(set(runs)) < len(runs) / 2

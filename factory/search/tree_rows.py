@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from factory.search.refinements import Refinement, flaw_of
+from factory.search.refinements import Refinement
 from factory.search.tree_search import SearchNode, SearchTree
 from factory.work.context import Context
 from factory.work.judging import Assessment, once
@@ -114,7 +114,7 @@ def _node(
         critique_judgement_id=critique_of.get(refined_from) if refined_from is not None else None,
         reflection=made.refinement.reflection if made.refinement else None,
         output=_output(made) if refined_from is not None else None,
-        flaw=_flaw(made, node, refined_from),
+        flaw=node.flaw,
         value=node.value,
         state=node.state,
         call_id=made.answered.call.call_id if made.answered else None,
@@ -123,12 +123,6 @@ def _node(
 
 def _output(made: Made) -> str | None:
     return made.answered.reply.choices[made.choice].text if made.answered else None
-
-
-def _flaw(made: Made, node: SearchNode, refined_from: str | None) -> str | None:
-    if made.answered is None or node.text is None or refined_from is None:
-        return None
-    return flaw_of(node.text, made.answered.reply.choices[made.choice].finish_reason, refined_from)
 
 
 def _response(search: Search, node: SearchNode, response_id: str) -> Response:
@@ -147,6 +141,6 @@ def _response(search: Search, node: SearchNode, response_id: str) -> Response:
         finish_reason=choice.finish_reason,
         tokens=choice.tokens,
         logprobs=None,
-        flaw=None,
+        flaw=node.flaw,
         call_id=made.answered.call.call_id,
     )

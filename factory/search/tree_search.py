@@ -1,8 +1,9 @@
 """Searches for a refinement that the judge accepts: BFS, DFS or best-of-n over refinements of a failed answer.
 
 Source: SPaR (arXiv:2412.11605, 3.3 and its code). A whole expansion is judged before acceptance is tested, and the
-best node over the threshold is accepted. Our additions: a node whose text is already in the tree is not expanded; with
-`expansion: eager`, children are made one by one until one is over the threshold.
+best node over the threshold is accepted. Our additions: of equally good nodes the one most like the root is accepted; a
+node with a flaw (cut off, an echo of the instruction) is not, unless `accept_flawed`; a node whose text is already in
+the tree is not expanded; with `expansion: eager`, children are made one by one until one can be accepted.
 
 Pure: `expand` refines and judges (see `factory/stages/search.py`); nothing here knows about models or rows.
 """
@@ -12,6 +13,8 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from stores.likeness import likeness
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Strategy:
     expansion: str
     one_request: bool
     selection: str
+    accept_flawed: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +46,8 @@ class SearchNode:
     """in [0, 1]; None when there is no readable verdict"""
     made: Any = None
     """how `expand` made the node"""
+    flaw: str | None = None
+    """what is wrong with the text whatever the judge says (`factory/work/flaws.py`)"""
     depth: int = 0
     visit: int = 0
     state: str = "open"
@@ -82,7 +88,7 @@ async def _bfs(tree: SearchTree, expand: Expand, strategy: Strategy, rng: random
     level = [tree.nodes[0]]
     for _ in range(strategy.depth):
         grown = await _grow(tree, level, expand, strategy)
-        if _accept_best(tree, grown, strategy.threshold) or _spent(tree, strategy):
+        if _accept_best(tree, grown, strategy) or _spent(tree, strategy):
             return
         level = _select(tree, grown, strategy, rng)
 
@@ -90,7 +96,7 @@ async def _bfs(tree: SearchTree, expand: Expand, strategy: Strategy, rng: random
 async def _dfs(tree: SearchTree, expand: Expand, strategy: Strategy, rng: random.Random) -> None:
     async def descend(node: SearchNode) -> bool:
         grown = await _grow(tree, [node], expand, strategy)
-        if _accept_best(tree, grown, strategy.threshold) or _spent(tree, strategy):
+        if _accept_best(tree, grown, strategy) or _spent(tree, strategy):
             return True
         kept = _select(tree, grown, strategy, rng)
         if node.depth + 1 == strategy.depth:
@@ -107,7 +113,7 @@ async def _best_of_n(tree: SearchTree, expand: Expand, strategy: Strategy, rng: 
     """Independent answers, `branch` at a time, until one passes or `budget` are drawn: the baseline."""
     while not _spent(tree, strategy):
         grown = await _grow(tree, [tree.nodes[0]], expand, strategy)
-        if _accept_best(tree, grown, strategy.threshold):
+        if _accept_best(tree, grown, strategy):
             return
 
 
@@ -130,7 +136,7 @@ async def _grow(
     grown: list[SearchNode] = []
     for request in asked:
         grown += [_visit(tree, child) for child in await expand(*request)]
-        if _is_over(grown[-1], strategy.threshold):
+        if _accepts(strategy, grown[-1]):
             break
     return grown
 
@@ -163,18 +169,26 @@ def _visit(tree: SearchTree, child: SearchNode) -> SearchNode:
     return child
 
 
-def _is_over(node: SearchNode, threshold: float) -> bool:
-    return node.value is not None and node.value > threshold
+def _accepts(strategy: Strategy, node: SearchNode) -> bool:
+    good = node.value is not None and node.value > strategy.threshold
+    return good and (node.flaw is None or strategy.accept_flawed)
 
 
-def _accept_best(tree: SearchTree, grown: Sequence[SearchNode], threshold: float) -> bool:
-    """Accepts the node with the highest value over the threshold; of equals, the first."""
-    over = [node for node in grown if _is_over(node, threshold)]
-    if not over:
+def _accept_best(tree: SearchTree, grown: Sequence[SearchNode], strategy: Strategy) -> bool:
+    """Accepts the best acceptable node: by value, then by likeness to the root, so that the pair differs in little else."""
+    acceptable = [node for node in grown if _accepts(strategy, node)]
+    if not acceptable:
         return False
-    tree.accepted = max(over, key=lambda node: (node.value or 0.0, -node.visit))
+    highest = max(node.value or 0.0 for node in acceptable)
+    best = [node for node in acceptable if node.value == highest]
+    tree.accepted = best[0] if len(best) == 1 else max(best, key=lambda node: likeness_to_root(tree, node))
     tree.accepted.state, tree.outcome = "accepted", "accepted"
     return True
+
+
+def likeness_to_root(tree: SearchTree, node: SearchNode) -> float:
+    """0..1, word by word."""
+    return likeness(node.text or "", tree.nodes[0].text or "").similarity
 
 
 def _spent(tree: SearchTree, strategy: Strategy) -> bool:
@@ -185,12 +199,15 @@ def _spent(tree: SearchTree, strategy: Strategy) -> bool:
 
 
 def _select(tree: SearchTree, grown: Sequence[SearchNode], strategy: Strategy, rng: random.Random) -> list[SearchNode]:
-    """The nodes to expand further, best first; the other judged ones are pruned."""
+    """The nodes to expand further, best first; the other judged ones are pruned.
+
+    So is one that only its flaw kept from being accepted: its critique names no fault that could be mended.
+    """
     candidates = []
     for node in grown:
         if node.state != "open":
             continue
-        if node.text in tree.texts:
+        if node.text in tree.texts or (node.value or 0.0) > strategy.threshold:
             node.state = "pruned"
             continue
         assert node.text is not None

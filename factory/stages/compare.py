@@ -17,12 +17,20 @@ from factory.inference.logprobs import label_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
 from factory.work.stage import StageSettings, TopP, sampling_of
+from factory.work.verdict_text import bare
 from schemas.ids import content_id, sha256_text
 from schemas.settings import about
 from schemas.tables import Call, Comparison, Message, Response
 
-_MARKED = re.compile(r"preferred\W+(?:response|answer)?\W*([12])(?!\d)", re.IGNORECASE)
-_ALONE = re.compile(r"\s*([12])\s*\.?\s*")
+_MARKED = re.compile(
+    r"(?:preferred|preference|better(?: one)?|winner|final (?:verdict|judge?ment|answer|choice)|verdict|choice|prefer"
+    r"|首选|更好|偏好|较好|優先|優れ|더 나은|bevorzugte?|bessere?|préférée?|meilleure?|preferida?|mejor|лучший)"
+    r"(?:(?:\s+(?:is|ist|est|es))?\W|_){0,9}?(?:的)?(?:(?:response|answer|option|one|回答|回复|答案|antwort|réponse|respuesta|ответ)"
+    r"(?:\s+(?:is|ist|est|es)|\s+(?:préférée?|preferida))?(?:[^\w\-]|_|是){0,9}){0,2}(?:[^\w\-]|_|是){0,9}(?<!\d)([12])(?![\d.]*\d)"
+    r"(?!\s*(?:/|\||,|&|-|or\b|and\b|oder\b|或|和)\s*(?:response |answer )?[12])",
+    re.IGNORECASE,
+)
+_ALONE = re.compile(r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE)
 _WORDS = {"1": "first", "2": "second"}
 
 
@@ -49,7 +57,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     done = {(c.first_response_id, c.second_response_id) for c in work.comparisons if c.stage == context.stage}
     orders = [
         (first, second)
-        for pair in combinations(work.responses, 2)
+        for pair in combinations(work.answers, 2)
         for first, second in (pair, pair[::-1])
         if (first.response_id, second.response_id) not in done
     ]
@@ -121,7 +129,8 @@ def first_is_better(choices: Sequence[Choice]) -> float | None:
 
 
 def find_label(text: str) -> tuple[str, int] | None:
-    """The label after the last 'Preferred', or that is the whole text, and its position."""
+    """The label after the last 'Preferred' or the like, or that is the whole text, and its position; None if both do."""
+    text = bare(text)
     *_, marked = [None, *_MARKED.finditer(text)]
     found = marked or _ALONE.fullmatch(text)
     return (found[1], found.start(1)) if found else None

@@ -14,6 +14,7 @@ from factory.search.tree_rows import Made, Search, response_id_of, tree_rows
 from factory.search.tree_search import SearchNode, Strategy, search_tree
 from factory.templates.rendering import TemplateUse, conversation, refine_turns
 from factory.work.context import Context, Template, Work
+from factory.work.flaws import Refined, flaw_of
 from factory.work.judging import Assessment, assess, of_judges
 from factory.work.stage import StageSettings, TopP, sampling_of
 from schemas.ids import seed_of, sha256_text
@@ -61,6 +62,9 @@ class Settings(StageSettings, frozen=True, kw_only=True):
         Literal["greedy", "proportional"],
         about("which nodes are kept: the best, or a draw in proportion to value", CODE),
     ] = "greedy"
+    accept_flawed: Annotated[
+        bool, about("whether a refinement that is cut off, repeats the instruction or has another flaw may be accepted")
+    ] = False
     roots: Annotated[
         Literal["one", "every"],
         about("failed answers per prompt that get a tree: one, chosen by hash, or every", CODE),
@@ -86,10 +90,8 @@ class Settings(StageSettings, frozen=True, kw_only=True):
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
     """Grows a tree from one failed answer of the prompt, or from each, unless it already has one."""
-    assessed = {
-        r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.responses
-    }
-    for root in roots_of(work.responses, assessed, settings.roots == "every"):
+    assessed = {r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.answers}
+    for root in roots_of(work.answers, assessed, settings.roots == "every"):
         if (context.stage, root.response_id) not in work.roots:
             search = Search(context, work.prompt, root, settings.strategy, settings.parameters())
             context.emit(await grow_tree(search, assessed[root.response_id], settings))
@@ -100,10 +102,11 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
 def roots_of(responses: Sequence[Response], assessed: dict[str, Assessment], every: bool) -> list[Response]:
     """The failed answers that get a tree: one, chosen by the hash of its text, or every one, in the order of hashes.
 
+    Those without a flaw come first: a text that was cut off is seldom made whole by mending what a judge found.
     By hash, another run with the same answers searches from the same one, and finds its replies in the journal.
     """
     failed = [r for r in responses if assessed[r.response_id].verdict.passed is False]
-    failed.sort(key=lambda response: (sha256_text(response.text), response.response_id))
+    failed.sort(key=lambda response: (response.flaw is not None, sha256_text(response.text), response.response_id))
     return failed if every else failed[:1]
 
 
@@ -115,7 +118,8 @@ async def grow_tree(search: Search, assessment: Assessment, settings: Settings) 
     Returns:
         All rows of the tree: calls, responses, judgements, nodes and the tree.
     """
-    start = SearchNode(None, 0, search.root.text, assessment.verdict.value, Made(None, 0, None, assessment))
+    made = Made(None, 0, None, assessment)
+    start = SearchNode(None, 0, search.root.text, assessment.verdict.value, made, flaw=search.root.flaw)
     growing = _Growing(search, settings, {search.root.text: asyncio.ensure_future(_known(assessment))})
     seed = seed_of(search.context.asker.seed, "selection", search.prompt.prompt_id, search.root.text)
     tree = await search_tree(start, growing.expand, settings.strategy_of(), random.Random(seed))
@@ -135,7 +139,7 @@ class _Growing:
     async def expand(self, parent: SearchNode, first: int, count: int) -> list[SearchNode]:
         """`count` children of a node, from index `first`, refined in one request and judged."""
         context = self.search.context
-        messages, template = self._question(parent)
+        messages, template, shown = self._question(parent)
         sampling = sampling_of(self.settings, count)
         ids = (response_id_of(self.search, parent),) if template else ()
         name = template.name if template else None
@@ -151,7 +155,8 @@ class _Growing:
         for index, choice in enumerate(answered.reply.choices):
             refinement = read_refinement(choice.text, with_reflection=with_reflection)
             made = Made(answered, index, refinement, None)
-            children.append(SearchNode(parent, first + index, refinement.text, None, made))
+            flaw = None if refinement.text is None else flaw_of(refinement.text, choice.finish_reason, shown)
+            children.append(SearchNode(parent, first + index, refinement.text, None, made, flaw=flaw))
         for child in children:
             if child.text is not None and child.text not in self.judging:
                 judging = asyncio.ensure_future(self._assess(response_id_of(self.search, child), child.text))
@@ -163,21 +168,16 @@ class _Growing:
                 child.value = child.made.assessment.verdict.value if child.made.assessment else None
         return children
 
-    def _question(self, parent: SearchNode) -> tuple[Sequence[Message], Template | None]:
+    def _question(self, parent: SearchNode) -> tuple[Sequence[Message], Template | None, Refined | None]:
         """What the model is asked at a node: to refine it, or in best-of-n to answer the prompt again."""
         prompt, context = self.search.prompt, self.search.context
         if self.settings.strategy == "best_of_n":
-            return prompt.messages, None
+            return prompt.messages, None, None
         critique = parent.made.assessment.critique
-        refine = context.templates["refine"]
-        turns = refine_turns(
-            judge_template_of(context, critique.template_hash),
-            refine.text,
-            conversation(prompt.messages),
-            parent.text or "",
-            critique.critique,
-        )
-        return turns, refine
+        refine, judge = context.templates["refine"], judge_template_of(context, critique.template_hash)
+        asked, answer = conversation(prompt.messages), parent.text or ""
+        turns = refine_turns(judge, refine.text, asked, answer, critique.critique)
+        return turns, refine, Refined(asked, answer, parent.flaw, critique.critique, (judge, refine.text))
 
     async def _assess(self, response_id: str, text: str) -> Assessment | None:
         try:

@@ -47,7 +47,7 @@ def hashed(request: Request, endpoint: Endpoint, run_seed: int, fresh: int) -> H
     """
     messages = messages_hash(request.messages)
     seed = seed_of(run_seed, request.template or request.stage, messages, request.draw)
-    asked = [endpoint.model.model_id, messages, request.sampling.parameters(), request.sampling.n, seed]
+    asked = [endpoint.model.model_id, messages, endpoint.asked(request.sampling), request.sampling.n, seed]
     return Hashed(request, messages, seed, content_id("request", *asked, *([fresh] if fresh else [])))
 
 
@@ -60,12 +60,20 @@ class Answered:
 
 
 def call_row(
-    run_id: str, asked: Hashed, endpoint: Endpoint, reply: Reply | str, *, from_journal: bool, started_at: datetime
+    run_id: str,
+    asked: Hashed,
+    endpoint: Endpoint,
+    reply: Reply | str,
+    *,
+    from_journal: bool,
+    started_at: datetime,
+    note: str | None = None,
 ) -> Call:
     """A call's row.
 
     Args:
         reply: the reply, or why there is none.
+        note: what was odd before it was asked.
     """
     request, answered = asked.request, None if isinstance(reply, str) else reply
     return Call(
@@ -80,7 +88,7 @@ def call_row(
         model_id=endpoint.model.model_id,
         endpoint=answered.endpoint if answered else endpoint.servers[0].address,
         messages_hash=asked.messages_hash,
-        parameters=canonical_json(request.sampling.parameters()),
+        parameters=canonical_json(endpoint.asked(request.sampling)),
         seed=asked.seed,
         choices=request.sampling.n,
         prompt_tokens=answered.prompt_tokens if answered else None,
@@ -88,8 +96,8 @@ def call_row(
         latency_s=answered.latency_s if answered else None,
         retries=answered.retries if answered else 0,
         finish_reasons=[choice.finish_reason or "unknown" for choice in answered.choices] if answered else [],
-        reasonings=None,
-        note=None,
+        reasonings=answered.reasonings if answered else None,
+        note="; ".join(filter(None, [note, answered.note if answered else None])) or None,
         error=reply if isinstance(reply, str) else None,
         from_journal=from_journal,
         started_at=started_at,

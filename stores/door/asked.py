@@ -60,8 +60,9 @@ def _answer(question: Question) -> None:
         used = judge(question, known)
         lake.offer_likeness(question.query)
         _lock(lake.connection, question.limits, threads)
-        asked = lake.connection.execute(question.query, used)
-        _write(asked.to_arrow_reader(ROWS_A_BATCH))
+        with lake.explained():
+            asked = lake.connection.execute(question.query, used)
+            _write(asked.to_arrow_reader(ROWS_A_BATCH))
 
 
 def _limit(limits: Limits, threads: int) -> None:

@@ -1,4 +1,4 @@
--- all_ordered.sql: every sampled answer of a prompt over every worse one.
+-- all_ordered.sql: every sampled answer of a prompt that has no flaw over every worse one.
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run),
 --      $judge VARCHAR = NULL: a judge or comparing stage to rank by; NULL: the deciding judge, else all comparing stages.
 -- Out: one row per two answers that differ in rank and text.
@@ -11,5 +11,5 @@ SELECT prompt_id, chosen.response_id AS chosen_response_id, rejected.response_id
   chosen.value AS chosen_value, rejected.value AS rejected_value
 FROM ranked AS chosen
 JOIN ranked AS rejected USING (prompt_id)
-WHERE chosen.rank > rejected.rank AND chosen.text <> rejected.text
+WHERE chosen.rank > rejected.rank AND chosen.flaw IS NULL AND chosen.text <> rejected.text
 ORDER BY prompt_id, chosen_response_id, rejected_response_id;

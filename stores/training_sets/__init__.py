@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ import pyarrow.parquet
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
+from stores.faults import verify
 from stores.lake import Lake
 from stores.named_files import read_named
 from stores.parameters import checked, defaults
 from stores.sql import views
 from stores.training_sets.fitting import COLUMNS, check_rows
 from stores.training_sets.rows import rows_again, rows_as_pinned, rows_now
+from stores.whole import whole_folder
 
 FOLDER = Path(__file__).parent
 _SLICE = 10_000
@@ -83,15 +85,11 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
             f"training set {name}: its query gave other rows when it was asked again: let its ORDER BY end with an id, and "
             "choose among rows by an id's hash"
         )
-    earlier = [t for t in lake.read(TrainingSet) if t.name == name]
-    same = next((t for t in earlier if t.fingerprint == fingerprint), None)
-    if same is not None:
-        return _split(same, rows)
     train_rows = sum(split == "train" for split in rows.column("split").to_pylist())
-    built = TrainingSet(
-        training_set_id=content_id("training_set", name, len(earlier) + 1, fingerprint),
+    unnumbered = TrainingSet(
+        training_set_id="",
         name=name,
-        version=len(earlier) + 1,
+        version=0,
         snapshot=snapshot,
         sql=query,
         views=views(),
@@ -102,8 +100,32 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         fingerprint=fingerprint,
         created_at=datetime.now(UTC),
     )
-    lake.append([built], message=f"training set {name}@{built.version}", details={"snapshot": snapshot})
-    return _split(built, rows)
+    return _split(_pinned(lake, unnumbered), rows)
+
+
+def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:
+    """The row with the next version, once it is in the lake; or the earlier row with the same fingerprint.
+
+    The version is chosen in the transaction that commits it: of builds at the same time, none gets another's.
+    """
+    pinned = built
+
+    def choose() -> tuple[list[TrainingSet], str]:
+        nonlocal pinned
+        earlier = [t for t in lake.read(TrainingSet) if t.name == built.name]
+        same = next((t for t in earlier if t.fingerprint == built.fingerprint), None)
+        if same is not None:
+            pinned = same
+            return [], ""
+        if not lake.query("SELECT 1 FROM lake.snapshots() WHERE snapshot_id = $s", {"s": built.snapshot}).num_rows:
+            raise FactoryError(f"training set {built.name}: its snapshot has just been expired: build it again")
+        version = max((t.version for t in earlier), default=0) + 1
+        set_id = content_id("training_set", built.name, version, built.fingerprint)
+        pinned = replace(built, training_set_id=set_id, version=version)
+        return [pinned], f"training set {built.name}@{version}"
+
+    lake.append_decided(choose, {"snapshot": built.snapshot})
+    return pinned
 
 
 def find_training_set(lake: Lake, reference: str) -> TrainingSet:
@@ -131,16 +153,17 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
     if row.format not in COLUMNS:
         raise FactoryError(f"training set {row.name}@{row.version} has a format that is not known: {row.format!r}")
     check_rows(rows, row.name, row.format, texts=False)
-    _check_fingerprint(row, rows)
+    _check_fingerprint(row, rows, lake.place.where)
     return _split(row, rows)
 
 
-def _check_fingerprint(row: TrainingSet, rows: pa.Table) -> None:
+def _check_fingerprint(row: TrainingSet, rows: pa.Table, where: str) -> None:
     found = fingerprint_of(rows)
     if found != row.fingerprint != _earliest_fingerprint_of(rows):
         raise FactoryError(
             f"training set {row.name}@{row.version} has fingerprint {found[:12]}, but {row.fingerprint[:12]} was built: "
-            f"its rows have changed since; do not train on it; rebuild it with `factory build {row.name}`"
+            f"its rows have changed since, so data may be damaged; do not train on it, but see what "
+            f"{verify(where)} says, and restore what it names from a backup"
         )
 
 
@@ -173,14 +196,19 @@ def _json_lines(rows: pa.Table, first: int) -> memoryview:
 
 
 def write_parquet(built: TrainingSetRows, folder: Path) -> list[Path]:
-    """`train.parquet` and `test.parquet` (the held-out split), as `datasets` names them; empty splits are skipped."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for split, rows in (("train", built.train), ("test", built.held_out)):
-        if rows.num_rows:
-            pyarrow.parquet.write_table(rows, folder / f"{split}.parquet", compression="zstd")
-            files.append(folder / f"{split}.parquet")
-    return files
+    """`train.parquet` and `test.parquet` (the held-out split), as `datasets` names them; empty splits are skipped.
+
+    They replace the folder as a whole: one set's training rows never lie beside another's held-out rows.
+
+    Raises:
+        FactoryError: the folder holds other files.
+    """
+    splits = {"train.parquet": built.train, "test.parquet": built.held_out}
+    with whole_folder(folder, splits) as made:
+        for name, rows in splits.items():
+            if rows.num_rows:
+                pyarrow.parquet.write_table(rows, made / name, compression="zstd")
+    return [folder / name for name, rows in splits.items() if rows.num_rows]
 
 
 def _split(row: TrainingSet, rows: pa.Table) -> TrainingSetRows:

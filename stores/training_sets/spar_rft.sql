@@ -1,6 +1,6 @@
 -- spar_rft.sql: the refiner's own data, for rejection-sampling fine-tuning (SPaR, arXiv:2412.11605, 3.3; its code).
--- Classes: refinements on the path to an accepted node (four turns: judge, critique, refine, refinement); critiques
--- from trees where the votes disagreed, positive (0.5 < V < 1) and negative (0 < V < 0.5), at most one of each
+-- Classes: refinements without a flaw on the path to an accepted node (four turns: judge, critique, refine, refinement);
+-- critiques from trees where the votes disagreed, positive (0.5 < V < 1) and negative (0 < V < 0.5), at most one of each
 -- kind per tree; judgements of sampled answers where the votes disagreed. Chosen by hash, not by chance, and
 -- deduplicated by the judge's prompt. A verifier's critiques are left out: the refiner did not write them.
 -- In:  $run_ids VARCHAR[], $held_out DOUBLE = 0.1, and each class's cap: $refinements BIGINT = 4000,
@@ -13,7 +13,7 @@ accepted AS (
   SELECT tree_id, accepted_node_id FROM trees WHERE list_contains($run_ids, run_id) AND outcome = 'accepted'
 ),
 links AS (
-  SELECT node_id, parent_node_id, judged_response_id, critique_judgement_id
+  SELECT node_id, parent_node_id, judged_response_id, critique_judgement_id, flaw, tree_id
   FROM nodes
   WHERE tree_id IN (SELECT tree_id FROM accepted)
 ),
@@ -21,15 +21,17 @@ steps AS (
   -- From the accepted node up to the root, one join per level, as trees are shallow. A row is a node, with the id and the
   -- critique of the node on the path that was refined from it.
   WITH RECURSIVE up AS (
-    SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS critique_id, l.*
+    SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS critique_id, NULL::VARCHAR AS id_flaw, l.*
     FROM links AS l
     JOIN accepted ON accepted_node_id = node_id
     UNION ALL
-    SELECT up.node_id, up.critique_judgement_id, l.*
+    SELECT up.node_id, up.critique_judgement_id, up.flaw, l.*
     FROM up
     JOIN links AS l ON l.node_id = up.parent_node_id
   )
-  SELECT id, judged_response_id AS judged_id, critique_id FROM up WHERE critique_id IS NOT NULL
+  SELECT id, judged_response_id AS judged_id, critique_id
+  FROM up
+  WHERE critique_id IS NOT NULL AND (id_flaw IS NULL OR tree_id IN (FROM flawed_accepted))
 ),
 refinements AS (
   SELECT min(id) AS id, judged_id, critique_id
@@ -57,7 +59,7 @@ tree_votes AS (
 sampled_votes AS (
   SELECT run_id, NULL::VARCHAR AS tree_id, judge, verdict, response_id, prompt_id
   FROM voted
-  JOIN (SELECT response_id, prompt_id FROM responses WHERE kind = 'sampled') USING (response_id)
+  JOIN (SELECT response_id, prompt_id FROM responses WHERE kind = 'sampled' AND flaw IS DISTINCT FROM 'empty') USING (response_id)
 ),
 judged AS (
   (SELECT 'positive critique' AS class, * FROM tree_votes WHERE verdict = 'yes' ORDER BY response_id, judge LIMIT $positive_critiques)

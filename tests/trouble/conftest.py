@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from factory.cli.main import main
-from factory.inference import replies, servers
+from factory.inference import failures, servers
 from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
 from tests.trouble.commands import Command, write_prompts
@@ -47,5 +47,5 @@ def prompts(tmp_path: Path) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight attempts within a moment instead of a minute."""
-    monkeypatch.setattr(replies, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(failures, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(servers, "PROBE_S", 0.3)

@@ -1,5 +1,5 @@
 -- outcome.sql: a run's results in one row.
--- In: $run_id. Counts are of this run; elapsed_s is over all attempts; asking_s from an attempt's first request to its end.
+-- In: $run_id. Counts are of this run; untold_calls: whose endpoint did not tell their tokens; elapsed_s is over all attempts; asking_s from an attempt's first request to its end.
 WITH attempts AS (
   SELECT attempt, min(started_at) AS started_at, max(ended_at) AS ended_at,
     lead(min(started_at)) OVER (ORDER BY attempt) AS next_started_at
@@ -21,6 +21,7 @@ WITH attempts AS (
   SELECT count(*) AS calls, count(*) FILTER (from_journal) AS from_journal,
     count(*) FILTER (error IS NOT NULL) AS call_errors, coalesce(sum(retries), 0)::BIGINT AS retries,
     coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens, coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
+    count(*) FILTER (error IS NULL AND completion_tokens IS NULL) AS untold_calls,
     (sum(completion_tokens) FILTER (NOT from_journal))::BIGINT AS generated_tokens
   FROM calls
   WHERE run_id = $run_id
