@@ -274,7 +274,9 @@ class TrainingRun:
     training_run_id: str = column("hash of training set, base model, configuration, seed and start")
     training_set_id: str = column("the training set")
     objective: str = column("dpo or rft")
-    base_model: str = column("the model that was trained: embedded:NAME, a hub id, or the last name of its folder or file")
+    base_model: str = column(
+        "the model that was trained: embedded:NAME, a hub id, or the last name of its folder or file"
+    )
     base_weights_sha256: str = column("SHA-256 of its weights")
     configuration: str = column("JSON: the trainer's configuration")
     package_versions: dict[str, str] = column("versions of the packages that affect the weights")

@@ -20,7 +20,14 @@ PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "peft", "t
 
 
 def write_record(
-    lake: str, training_set: TrainingSet, *, processes: int, made: Path, output: Path, started_at: datetime, **known: Any
+    lake: str,
+    training_set: TrainingSet,
+    *,
+    processes: int,
+    made: Path,
+    output: Path,
+    started_at: datetime,
+    **known: Any,
 ) -> TrainingRun:
     """Writes `made/README.md`, renames `made` to `output`, then adds the rows in one transaction; returns the row.
 
