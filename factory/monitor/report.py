@@ -18,6 +18,8 @@ from rich.tree import Tree
 
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, shortened, visible
 from factory.runs.readable import quoted
+from schemas.errors import FactoryError
+from stores.faults import verify
 from stores.lake import Lake
 from stores.likeness import words
 from stores.sql import sql
@@ -266,7 +268,10 @@ def _node_label(node: dict[str, Any]) -> Text:
 
 def print_pair(lake: Lake, pair_id: str, console: Console) -> None:
     """Prints a pair: its prompt, the diff from rejected to chosen, and where both come from."""
-    (pair,) = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
+    found = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
+    if len(found) != 1:
+        raise FactoryError(f"pair {pair_id} lacks its prompt or answers: see {verify(lake.place.where)}")
+    (pair,) = found
     console.print(Panel(Text(visible(pair["prompt"])), title="prompt", title_align="left"))
     difference = word_difference(visible(pair["rejected"]), visible(pair["chosen"]))
     # Without colours, as in a file, use the marks of `git diff --word-diff`.
