@@ -56,6 +56,7 @@ test: lint
 # A hundred runs disturbed at random points, each compared with an undisturbed one.
 torture: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/python -m tests.torture --points 100
+	$(TEST_VENV)/bin/python -m tests.fuzz_replies --replies 10000
 
 clean:
 	rm -rf $(VENV) $(TEST_VENV) $(VLLM_VENV) build *.egg-info

@@ -12,6 +12,10 @@ class FactoryError(Exception):
     """
 
 
+class Stopped(FactoryError):
+    """A signal has stopped the command (Ctrl-C, SIGTERM, SIGHUP): the sentence says what is left and how to go on."""
+
+
 def nearest(given: str, known: Iterable[str], otherwise: str = "it takes") -> str:
     """How an error about a name ends: "did you mean 'depth'?", or if nothing is close, all known names."""
     names = list(known)

@@ -55,7 +55,7 @@ class Model:
 
     model_id: str = column("hash of name and revision")
     name: str = column("its name at the endpoint")
-    origin: str = column("where it came from: embedded:NAME, vllm:NAME, or a base URL without credentials")
+    origin: str = column("where it came from: embedded:NAME, vllm:NAME, a base URL without credentials, or imported")
     revision: str | None = column("revision, or SHA-256 of its weights if they are available")
     training_run_id: str | None = column("the training run that made it")
 
@@ -78,7 +78,9 @@ class Call:
     parameters: str = column("JSON: temperature, top_p, max_tokens and other settings sent")
     seed: int = column("sampling seed sent")
     choices: int = column("number of choices asked for")
-    prompt_tokens: int | None = column("tokens of the rendered messages", "tokens")
+    prompt_tokens: int | None = column(
+        "tokens of the rendered messages, as often as they were sent for all choices", "tokens"
+    )
     completion_tokens: int | None = column("tokens generated, all choices together", "tokens")
     latency_s: float | None = column("time from sending to answer, for the attempt that succeeded", "seconds")
     retries: int = column("attempts before the last")
@@ -122,10 +124,12 @@ class RunPrompt:
 class Response:
     """An answer to a prompt, from any source."""
 
-    response_id: str = column("hash of run, kind, and call and choice (sampled) or tree, parent and child")
+    response_id: str = column(
+        "hash of run, kind, and call and choice (sampled), tree, parent and child, or prompt, model and text (imported)"
+    )
     run_id: str = column("the run that made it")
     prompt_id: str = column("the prompt it answers")
-    kind: str = column("sampled, refined, resampled (best-of-n) or reference")
+    kind: str = column("sampled, refined, resampled (best-of-n), reference or imported (`factory import`)")
     text: str = column("the answer")
     stage: str | None = column("name of the recipe's stage that made it; NULL for a reference answer")
     model_id: str | None = column("the model that wrote it")
@@ -149,9 +153,10 @@ class Judgement:
     run_id: str = column("the run that judged")
     prompt_id: str = column("the prompt that the response answers")
     response_id: str = column("the response that was judged")
-    judge: str = column("the judge's name in the recipe; its kind if it has none")
+    judge: str = column("the judge's name in the recipe; its kind if it has none; of an import, the aspect")
     kind: str = column(
-        "votes (a model says yes or no), score (a model gives points), verifier (a program) or reward_model"
+        "votes (a model says yes or no), score (a model gives points), verifier (a program), reward_model or imported (points "
+        "that came with an imported answer)"
     )
     decides: bool = column("whether this judge's verdict counts: it is the recipe's first that can judge the response")
     model_id: str | None = column("the judging model")
@@ -239,7 +244,9 @@ class Pair:
     rejected_response_id: str = column("the worse response")
     chosen_value: float | None = column("the judge's value of the chosen response", "0..1")
     rejected_value: float | None = column("the judge's value of the rejected response", "0..1")
-    source: str = column("the pairing that made it: a query in stores/pairing/ or a user's own")
+    source: str = column(
+        "the pairing that made it: a query in stores/pairing/ or a user's own; imported; or imported_scores (best over worst)"
+    )
     tree_id: str | None = column("the tree it came from, if any")
     node_id: str | None = column("the accepted node, if any")
     similarity: float = column(

@@ -4,8 +4,10 @@ A lake may come from a stranger. Its catalog can hold SQL (views, macros, sort o
 DuckDB would follow; both are checked when the lake is opened. What a PostgreSQL server does itself is outside of this.
 """
 
+import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import duckdb
 
@@ -51,6 +53,20 @@ def refuse_foreign_code(connection: duckdb.DuckDBPyConnection, at: Place) -> Non
     for kind, name, text in code:
         if kind in ("default", "sort order"):
             check_expression(str(text), known, f"{what}: {name}")
+
+
+def refuse_links(at: Place) -> None:
+    """Raises:
+    FactoryError: below the data path lies a link, which would lead DuckDB to a file elsewhere.
+    """
+    if "://" in at.data_path:
+        return
+    for folder, folders, files in os.walk(at.data_path):
+        for name in (*folders, *files):
+            if Path(folder, name).is_symlink():
+                raise FactoryError(
+                    f"lake {at.where} holds a link in its data, {name!r}: put the file itself in its place"
+                )
 
 
 def _asked(connection: duckdb.DuckDBPyConnection, at: Place, text: str) -> list[tuple[object, ...]]:

@@ -1,6 +1,5 @@
 """Batches: requests as files, a service that answers them, and runs that end as if they had been live."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from factory.batch.batches import Written, read_batch, write_and_report, write_batch
+from factory.batch.batches import Written, read_batch, write_and_report
 from factory.batch.request_files import RequestFiles
 from factory.cli.main import main
 from factory.recipes.reading import load_recipe
@@ -18,24 +17,9 @@ from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
 from stores.lake import Lake
+from tests.batches import NOBODY, PROMPTS, lines, reply_to, requests_in, specification, write
 from tests.runs import answer, assert_ids_unique, assert_same_tables, spar_overrides, tables
-from tests.scripted_endpoint import Request, ScriptedEndpoint, completion_body, running_endpoint
-
-NOBODY = "http://127.0.0.1:9/v1"
-PROMPTS = 6
-
-
-def specification(url: str = NOBODY, prompts: int = PROMPTS, **changes: Any) -> RunSpecification:
-    names = {"models__actor__name": "mock", "models__refiner__name": "mock"}
-    return RunSpecification(load_recipe("spar", spar_overrides(url, prompts, **(names | changes))))
-
-
-def write(lake: Path, out: Path, asked: RunSpecification | None = None) -> Written:
-    return write_batch(asked or specification(), str(lake), out, Progress())
-
-
-def requests_in(written: Written) -> list[dict[str, Any]]:
-    return [json.loads(line) for file in written.files for line in file.path.read_text("utf-8").splitlines()]
+from tests.scripted_endpoint import Request, ScriptedEndpoint, running_endpoint
 
 
 def of_kind(written: Written) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -45,25 +29,10 @@ def of_kind(written: Written) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     return votes, [request for request in requests if request not in votes]
 
 
-def reply_to(request: dict[str, Any], script: Callable[[Request], Any] = answer) -> dict[str, Any]:
-    """A line of a batch service's output: the scripted endpoint's answer to the same body."""
-    body = request["body"]
-    body_hash = hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
-    asked = Request(body, body_hash, 1, body["model"], body["messages"], body["n"], body["seed"])
-    response = {"status_code": 200, "request_id": "r", "body": completion_body(asked, script(asked))}
-    return {"id": "batch_req_1", "custom_id": request["custom_id"], "response": response, "error": None}
-
-
 def serve(written: Written, answers: Path, script: Callable[[Request], Any] = answer) -> Path:
     """A batch service: answers come in no order."""
     replies = [reply_to(request, script) for request in requests_in(written)]
     return lines(answers, *sorted(replies, key=lambda reply: reply["custom_id"]))
-
-
-def lines(file: Path, *documents: Any) -> Path:
-    texts = (document if isinstance(document, str) else json.dumps(document) for document in documents)
-    file.write_text("".join(f"{text}\n" for text in texts), "utf-8")
-    return file
 
 
 def until_nothing_is_left(

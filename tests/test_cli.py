@@ -14,11 +14,12 @@ import pyarrow.parquet
 import pytest
 import typer.main
 
-from factory.cli.main import app, main
+from factory.cli.commands import app
+from factory.cli.main import main
 from schemas.errors import FactoryError
 from schemas.tables import TABLES
+from stores.door.checking import check
 from stores.lake import Lake
-from stores.reading import read_only
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint
 
@@ -159,9 +160,9 @@ def test_sql_that_would_change_something_is_refused(factory: Command, made: tupl
         "",
     ],
 )
-def test_only_one_reading_query_is_read(opened: Lake, query: str) -> None:
+def test_only_one_reading_query_is_read(query: str) -> None:
     with pytest.raises(FactoryError, match="only one read-only query at a time"):
-        read_only(opened, query)
+        check(query)
 
 
 def test_a_function_that_changes_the_lake_inside_a_query_is_undone(factory: Command, mine: Path) -> None:
@@ -241,7 +242,9 @@ def test_build_names_what_is_wrong(factory: Command, words: list[str], sentence:
 
 
 def test_a_query_of_the_user_s_own_that_duckdb_refuses_is_named(factory: Command, tmp_path: Path) -> None:
-    (tmp_path / "mine.sql").write_text("-- Out: preference;\nSELECT nothing FROM pairs WHERE len($run_ids) > 0")
+    (tmp_path / "mine.sql").write_text(
+        "-- Out: preference;\nSELECT nothing FROM pairs WHERE len($run_ids) > 0 ORDER BY 1"
+    )
     code, _, errors = factory("build", tmp_path / "mine.sql")
     assert code == 1 and 'training set mine: its query fails: Binder Error: Referenced column "nothing"' in errors
     assert "Traceback" not in errors

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from factory.search.tree_search import SearchNode, SearchTree, search_tree
 from factory.stages.search import Settings as SearchSettings
+from factory.stages.search import roots_of
 from factory.templates.rendering import load_template
 from factory.work.flaws import Refined, flaw_of, opens_with_preamble
+from factory.work.judging import Assessment
 from schemas.tables import Node, Response, Tree
 from stores.lake import Lake
 from stores.pairing import load_pairing, unpaired
@@ -330,3 +332,10 @@ def test_a_run_records_the_flaws_of_sampled_and_refined_answers_and_pairs_none(t
             lake.query("FROM pairs JOIN responses ON response_id = chosen_response_id WHERE flaw IS NOT NULL").num_rows
             == 0
         )
+
+
+def test_a_search_starts_from_a_whole_answer_if_one_has_failed() -> None:
+    made = [sampled("cut", text="a", flaw="unended"), sampled("whole", text="b"), sampled("good", text="c")]
+    judged = {r.response_id: Assessment(votes(r.response_id, "n" if r.text < "c" else "y"), []) for r in made}
+    assert [root.response_id for root in roots_of(made, judged, False)] == ["whole"]
+    assert [root.response_id for root in roots_of(made, judged, True)] == ["whole", "cut"]

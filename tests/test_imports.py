@@ -18,6 +18,7 @@ FLOORS = (
     "inference",  # the bottom
     "verifier",
     "prompts",
+    "importing",
     "templates",
     "work",
     "judges",

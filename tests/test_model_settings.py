@@ -24,6 +24,24 @@ def read(**given: Any) -> ModelSettings:
         ({"endpoint": ["localhost:8000"]}, "'localhost:8000' is neither embedded:NAME nor a base URL"),
         ({"endpoint": ["http://me:sk-1@host/v1"]}, "endpoint holds a user or a key"),
         ({"endpoint": [URL, "embedded:smollm2-135m"]}, "endpoint must be embedded:NAME, or one or more base URLs"),
+        ({"endpoint": ["http://host/v1?api_key=sk-1"]}, "endpoint has a query or a fragment"),
+        ({"endpoint": ["http://host/v1#sk-1"]}, "endpoint has a query or a fragment"),
+        ({"endpoint": ["http://host/v1?"]}, "endpoint has a query or a fragment"),
+        ({"endpoint": ["host/v1?api_key=sk-1"]}, "endpoint has a query or a fragment"),
+        ({"endpoint": ["me:sk-1@host/v1"]}, "'host/v1' is neither embedded:NAME nor a base URL"),
+        ({"endpoint": ["ftp://host/v1"]}, "'ftp://host/v1' is neither embedded:NAME nor a base URL"),
+        ({"endpoint": ["http:///v1"]}, "is neither embedded:NAME nor a base URL"),
+        ({"endpoint": ["http://host/v 1"]}, "is neither embedded:NAME nor a base URL"),
+        ({"endpoint": ["http://host:99999/v1"]}, "endpoint is no URL (Port out of range"),
+        ({"endpoint": ["http://[::1/v1"]}, "endpoint is no URL (Invalid IPv6 URL)"),
+        ({"endpoint": [f"{URL}/chat/completions"]}, f"is the whole path of a request: give the base URL, '{URL}'"),
+        ({"endpoint": [f"{URL}/models/"]}, f"give the base URL, '{URL}'"),
+        ({"endpoint": [URL], "parameters": {"max_token": None}}, "did you mean 'max_tokens'?"),
+        ({"endpoint": [URL], "parameters": {"top_p": "model"}}, "top_p cannot be sent as 'model'"),
+        ({"endpoint": [URL], "parameters": {"top_p": "seed"}}, "top_p cannot be sent as 'seed'"),
+        ({"endpoint": [URL], "parameters": {"top_p": "p", "seed": "p"}}, "two are sent as 'p'"),
+        ({"endpoint": [URL], "max_reply_bytes": 10}, "max_reply_bytes"),
+        ({"endpoint": [URL], "max_retry_after_s": 0}, "max_retry_after_s"),
         ({"endpoint": [URL], "vllm": VLLM}, "endpoint and vllm exclude each other"),
         ({"endpoint": [URL], "concurrency": 0}, "concurrency"),
         ({"endpoint": [URL], "timeout_s": 0}, "timeout_s"),
@@ -45,7 +63,8 @@ def test_settings_that_cannot_be_are_refused(given: dict[str, Any], sentence: st
 
 
 def test_settings_come_back_from_their_json() -> None:
-    for settings in (read(endpoint=[URL], prompt_price=0, name="a"), read(vllm=VLLM)):
+    renamed = read(endpoint=[URL], parameters={"max_tokens": "max_completion_tokens", "n": None})
+    for settings in (read(endpoint=[URL], prompt_price=0, name="a"), read(vllm=VLLM), renamed):
         assert msgspec.json.decode(msgspec.json.encode(settings), type=ModelSettings) == settings
 
 
@@ -53,6 +72,7 @@ def test_equal_settings_are_one_key() -> None:
     found = {read(vllm=VLLM): 1, read(endpoint=[URL]): 2}
     assert found[read(vllm=dict(VLLM))] == 1 and found[read(endpoint=[URL])] == 2
     assert read(vllm=VLLM | {"args": {"max_model_len": 1}}) not in found
+    assert read(endpoint=[URL], parameters={"n": None}) not in found
 
 
 def test_an_embedded_model_is_known_by_its_name() -> None:

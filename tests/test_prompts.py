@@ -153,13 +153,16 @@ def test_blank_lines_and_a_byte_order_mark_are_no_fault(tmp_path: Path) -> None:
         ('["c"]', "a line must be a JSON object"),
         ('{"prompt": " \\n "}', "the prompt is empty"),
         ('{"prompt": null}', "the prompt is empty"),
-        ('{"prompt": 3}', "the prompt must be text, got 3"),
+        ('{"prompt": 3}', "the prompt must be text or a list of turns, got 3"),
         ('{"prompt": "a", "language": 3}', "language must be text, got 3"),
-        ('{"prompt": "half an emoji \\ud83d"}', "messages must be a list of objects with 'role' and 'content'"),
-        ('{"messages": [{"role": "user"}]}', "messages must be a list of objects with 'role' and 'content'"),
-        ('{"messages": [{"role": "user", "content": 3}]}', "messages must be a list of objects"),
+        (
+            '{"prompt": "half an emoji \\ud83d"}',
+            "prompt has half a surrogate pair (half an emoji, U+D83D) at character 15",
+        ),
+        ('{"messages": [{"role": "user"}]}', "messages, turn 1: the content of this user's turn is null"),
+        ('{"messages": [{"role": "user", "content": 3}]}', "messages, turn 1: content must be text, got 3"),
         ('{"messages": []}', "the prompt is empty"),
-        ('{"messages": [{"role": "assistant", "content": "a"}]}', "its last turn must be the user's"),
+        ('{"messages": [{"role": "assistant", "content": "a"}]}', "it has no turn before the assistant's last"),
         ('{"prompt": "a", "constraints": [{"kwargs": {}}]}', "constraints must be a list of objects with 'id'"),
         (
             '{"prompt": "a", "constraints": [{"id": "length_constraints:nmber_words"}]}',
@@ -176,9 +179,11 @@ def test_a_broken_line_is_named_with_file_and_number(tmp_path: Path, line: str, 
 
 def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"prompt": "a"}\n{"prompt": "caf\xe9"}\n')
-    assert "a.jsonl, line 2: this is not JSON ('utf-8' codec" in sentence(tmp_path / "a.jsonl")
+    assert "a.jsonl, line 2: this is not UTF-8 (byte 0xe9 at byte 16): save it as UTF-8" in sentence(
+        tmp_path / "a.jsonl"
+    )
     (tmp_path / "a.csv").write_bytes(b"prompt\ncaf\xe9\n")
-    assert "this is not CSV in UTF-8" in sentence(tmp_path / "a.csv")
+    assert "a.csv, line 2: this is not UTF-8 (byte 0xe9 at byte 4)" in sentence(tmp_path / "a.csv")
 
 
 def test_lines_of_csv_are_counted_where_a_value_goes_over_several(tmp_path: Path) -> None:
@@ -198,12 +203,12 @@ def test_a_column_that_is_mapped_but_not_there_is_named(tmp_path: Path) -> None:
     assert "row 0: there is no column 'answr' (prompts.columns.reference): use one of prompt, answer" in sentence(
         file, columns={"reference": "answr"}
     )
-    assert "unknown column 'promt': it takes prompt, messages" in sentence(file, columns={"promt": "a"})
+    assert "unknown column 'promt': did you mean 'prompt'?" in sentence(file, columns={"promt": "a"})
 
 
 def test_a_file_that_is_missing_or_of_another_kind_is_named(tmp_path: Path) -> None:
     assert f"no prompt file {tmp_path / 'a.jsonl'}" in sentence(tmp_path / "a.jsonl")
     (tmp_path / "a.txt").write_text("a")
-    assert "give one that ends in .jsonl, .csv, .parquet" in sentence(tmp_path / "a.txt")
+    assert "give one that ends in .jsonl, .ndjson, .json, .csv, .tsv, .parquet" in sentence(tmp_path / "a.txt")
     (tmp_path / "a.parquet").write_text("a")
     assert "a.parquet is not Parquet" in sentence(tmp_path / "a.parquet")

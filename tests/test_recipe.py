@@ -318,7 +318,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, content: bytes) -> No
 def test_every_recipe_of_the_page_on_endpoints_can_be_read() -> None:
     page = (Path(__file__).parents[1] / "docs" / "endpoints.md").read_text("utf-8")
     shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert len(shown) == 3
+    assert len(shown) == 4
     for text in shown:
         recipe_of({**SPAR, **yaml.safe_load(text)}, "docs/endpoints.md")
 

@@ -224,3 +224,33 @@ def test_the_hint_fits_the_cause(reason: str, hint: str) -> None:
     assert hint in said and "--retry-set-aside" in said
     assert ("shorten" in said) == (hint == "shorten the prompt")
     assert re.search("`factory resume [^`]+`", said)
+
+
+def test_a_refusal_that_every_prompt_gets_ends_the_run_even_in_words_that_nobody_knows(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(f'{{"prompt": "Write {n} words."}}\n' for n in range(40)))
+    said, received, (run,) = ended(
+        tmp_path / "lake",
+        lambda request: error(400, f"Bad request {int(request.body_hash[:2], 16)}") if is_vote(request) else None,
+        prompts__source=str(prompts),
+        prompts__limit=40,
+    )
+    assert run["status"] == "failed" and received < 40 + 5 * 40
+    assert "has refused 10 requests alike and answered none of their kind (HTTP 400: Bad request" in said
+    assert "--retry-set-aside" in said
+
+
+def test_prompts_that_are_all_too_long_are_each_set_aside(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(f'{{"prompt": "Write {n} words."}}\n' for n in range(12)))
+    long = error(400, "This model's maximum context length is 10 tokens.")
+    with running_endpoint(lambda request: long) as endpoint:
+        _, progress = run_spar(tmp_path / "lake", endpoint.url, 12, prompts__source=str(prompts))
+    assert len(progress.set_aside) == 12
+
+
+def test_half_an_emoji_in_an_error_is_no_traceback(tmp_path: Path) -> None:
+    odd = Reply(400, '{"error": {"message": "no \\ud83d"}}')
+    with running_endpoint(lambda request: odd) as endpoint:
+        _, progress = run_spar(tmp_path / "lake", endpoint.url, 1)
+    assert "no ?" in progress.set_aside[0]

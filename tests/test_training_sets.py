@@ -119,7 +119,7 @@ def many(count: int) -> list[Any]:
         rows += [answer(f"s{n}", f"p{n}"), pair(f"t{n}", f"p{n}", f"{n}ra", f"{n}r")]
         rows += [
             pair(f"{source}{n}", f"p{n}", f"s{n}", f"{n}r", source=source)
-            for source in ("passing_over_failing", "best_over_worst")
+            for source in ("passing_over_failing", "best_over_worst", "imported")
         ]
         rows += votes(f"s{n}", "yyy", prompt_id=f"p{n}")
     return rows

@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from schemas import signals
 from schemas.errors import FactoryError
+from schemas.streams import standard_streams, visible
 
 TRAIN_EXTRA = ("torch", "transformers", "trl", "datasets", "accelerate", "peft")
 
@@ -37,7 +39,13 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     parser.add_argument("--output", help="folder for the trained model (default: models/SET-OBJECTIVE-seedN)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling and initialisation (default: 0)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    given = parser.parse_args(arguments)
+    if arguments is None:
+        signals.listen()  # a signal ends a training at once: it has nothing to bring to an end
+    with standard_streams():
+        return _trained(train, parser.parse_args(arguments))
+
+
+def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:
     _be_quiet()
     try:
         train(Asked(given.lake, given.set, given.model, given.config, given.output, given.seed, given.called))
@@ -46,7 +54,7 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
         if os.environ.get("RANK", "0") == "0":
             if given.debug:
                 traceback.print_exc()
-            print(f"error: {_sentence(error)}", file=sys.stderr)
+            print(f"error: {' '.join(visible(_sentence(error)).split())}", file=sys.stderr)
         return 1
     return 0
 

@@ -13,18 +13,20 @@ import sys
 from collections.abc import Sequence
 
 from trainers.command import Asked, run_command
-from trainers.examples import read_rows
-from trainers.settings import DpoSettings, load_settings
 
 OBJECTIVE = "dpo"
 
 
 def train(asked: Asked) -> None:
     """Trains as asked and writes model, card and row."""
+    # Here, not at the top: Ctrl-C is to be heeded while they are imported.
+    from trainers.examples import read_rows
+    from trainers.settings import DpoSettings, load_settings
+
     settings = load_settings(DpoSettings, OBJECTIVE, asked.config)
     rows = read_rows(asked, "preference")
 
-    # Here, not at the top: nobody should wait for torch to be told of a misspelt name.
+    # After that: nobody should wait for torch to be told of a misspelt name.
     from trl import DPOConfig, DPOTrainer
 
     from trainers.log_probs import pair_figures

@@ -4,7 +4,7 @@ TRL cuts what is longer than its limit, and drops what has no answer left, witho
 no limit, and the lengths are checked here, before a model is loaded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -18,6 +18,9 @@ from trainers.settings import TrainerSettings
 
 COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}
 TRAINER = {"preference": "dpo", "prompt_completion": "rft"}
+
+TAIL = 4
+"""Among so many tokens at the end of an answer EOS must be: templates put a newline behind it."""
 
 Row = dict[str, list[dict[str, str]]]
 """column of the format -> messages, each with role and content"""
@@ -111,6 +114,29 @@ def tokenize(row: Row, tokenizer: Any) -> Tokens:
     whole = [render(row[columns[0]] + row[column], opened=False) for column in columns[1:]]
     length = min(_shared_length(prompt, ids) for ids in whole)
     return Tokens(prompt[:length], [ids[length:] for ids in whole])
+
+
+def end_warning(examples: Sequence[Tokens], ends: Collection[int], names: str) -> str | None:
+    """What is wrong if answers do not end with one of the tokens `ends`; None: all do.
+
+    A template may put whitespace behind the token. A model trained on answers that go on without one, into the
+    template's newline or the padding, unlearns to stop.
+
+    Args:
+        names: of those tokens, for the sentence.
+    """
+    answers = [answer for each in examples for answer in each.answers]
+    unended = sum(not set(answer[-TAIL:]) & set(ends) for answer in answers)
+    if not unended:
+        return None
+    if unended == len(answers):
+        fault = f"the chat template ends no turn with EOS ({names or 'the tokenizer has none'})"
+    else:
+        fault = f"{unended:,} of {len(answers):,} answers do not end with EOS ({names})"
+    return (
+        f"{fault}, so the model unlearns to stop: put it at the end of the assistant's turn in the model's "
+        "chat_template.jinja, or take a model whose template has it"
+    )
 
 
 def _shared_length(first: Sequence[int], second: Sequence[int]) -> int:

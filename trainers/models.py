@@ -1,5 +1,6 @@
 """Models as files: found (folder, .gguf, hub), loaded, saved as safetensors, and hashed."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,22 @@ def load_tokenizer(base: Base) -> Any:
             "take an instruction-tuned model, or add chat_template.jinja to its folder"
         )
     return tokenizer
+
+
+def end_tokens(base: Base, tokenizer: Any) -> set[int]:
+    """The ids that end a turn: the tokenizer's EOS, and those at which the model's own configuration stops (Gemma's
+    turns end with one that is not the tokenizer's). Empty: none is known."""
+    found = {tokenizer.eos_token_id}
+    for name in ("generation_config.json", "config.json"):
+        file = base.folder / name
+        if base.gguf or not file.is_file():
+            continue
+        try:
+            given = json.loads(file.read_text("utf-8")).get("eos_token_id")
+        except (ValueError, AttributeError, OSError):
+            continue  # what the model needs of it, loading the model will say
+        found.update(given if isinstance(given, list) else [given])
+    return {end for end in found if isinstance(end, int)}
 
 
 def save_model(trainer: Any, output: Path) -> None:

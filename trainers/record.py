@@ -109,6 +109,7 @@ def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
         f"| examples left out as too long | {metrics['dropped']} |",
         f"| loss, first and last step | {run.loss_curve[0]:.4f}, {run.loss_curve[-1]:.4f} |",
         "",
+        *(f"**Warning:** {warning}.\n" for warning in metrics.get("warnings", [])),
         f"## Held-out examples: {metrics['held_out']}",
         "",
         *_comparison(metrics),

@@ -11,18 +11,20 @@ import sys
 from collections.abc import Sequence
 
 from trainers.command import Asked, run_command
-from trainers.examples import read_rows
-from trainers.settings import RftSettings, load_settings
 
 OBJECTIVE = "rft"
 
 
 def train(asked: Asked) -> None:
     """Trains as asked and writes model, card and row."""
+    # Here, not at the top: Ctrl-C is to be heeded while they are imported.
+    from trainers.examples import read_rows
+    from trainers.settings import RftSettings, load_settings
+
     settings = load_settings(RftSettings, OBJECTIVE, asked.config)
     rows = read_rows(asked, "prompt_completion")
 
-    # Here, not at the top: nobody should wait for torch to be told of a misspelt name.
+    # After that: nobody should wait for torch to be told of a misspelt name.
     from trl import SFTConfig, SFTTrainer
 
     from trainers.log_probs import completion_figures

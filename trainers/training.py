@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +20,9 @@ from transformers.trainer_callback import PrinterCallback
 from schemas.errors import FactoryError
 from schemas.tables import TrainingSet
 from trainers.command import Asked
-from trainers.examples import Examples, Rows, Tokens, fit_examples
+from trainers.examples import Examples, Rows, Tokens, end_warning, fit_examples
 from trainers.log_probs import LABELS, Figures, answer_log_probs
-from trainers.models import Base, find_model, load_model, load_tokenizer, save_model, weights_sha256
+from trainers.models import Base, end_tokens, find_model, load_model, load_tokenizer, save_model, weights_sha256
 from trainers.record import write_record
 from trainers.settings import Lora, TrainerSettings
 
@@ -43,6 +44,8 @@ class Job:
     held_out: Examples
     output: Path
     started_at: datetime
+    warnings: list[str]
+    """what does not keep it from being trained, but will be regretted"""
 
     @property
     def made(self) -> Path:
@@ -64,7 +67,21 @@ def prepare(asked: Asked, objective: str, settings: TrainerSettings, rows: Rows)
     tokenizer = load_tokenizer(base)
     examples = fit_examples(rows.train, tokenizer, settings, f"{name}, to train on")
     held_out = fit_examples(rows.held_out, tokenizer, settings, f"{name}, held out")
-    return Job(asked, objective, settings, rows.training_set, base, tokenizer, examples, held_out, output, started_at)
+    ends = end_tokens(base, tokenizer)
+    warning = end_warning(examples.tokens, ends, ", ".join(tokenizer.convert_ids_to_tokens(sorted(ends))))
+    return Job(
+        asked,
+        objective,
+        settings,
+        rows.training_set,
+        base,
+        tokenizer,
+        examples,
+        held_out,
+        output,
+        started_at,
+        [warning] if warning else [],
+    )
 
 
 def _output_folder(asked: Asked, name: str) -> Path:
@@ -168,13 +185,15 @@ def train_and_record(
             f"{counts['dropped']} left out as too long",
             flush=True,
         )
+        for warning in job.warnings:
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
     base = answer_log_probs(trainer, held_out.tokens)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress())
     trainer.train()
     now = answer_log_probs(trainer, held_out.tokens)
 
-    metrics: dict[str, Any] = dict(counts)
+    metrics: dict[str, Any] = dict(counts) | ({"warnings": job.warnings} if job.warnings else {})
     if held_out.tokens:
         metrics["before"] = figures(held_out.tokens, base, base)
         metrics["after"] = figures(held_out.tokens, now, base)

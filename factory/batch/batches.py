@@ -5,7 +5,7 @@ writing the same batch again gets one stage further each time. Stages with many 
 left to a live run: a batch service takes hours per answer.
 """
 
-import json
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,21 +16,22 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from factory.batch.deferred import Deferred, DeferredRequests
-from factory.batch.request_files import URL, RequestFile, RequestFiles
+from factory.batch.deferred import Deferred, DeferredRequests, journal_of
+from factory.batch.request_files import RequestFile, RequestFiles
 from factory.inference.budget import BudgetReached
 from factory.inference.client import public_address
 from factory.inference.connect import named
-from factory.inference.failures import Failure, one_line
+from factory.inference.failures import NO_KEY, Failure, masked, one_line
 from factory.inference.journal import Journal, Reply, journal_file
 from factory.inference.replies import read_completion
+from factory.inference.values import read_json
 from factory.monitor.display import watch
 from factory.monitor.plain_text import counted, visible
 from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
 from factory.runs.session import Deferral
 from factory.runs.specification import RunSpecification
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, Stopped
 from stores.attach import place
 from stores.lake import Lake
 
@@ -43,6 +44,8 @@ class Written:
     files: list[RequestFile]
     again: int
     """requests that an earlier batch included, still unanswered"""
+    sent: int
+    """requests left out, since they are at a batch service"""
     finished: bool
     """the run needs no more answers"""
     budget: str | None
@@ -57,7 +60,7 @@ def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progres
     """
     recipe = spec.recipe.without({entry.name for entry in spec.recipe.stages if not entry.settings.batchable})
     endpoints = {role: named(role, recipe.models[role]) for role in recipe.roles()}
-    again, budget = 0, None
+    again, budget, sent = 0, None, set[str]()
     with (
         RequestFiles(out) as files,
         closing(DeferredRequests(journal_file(place(where)))) as deferred,
@@ -65,12 +68,15 @@ def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progres
 
         def defer(role: str, request_hash: str, body: dict[str, Any]) -> None:
             nonlocal again
+            if deferred.is_sent(request_hash):
+                sent.add(request_hash)
+                return
             address = public_address(recipe.models[role].endpoint[0])
             in_earlier = deferred.add(request_hash, Deferred(progress.run_id, role, body["n"], address))
             if in_earlier is None:
                 return  # another prompt made the same request
             again += in_earlier
-            files.write(request_hash, body)
+            files.write(request_hash, body, address)
 
         try:
             run_recipe(spec, where, progress, Execution(deferral=Deferral(recipe, endpoints, defer)))
@@ -79,7 +85,7 @@ def write_batch(spec: RunSpecification, where: str, out: Path, progress: Progres
     with Lake.open(where) as lake:
         query = "SELECT status FROM current_runs WHERE run_id = $id"
         status = lake.query(query, {"id": progress.run_id}).column(0)[0].as_py()
-    return Written(progress.run_id, files.files, again, status == "finished", budget)
+    return Written(progress.run_id, files.files, again, len(sent), status == "finished", budget)
 
 
 @dataclass(slots=True)
@@ -97,35 +103,38 @@ class Answers:
     """unreadable lines: FILE:LINE"""
 
 
-def read_batch(where: str, files: Sequence[Path]) -> Answers:
+def read_batch(where: str, files: Sequence[Path], secret: str = NO_KEY) -> Answers:
     """Adds a batch service's answers to the journal of the lake at `where`.
 
+    Args:
+        secret: the key with which they were fetched, masked wherever the service repeats it.
     Raises:
         FactoryError: no batch was written there, or the journal cannot be written.
         OSError: a file cannot be opened.
     """
-    journal_at = journal_file(place(where))
-    if not journal_at.exists():
-        raise FactoryError(f"no batch was written for lake {where}: run `factory batch write`, or give another --lake")
+    journal_at = journal_of(where)
     answers = Answers()
     with closing(Journal(journal_at)) as journal, closing(DeferredRequests(journal_at)) as deferred:
         for file in files:
             with file.open("rb") as lines:
                 for number, line in enumerate(lines, start=1):
                     if line.strip():
-                        _take(line, f"{file}:{number}", answers, journal, deferred)
+                        _take(line, f"{file}:{number}", secret, answers, journal, deferred)
     return answers
 
 
-def _take(line: bytes, position: str, answers: Answers, journal: Journal, deferred: DeferredRequests) -> None:
+def _take(
+    line: bytes, position: str, secret: str, answers: Answers, journal: Journal, deferred: DeferredRequests
+) -> None:
     try:
-        answer = json.loads(line)
+        answer = masked(read_json(line), line, secret)
         request_hash = answer["custom_id"]
-    except (ValueError, TypeError, KeyError):
+        is_hash = isinstance(request_hash, str) and request_hash.isascii()  # SQLite takes no lone surrogates
+    except (ValueError, TypeError, KeyError, RecursionError):  # RecursionError: thousands of open brackets
         answers.broken.append(position)
         return
-    request = deferred.find(request_hash) if isinstance(request_hash, str) else None
-    if isinstance(request_hash, str) and journal.find(request_hash):
+    request = deferred.find(request_hash) if is_hash else None
+    if is_hash and journal.find(request_hash):
         answers.known += 1
     elif request is None:
         answers.unknown += 1
@@ -150,10 +159,14 @@ def _reply(answer: dict[str, Any], request: Deferred) -> Reply:
     response = answer.get("response")
     status = response.get("status_code") if isinstance(response, dict) else None
     body = response.get("body") if isinstance(response, dict) else None
-    if answer.get("error") or status != 200:
+    if isinstance(response, dict) and body is None and "choices" in response:
+        body = response
+    # Some services send no status; then an answer is what has choices.
+    fine = status in (200, "200") or (status is None and isinstance(body, dict) and bool(body.get("choices")))
+    if answer.get("error") or not fine:
         code = _code(answer) or _code(body)
-        words = [f"HTTP {status}"] if status not in (None, 200) else []
-        raise Failure(" ".join([*words, *([code] if code else [])]) or "no response")
+        words = [f"HTTP {status}"] if isinstance(status, int | str) and status not in (200, "200", "") else []
+        raise Failure(one_line(" ".join([*words, *([code] if code else [])])) or "no response")
     choices, prompt_tokens, completion_tokens = read_completion(body)
     if len(choices) < request.choices:
         raise Failure("fewer choices than asked for")
@@ -178,18 +191,26 @@ def write_and_report(spec: RunSpecification, where: str, out: Path, at: str, con
         with watch(progress):
             written = write_batch(spec, where, out, progress)
     except KeyboardInterrupt:
-        raise FactoryError("stopped, and no file was written: run the same command again") from None
+        raise Stopped("stopped, and no file was written: run the same command again") from None
     run = written.run_id
     for file in written.files:
         requests, size = counted(file.requests, "request"), f"{file.bytes / 1e6:.1f} MB"
         _say(console, f"{file.path}: {requests} to {visible(file.model)}, {size}")
     if written.again:
         _say(console, f"{written.again:,} of them were also in an earlier batch and are still unanswered")
+    if written.sent:
+        _say(console, f"{counted(written.sent, 'request')} left out, at a batch service: factory batch collect{at}")
     if written.budget:
         raised = f"raise it (-o {written.budget}=…)"
         _say(console, f"run {run} has reached its {written.budget}: {raised} to write the rest")
     if written.files:
-        _say(console, f"run {run} is waiting: submit each file to a batch service (endpoint {URL}), then run")
+        _say(console, f"run {run} is waiting: send its files to their batch service, and fetch the answers")
+        paths = " ".join(shlex.quote(str(file.path)) for file in written.files[:3]) + (
+            " …" if written.files[3:] else ""
+        )
+        _say(console, f"  factory batch submit {visible(paths)}{at}", "cyan")
+        _say(console, f"  factory batch collect --wait{at}", "cyan")
+        _say(console, "or give them to it yourself, and read what comes back")
         _say(console, f"  factory batch read ANSWERS.jsonl{at}", "cyan")
         _say(
             console,
@@ -197,7 +218,7 @@ def write_and_report(spec: RunSpecification, where: str, out: Path, at: str, con
         )
     elif written.finished:
         _say(console, f"run {run} is finished")
-    elif not written.budget:
+    elif not written.budget and not written.sent:
         live = ", ".join(entry.name for entry in spec.recipe.stages if not entry.settings.batchable)
         why = f"{live} must run live" if live else "continue live"
         _say(console, f"run {run}: no requests left for a batch; {why}:")
@@ -211,6 +232,16 @@ def read_and_report(where: str, files: Sequence[Path], console: Console) -> None
         FactoryError: some lines could not be read; all others were.
     """
     answers = read_batch(where, files)
+    report(answers, where, console)
+    if answers.broken:
+        raise FactoryError(
+            f"{counted(len(answers.broken), 'line')} cannot be read ({', '.join(answers.broken[:5])}): download "
+            "the file and read it again; all other lines were added"
+        )
+
+
+def report(answers: Answers, where: str, console: Console) -> None:
+    """Prints what answer files contained, but for broken lines."""
     _say(console, f"{counted(answers.taken, 'answer')} added to the journal of lake {where}")
     if answers.known:
         _say(console, f"{answers.known:,} already answered: ignored")
@@ -219,11 +250,6 @@ def read_and_report(where: str, files: Sequence[Path], console: Console) -> None
         _say(console, f"{answers.failed.total():,} not answered ({kinds}): the next batch includes them again")
     if answers.unknown:
         _say(console, f"{answers.unknown:,} with an unknown id: do they belong to another lake (--lake)?")
-    if answers.broken:
-        raise FactoryError(
-            f"{counted(len(answers.broken), 'line')} cannot be read ({', '.join(answers.broken[:5])}): download "
-            "the file and read it again; all other lines were added"
-        )
 
 
 def _say(console: Console, text: str, style: str = "") -> None:

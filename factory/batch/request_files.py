@@ -41,7 +41,7 @@ class RequestFiles:
         self.most_requests = most_requests
         self.most_bytes = most_bytes
         self.files: list[RequestFile] = []
-        self._filling: dict[str, RequestFile] = {}  # by model
+        self._filling: dict[tuple[str, str], RequestFile] = {}  # by model and address
         numbered = f"{glob.escape(out.stem)}-[0-9][0-9][0-9][0-9]{glob.escape(out.suffix)}"
         for there in ([out] if out.exists() else []) + sorted(out.parent.glob(numbered)):
             raise FactoryError(
@@ -51,25 +51,26 @@ class RequestFiles:
     def __enter__(self) -> Self:
         return self
 
-    def write(self, custom_id: str, body: dict[str, Any]) -> None:
-        """Adds a request to its model's file."""
+    def write(self, custom_id: str, body: dict[str, Any], address: str = "") -> None:
+        """Adds a request to the file of its model at an address."""
         request = {"custom_id": custom_id, "method": "POST", "url": URL, "body": body}
         line = json.dumps(request) + "\n"  # ASCII, so its length in characters is its length in bytes
-        file = self._filling.get(body["model"])
+        to = (body["model"], address)
+        file = self._filling.get(to)
         if file is None or file.requests == self.most_requests or file.bytes + len(line) > self.most_bytes:
-            file = self._next(body["model"])
+            file = self._next(to)
         file.opened.write(line)
         file.requests += 1
         file.bytes += len(line)
 
-    def _next(self, model: str) -> RequestFile:
-        if model in self._filling:
-            self._filling[model].opened.close()
+    def _next(self, to: tuple[str, str]) -> RequestFile:
+        if to in self._filling:
+            self._filling[to].opened.close()
         name = f"{self.out.stem}-{len(self.files) + 1:04}{self.out.suffix}.part"
         path = self.out.with_name(name)
-        file = RequestFile(path, model, path.open("w", encoding="ascii"))
+        file = RequestFile(path, to[0], path.open("w", encoding="ascii"))
         self.files.append(file)
-        self._filling[model] = file
+        self._filling[to] = file
         return file
 
     def __exit__(

@@ -1,10 +1,9 @@
-"""`factory batch`: writes requests for a batch service, and reads its answers."""
+"""`factory batch`: writes requests for a batch service, sends them, fetches and reads the answers."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import (
     Choices,
@@ -20,9 +19,10 @@ from factory.cli.options import (
     at_lake,
     specification,
 )
+from factory.monitor.console import Console
 
 batch = typer.Typer(
-    help="Half the price: write requests for a batch service (OpenAI's format), and read its answers.",
+    help="Half the price: write requests for a batch service (OpenAI's format), send them, fetch the answers.",
     no_args_is_help=True,
 )
 
@@ -59,3 +59,41 @@ def batch_read(
     from factory.batch.batches import read_and_report
 
     read_and_report(lake, answers, Console())
+
+
+@batch.command("submit")
+def batch_submit(
+    files: Annotated[list[Path], typer.Argument(help="Files of requests that `factory batch write` wrote.")],
+    lake: LakeOption = "lake",
+) -> None:
+    """Send files of requests to their model's Batch API, each once: a file that is there already is not sent again.
+
+    The address and the place of the key are those of the recipe's model.
+    """
+    from factory.batch.submitting import submit
+
+    submit(lake, files, at_lake(lake), Console())
+
+
+@batch.command("collect")
+def batch_collect(
+    lake: LakeOption = "lake",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until every batch has ended; Ctrl-C stops the waiting.")
+    ] = False,
+    given_up: Annotated[
+        str | None,
+        typer.Option(
+            "--give-up",
+            metavar="BATCH",
+            help="Write a batch off, by its id or its file: its requests are written again.",
+        ),
+    ] = None,
+) -> None:
+    """Fetch and read the answers of the batches that have ended. It can be run again and again."""
+    from factory.batch.collecting import collect, give_up
+
+    if given_up is not None:
+        give_up(lake, given_up, Console())
+        return
+    collect(lake, at_lake(lake), Console(), wait=wait)

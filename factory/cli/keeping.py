@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import LakeOption, assignments
+from factory.monitor.console import Console
 from schemas.errors import FactoryError
 
 
@@ -95,7 +95,7 @@ def migrate(lake: LakeOption = "lake") -> None:
     from stores.migrate import migrate as migrate_lake
 
     console = Console()
-    migrate_lake(lake, lambda words: console.print(words, markup=False, soft_wrap=True))
+    migrate_lake(lake, lambda words: console.print(words, soft_wrap=True))
 
 
 def verify(

@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import LakeOption
+from factory.monitor.console import Console
 from schemas.errors import FactoryError
+
+FullOption = Annotated[bool, typer.Option("--full", help="Show long texts whole.")]
 
 
 def recipes(
@@ -53,6 +56,7 @@ def sql(
     out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
     rows: Annotated[int, typer.Option(help="Most rows to show in a table.")] = 50,
     timeout: Annotated[float, typer.Option(min=0.1, help="End the query after this many seconds.")] = 60,
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Query the lake in SQL, read-only: one query, in a process of its own that can reach nothing but the lake's data."""
@@ -70,7 +74,7 @@ def sql(
     with asking(Question(lake, query, at=at, limits=Limits(timeout))) as answer:
         if format == "table":
             found, count = first_rows(answer.schema, answer.batches, rows)
-            table_of(found, Console(), rows, count)
+            table_of(found, Console(), rows, count, full=full)
         else:
             write_rows(answer.schema, answer.batches, format, out)
 
@@ -84,22 +88,24 @@ def views() -> None:
 
 def tree(
     tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id or a prefix of it.")],
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Draw a search tree."""
     from factory.monitor.report import print_tree
 
-    _show(print_tree, "tree", tree_id, lake)
+    _show(partial(print_tree, full=full), "tree", tree_id, lake)
 
 
 def pair(
     pair_id: Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id or a prefix of it.")],
+    full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Show a pair as a word-level diff."""
     from factory.monitor.report import print_pair
 
-    _show(print_pair, "pair", pair_id, lake)
+    _show(partial(print_pair, full=full), "pair", pair_id, lake)
 
 
 def snapshots(lake: LakeOption = "lake") -> None:

@@ -30,7 +30,7 @@ RayAddressOption = Annotated[
 ]
 GpusOption = Annotated[float, typer.Option(min=0, help="GPUs per worker on the Ray cluster.")]
 RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
-PromptsOption = Annotated[str | None, typer.Option(help="bundled, a .jsonl/.csv/.parquet file or datasets:ID.")]
+PromptsOption = Annotated[str | None, typer.Option(help="bundled, a file or folder (docs/prompts.md), or datasets:ID.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take only the first so many prompts.")]
 ModelOption = Annotated[
     list[str] | None,

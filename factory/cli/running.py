@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import (
     Choices,
@@ -26,7 +25,8 @@ from factory.cli.options import (
     specification,
     to_type,
 )
-from schemas.errors import FactoryError
+from factory.monitor.console import Console
+from schemas.errors import FactoryError, Stopped
 
 
 def run(
@@ -111,8 +111,11 @@ def _execution(executor: str, workers: int, ray_address: str | None, gpus_per_wo
 
 
 def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
+    from rich.text import Text
+
     from factory.inference.refusals import remedy_for
     from factory.monitor.display import watch
+    from factory.monitor.plain_text import visible
     from factory.monitor.report import print_summary
     from factory.runs.loop import run_on
     from factory.runs.progress import Progress
@@ -124,11 +127,15 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
             with watch(progress, log_format):
                 run_id = run_on(opened, spec, progress, execution)
         except KeyboardInterrupt:
+            if not progress.run_id:
+                raise Stopped("stopped before anything was asked: run the same command again") from None
             said = "stopped; no answer is lost: continue with `factory resume`"
-            raise FactoryError(to_type(said, progress.run_id, lake)) from None
+            raise Stopped(to_type(said, progress.run_id, lake)) from None
         except FactoryError as error:
             raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
         print_summary(opened, run_id, Console())
+    for note in progress.notes:  # the live display that showed them is gone
+        Console().print(Text(f"note: {visible(note)}", "yellow"), soft_wrap=True)
     if progress.set_aside:
         first = progress.set_aside[0]
         said = (

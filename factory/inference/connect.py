@@ -15,6 +15,7 @@ from factory.inference.failures import Failure
 from factory.inference.keys import key_place, read_key
 from factory.inference.servers import Server
 from factory.inference.settings import ModelSettings, VllmSettings
+from factory.inference.values import storable
 from factory.inference.vllm_server import serve as serve_vllm
 from factory.inference.weights import fetch
 from schemas.errors import FactoryError
@@ -220,7 +221,7 @@ def _read_list(listed: Any) -> dict[str, int | None]:
     served = {}
     for model in models:
         name, tokens = (model, None) if isinstance(model, str) else (model["id"], model.get("max_model_len"))
-        if isinstance(name, str):
+        if isinstance(name, str) and name == storable(name):
             served[name] = tokens if isinstance(tokens, int) and tokens > 0 else None
     return served
 

@@ -6,8 +6,9 @@ failures are retried; permanent ones stop the run (a wrong key) or set the promp
 """
 
 import asyncio
+import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from typing import Any
 from factory.inference.client import exchange
 from factory.inference.failures import Failure, wait_s
 from factory.inference.journal import Choice, Reply
-from factory.inference.refusals import clock_time, end_of_run, refused_parameter
+from factory.inference.refusals import clock_time, end_of_run, names_the_prompt, refused_parameter
 from factory.inference.servers import Server
 from schemas.errors import FactoryError
 from schemas.tables import Message, Model
@@ -26,6 +27,8 @@ GONE_AFTER = 7
 """Pauses in a row, about a minute, after which a server counts as down."""
 DEAD_AFTER_S = 90.0
 """A model that only fails for this long is probed; if it does not respond, the run ends."""
+ALIKE = 10
+"""Requests refused with the same words, before any such request was answered, after which the run ends."""
 TOLD_WAIT_S = 60.0
 """A server's `Retry-After` from this on is told."""
 
@@ -90,6 +93,10 @@ class Endpoint:
     """counts a text's tokens, for servers whose `usage` covers one choice only (llama.cpp)"""
     parameters: Mapping[str, str | None] = field(default_factory=dict)
     """those of a request that are sent under another name; None: not at all"""
+    _answered: set[str] = field(default_factory=set)
+    """samplings with which a request was answered"""
+    _refused: Counter[str] = field(default_factory=Counter)
+    """requests by what refused them, for samplings that are not answered yet"""
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
     _timer: asyncio.TimerHandle | None = None
     _stopped: str | None = None
@@ -165,6 +172,7 @@ class Endpoint:
                     if len(choices) == sampling.n:
                         reply = Reply(choices, prompt_tokens, completion_tokens, latency_s, retries, server.address)
                         await write_down(reply)
+                        self._answered.add(repr(sampling))
                         self.listeners.on_reply(reply)
                         return reply
             except Failure as failed:
@@ -177,15 +185,17 @@ class Endpoint:
                 first_failure_s = first_failure_s or time.monotonic()
                 self._tell_wait(failed, server)
                 try:
+                    self._end_if_all_are_refused(failed, server, sampling)
                     await self._give_up_if_hopeless(failed, server, failures, first_failure_s)
                 except FactoryError as error:
-                    self.stop(str(error))
+                    self.stop(str(error))  # at once: its slot has gone to a request that would be paid for and lost
                     raise
                 await asyncio.sleep(min(wait_s(retries, failed), server.max_wait_s))
 
     async def _counted(self, server: Server, choice: Choice) -> Choice:
-        """The choice with its number of tokens: its text's, and the one that ended it."""
-        document = await exchange(server.client, self.tokenize_url or "", server.timeout_s, {"content": choice.text})
+        """The choice with its number of tokens: its thinking's and text's, and the one that ended it."""
+        written = {"content": choice.reasoning + choice.text}
+        document = await exchange(server.client, self.tokenize_url or "", server.timeout_s, written)
         return replace(choice, tokens=len(document["tokens"]) + (choice.finish_reason == "stop"))
 
     @asynccontextmanager
@@ -203,7 +213,10 @@ class Endpoint:
         self._leave(server)
 
     def stop(self, reason: str) -> None:
-        """Sends no more requests: the run ends, and their replies would be paid for and lost. The first reason counts."""
+        """Sends no more requests: the run ends, and their replies would be paid for and lost.
+
+        All that wait are told the first reason given.
+        """
         self._stopped = self._stopped or reason
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -253,6 +266,18 @@ class Endpoint:
     def _look_again(self) -> None:
         self._timer = None
         self._wake()
+
+    def _end_if_all_are_refused(self, failure: Failure, server: Server, sampling: Sampling) -> None:
+        """A refusal whose words nobody knows is the prompt's, unless every prompt gets it."""
+        if not failure.is_refusal or names_the_prompt(failure) or repr(sampling) in self._answered:
+            return
+        words = f"{sampling} {re.sub('[0-9]+', '0', failure.said)}"
+        self._refused[words] += 1
+        if self._refused[words] == ALIKE:
+            raise FactoryError(
+                f"{server.address} has refused {ALIKE} requests alike and answered none of their kind ({failure}): change "
+                "what it objects to, then run `factory resume --retry-set-aside`"
+            ) from failure
 
     async def _give_up_if_hopeless(
         self, failure: Failure, server: Server, failures: int, first_failure_s: float

@@ -2,7 +2,6 @@
 
 import email.utils
 import html
-import json
 import os
 import random
 import re
@@ -13,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+
+from factory.inference.values import read_json, storable
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -92,8 +93,8 @@ def read_document(status: int, headers: Any, content: bytes, secret: str) -> Any
         Failure: an HTTP error, also one inside a reply of status 200, or a body that is not JSON.
     """
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
+        document = read_json(content)
+    except ValueError:
         if status < 300:
             raise Failure(f"answered with {_unreadable(headers, content, secret)}") from None
         document = None
@@ -269,4 +270,4 @@ def _of_tls(error: Exception) -> Failure:
 
 def one_line(text: str) -> str:
     """The text on one line of at most 200 characters."""
-    return " ".join(text.split())[:200]
+    return storable(" ".join(text.split())[:200])

@@ -8,7 +8,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+from factory.inference.thinking import split_thinking
+from factory.inference.values import storable
 
 DIGITS = re.compile("[0-9]*")
 ABOVE_ZERO = 1e-3
@@ -31,17 +34,36 @@ class TokenLogprob:
         plain: dict[str, Any] = {"token": self.token, "logprob": self.logprob}
         return plain | {"top": self.top} if self.top else plain
 
+    @classmethod
+    def from_plain(cls, plain: Any) -> Self:
+        """Reads the output of `as_plain`.
 
-def read_tokens(logprobs: Any, text: str) -> list[TokenLogprob] | None:
-    """The tokens of a choice's text.
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: it is something else.
+        """
+        top = {storable(text): _logprob(value) for text, value in plain.get("top", {}).items()}
+        return cls(storable(plain["token"]), _logprob(plain["logprob"]), top)
+
+
+def read_tokens(logprobs: Any, text: str, notes: list[str] | None = None) -> list[TokenLogprob] | None:
+    """The tokens of a choice's text; those of the thinking before it are left out.
 
     Args:
         logprobs: the choice's `logprobs`, in OpenAI's shape.
+        text: the answer without its thinking.
+        notes: receives why they cannot be used, if they are there.
     Returns:
         None if there are none, they are malformed, a value is not a log-probability, or they do not spell the text.
     """
-    if logprobs is None:
+    if logprobs is None or not text:
         return None
+    tokens = _read(logprobs, text)
+    if tokens is None and notes is not None and logprobs != {"content": None} and logprobs != {}:
+        notes.append("logprobs cannot be read")
+    return tokens
+
+
+def _read(logprobs: Any, text: str) -> list[TokenLogprob] | None:
     try:
         content = logprobs["content"]
         spelled = _texts(content)
@@ -51,17 +73,25 @@ def read_tokens(logprobs: Any, text: str) -> list[TokenLogprob] | None:
     return _from_text_on(tokens, text)
 
 
-def encodable(text: str) -> str:
-    """The text without lone surrogates: some models emit half an emoji, which UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode()
+def read_stored(stored: Any, text: str, notes: list[str]) -> list[TokenLogprob] | None:
+    """The tokens of a text, as a journal holds them: `as_plain` of each; see `read_tokens`."""
+    if stored is None or not text:
+        return None
+    try:
+        tokens = _from_text_on([TokenLogprob.from_plain(token) for token in stored], text)
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
+        tokens = None
+    if tokens is None:
+        notes.append("logprobs cannot be read")
+    return tokens
 
 
 def _texts(content: list[Any]) -> list[str]:
     """Each token's text. A character split across tokens belongs to the last of them."""
     if not all(isinstance(item.get("bytes"), list) for item in content):
-        return [encodable(item["token"]) for item in content]
+        return [storable(item["token"]) for item in content]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    return [decoder.decode(bytes(item["bytes"])) for item in content]
+    return [storable(decoder.decode(bytes(item["bytes"]))) for item in content]
 
 
 def _token(item: dict[str, Any], text: str) -> TokenLogprob:
@@ -69,10 +99,10 @@ def _token(item: dict[str, Any], text: str) -> TokenLogprob:
     top: dict[str, float] = {}
     for alternative in item.get("top_logprobs") or ():
         # Two tokens may have the same text, such as '1' with and without the marker for the start of a word.
-        spelled, value = encodable(alternative["token"]), _logprob(alternative["logprob"])
+        spelled, value = storable(alternative["token"]), _logprob(alternative["logprob"])
         top[spelled] = min(_sum_of(top[spelled], value), 0.0) if spelled in top else value
     if top:
-        top.setdefault(encodable(item["token"]), logprob)
+        top.setdefault(storable(item["token"]), logprob)
     return TokenLogprob(text, logprob, top)
 
 
@@ -88,12 +118,19 @@ def _sum_of(one: float, other: float) -> float:
 
 
 def _from_text_on(tokens: list[TokenLogprob], text: str) -> list[TokenLogprob] | None:
-    """The tokens from the text's first character on: endpoints cut off leading reasoning and white space."""
-    joined = "".join(token.token for token in tokens)
-    before = joined.rfind(text) if text else 0
-    place = _at(tokens, before) if before > 0 else None
+    """The tokens from the text's first character on: endpoints cut off leading thinking and white space."""
+    spelled = "".join(token.token for token in tokens)
+    _, answer = split_thinking(spelled)
+    # Tokens that end the thinking may have no text; the last place is then right, as thinking may quote the answer.
+    start = len(spelled) - len(answer.lstrip())
+    start = start if spelled.startswith(text, start) else spelled.rfind(text)
+    if start < 0:
+        return None
+    if start == 0:
+        return tokens
+    place = _at(tokens, start)
     if place is None:
-        return None if before < 0 else tokens
+        return None
     index, within = place
     first = tokens[index]
     return [TokenLogprob(first.token[within:], first.logprob, first.top), *tokens[index + 1 :]]

@@ -99,6 +99,11 @@ def _is_of_prompt(failure: Failure) -> bool:
     return bool(_POLICY.search(failure.said)) or (failure.status == 413)
 
 
+def names_the_prompt(failure: Failure) -> bool:
+    """Whether the endpoint says that it is this prompt: it is too long, or not allowed."""
+    return bool(_LENGTH.search(failure.said) or _POLICY.search(failure.said)) or failure.status in (413, 414)
+
+
 def remedy_for(reason: str) -> str:
     """What may help a prompt that was set aside for this reason."""
     again = "`factory resume --retry-set-aside` asks again"

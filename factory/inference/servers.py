@@ -49,6 +49,8 @@ class Server:
     pauses: int = 0
     """in a row"""
     paused_until_s: float = 0.0
+    said: str = ""
+    """why it did not answer the last test request"""
     told_until_s: float = 0.0
     """the long pause that was told last"""
 
@@ -107,7 +109,8 @@ class Server:
         probe = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
             read_completion(await exchange(self.client, self.chat_url, PROBE_S, renamed(probe, self.names)))
-        except Failure:
+        except Failure as failure:
+            self.said = str(failure)
             return False
         self.failures, self.pauses, self.last_answer_s = 0, 0, time.monotonic()
         return True

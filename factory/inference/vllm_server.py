@@ -95,8 +95,8 @@ def _program(command: str) -> str:
     if found := shutil.which(Path(command).expanduser()):
         return str(Path(found).absolute())
     raise FactoryError(
-        f"vllm.command: no program {command!r}: install vLLM in its own environment and give the path "
-        "of its `vllm` (docs/endpoints.md)"
+        f"vllm.command: no program {command!r}: pip install 'preference-factory[vllm]', or install vLLM in its own "
+        "environment and give the path of its `vllm` (docs/endpoints.md)"
     )
 
 

@@ -59,7 +59,7 @@ def build_and_report(
         raise empty[0]
     keep_checksums(lake)
     for reason in empty:
-        console.print(Text(f"left out: {visible(str(reason))}", "yellow"), soft_wrap=True)
+        console.print(Text(f"left out: {reason}", "yellow"), soft_wrap=True)
 
 
 def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
@@ -85,7 +85,8 @@ def _named_by_recipes(lake: Lake, runs: list[str]) -> list[str]:
 def _report(lake: Lake, built: TrainingSetRows, runs: list[str], files: list[Path], console: Console) -> None:
     rows = pa.concat_tables([built.train, built.held_out])
     reference = f"{built.row.name}@{built.row.version}"
-    console.print(f"[bold]{reference}[/bold], pinned at snapshot {built.row.snapshot} of {', '.join(runs)}")
+    pinned = f", pinned at snapshot {built.row.snapshot} of {', '.join(runs)}"
+    console.print(Text.assemble((reference, "bold"), pinned), soft_wrap=True)
     console.print(f"fingerprint {built.row.fingerprint}")
     _print_rows(built, rows, console)
     if set(LIKENESS) <= set(rows.column_names):

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from factory.inference.endpoints import Endpoint
 from factory.inference.servers import Server
+from factory.monitor.console import Console
 from factory.monitor.event_log import events
 from factory.monitor.meter import Meter, Reading
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, few, money, visible
@@ -72,11 +73,11 @@ def _lines(meter: Meter) -> Iterator[None]:
 
     def write(state: str) -> None:
         nonlocal noted
-        lines = [f"note: {visible(note)}" for note in meter.progress.notes[noted:]]
+        lines = [f"note: {note}" for note in meter.progress.notes[noted:]]
         noted += len(lines)
         lines.append(line(meter.progress, meter.read(time.monotonic()), state))
         with suppress(OSError):  # stderr's reader is gone: no reason to stop
-            print("\n".join(lines), file=sys.stderr, flush=True)
+            print("\n".join(map(visible, lines)), file=sys.stderr, flush=True)
 
     def tell() -> None:
         nonlocal written_s

@@ -218,7 +218,9 @@ async def _asked(model: str) -> Finding:
         if settings.name is None:
             words += f", {endpoint.context_tokens:,} tokens of context"
         if not await endpoint.answers():
-            return Finding("broken", f"{words}; {endpoint.model.name} does not answer: see the endpoint's own log")
+            said = endpoint.servers[0].said
+            words += f"; {endpoint.model.name} does not answer: see the endpoint's own log"
+            return Finding("broken", f"{words} ({said})")
     return Finding("ok", f"{words}; {endpoint.model.name} answers")
 
 

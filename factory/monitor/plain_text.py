@@ -1,12 +1,9 @@
 """Formats figures, times and untrusted text for a terminal."""
 
-import re
+from schemas.streams import visible as visible
 
 NOT_TOLD = "not told by the endpoint"
 """Shown for a number of tokens that a reply did not give: unknown is not 0."""
-
-# Control characters except tab and newline, lone surrogates, and characters that change the text direction.
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def clock(seconds: float) -> str:
@@ -16,15 +13,22 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def visible(text: str) -> str:
-    """Makes untrusted text safe for a terminal: escape sequences have no effect."""
-    return _INVISIBLE.sub("\ufffd", text.replace("\r\n", "\n"))
-
-
 def shortened(text: str, characters: int) -> str:
     """The beginning of a text in one line."""
     line = " ".join(visible(text).split())
     return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"
+
+
+def cut(text: str, characters: int, lines: int) -> tuple[str, str]:
+    """The beginning of a text, and a note on what is left out; the note is empty where nothing is."""
+    kept = "\n".join(text[:characters].split("\n", lines)[:lines])
+    if kept == text:
+        return text, ""
+    rest = text[len(kept) :]
+    more = f"{len(rest):,} more characters"
+    if breaks := rest.count("\n"):
+        more += f" in {breaks:,} more lines"
+    return kept.rstrip(), f"… {more} (--full shows them)"
 
 
 def counted(count: int, noun: str) -> str:

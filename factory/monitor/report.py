@@ -6,6 +6,7 @@ Figures come from stores/sql/report/*.sql. Models' output is shown as plain text
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import cycle, groupby
 from typing import Any
 
@@ -16,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from factory.monitor.plain_text import NOT_TOLD, clock, counted, shortened, visible
+from factory.monitor.plain_text import NOT_TOLD, clock, counted, cut, shortened, visible
 from factory.runs.readable import quoted
+from factory.work.textless import textless_stages
 from schemas.errors import FactoryError
 from stores.faults import verify
 from stores.lake import Lake
@@ -26,6 +28,8 @@ from stores.sql import sql
 from stores.training_sets import format_of, known_training_sets
 
 SHOWN_SET_ASIDE = 5
+TEXT_CHARACTERS, TEXT_LINES = 4_000, 60
+"""of a prompt or an answer"""
 NODE_CHARACTERS = 100
 CRITIQUE_CHARACTERS = 160
 _BARS = "·▁▂▃▄▅▆▇█"
@@ -51,6 +55,9 @@ def print_summary(lake: Lake, run_id: str, console: Console) -> None:
     for label, query, line_of in (("flawed", "flaws", _flaws), ("not readable", "unreadable", _unreadable)):
         if rows := lake.query(sql(f"report/{query}"), of_run).to_pylist():
             grid.add_row(label, Text(line_of(rows), "yellow"))
+    for stage in textless_stages(lake, run_id):
+        of = f"{stage.without:,} of {counted(stage.answers, 'answer')} of stage {stage.stage}"
+        grid.add_row("no text", visible(f"{of}, which are neither judged nor paired: {stage.why()}"))
     likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
     grid.add_row("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none")
     if outcome["accepted_trees"]:
@@ -238,44 +245,68 @@ def pick_example(lake: Lake, run_id: str) -> dict[str, str]:
     return {noun: id for noun, id in rows[0].items() if id is not None} if rows else {}
 
 
-def print_tree(lake: Lake, tree_id: str, console: Console) -> None:
-    """Prints a search tree: each node's visit, state, value and start of its text; critiques above their refinements."""
+def print_tree(lake: Lake, tree_id: str, console: Console, *, full: bool = False) -> None:
+    """Prints a search tree: each node's visit, state, value and start of its text; critiques above their refinements.
+
+    Args:
+        full: texts are shown whole.
+    """
     nodes = lake.query(sql("report/tree"), {"tree_id": tree_id}).to_pylist()
     first = nodes[0]
-    console.print(Text(visible(first["prompt"]), "bold"))
+    console.print(_text(first["prompt"], full, "bold"))
     facts = f"{first['strategy']}, {first['outcome']} after {first['nodes_expanded']} refinements"
     error = f", {visible(first['error'])}" if first["error"] else ""
     drawn = Tree(Text(f"tree {tree_id}: {facts}{error}", "dim"), guide_style="dim")
     branches = {None: drawn}
     for node in nodes:
-        branches[node["node_id"]] = branches[node["parent_node_id"]].add(_node_label(node))
+        branches[node["node_id"]] = branches[node["parent_node_id"]].add(_node_label(node, full))
     console.print(drawn)
 
 
-def _node_label(node: dict[str, Any]) -> Text:
-    style = _STATE_STYLES[node["state"]]
+def _text(text: str, full: bool, style: str = "") -> Text:
+    """A text from a row; if it is long, its beginning and a note."""
+    if full:
+        return Text(visible(text), style)
+    kept, note = cut(visible(text), TEXT_CHARACTERS, TEXT_LINES)
+    return Text.assemble((kept, style), (f"\n{note}" if note else "", "dim"))
+
+
+def _node_label(node: dict[str, Any], full: bool) -> Text:
+    style = _STATE_STYLES.get(node["state"], "default")  # a lake of somebody else may hold anything
     value = "" if node["value"] is None else f" {node['value']:.2f}"
     state = "failed answer" if node["visit"] == 0 else node["state"]
     label = Text.assemble((f"#{node['visit']} {state}{value}", f"{style} bold"), " ")
     if node["judged_at"] is not None and node["judged_at"] != node["visit"]:
         label.append(f"(same text as #{node['judged_at']}) ", "dim italic")
     text = node["text"] if node["text"] is not None else node["output"]
-    label.append("(no output)" if text is None else shortened(text, NODE_CHARACTERS), style)
+    shown = visible if full else partial(shortened, characters=NODE_CHARACTERS)
+    label.append("(no output)" if text is None else shown(text), style)
     if node["critique"] is not None:
-        label.append(f"\n↳ critique: {shortened(node['critique'], CRITIQUE_CHARACTERS)}", "italic magenta")
+        critique = visible(node["critique"]) if full else shortened(node["critique"], CRITIQUE_CHARACTERS)
+        label.append(f"\n↳ critique: {critique}", "italic magenta")
     return label
 
 
-def print_pair(lake: Lake, pair_id: str, console: Console) -> None:
-    """Prints a pair: its prompt, the diff from rejected to chosen, and where both come from."""
+def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False) -> None:
+    """Prints a pair: its prompt, the diff from rejected to chosen, and where both come from.
+
+    Args:
+        full: texts are shown and compared whole; by default, the beginnings of long ones.
+    """
     found = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
     if len(found) != 1:
         raise FactoryError(f"pair {pair_id} lacks its prompt or answers: see {verify(lake.place.where)}")
     (pair,) = found
-    console.print(Panel(Text(visible(pair["prompt"])), title="prompt", title_align="left"))
-    difference = word_difference(visible(pair["rejected"]), visible(pair["chosen"]))
+    console.print(Panel(_text(pair["prompt"], full), title="prompt", title_align="left"))
+    sides: Sequence[str] = [visible(pair[side]) for side in ("rejected", "chosen")]
+    notes: Sequence[str] = ("", "")
+    if not full:  # before they are compared: that takes memory for each pair of words
+        sides, notes = zip(*(cut(side, TEXT_CHARACTERS, TEXT_LINES) for side in sides), strict=True)
+    difference = word_difference(*sides)
     # Without colours, as in a file, use the marks of `git diff --word-diff`.
     body = _difference_text(difference, marks=console.color_system is None or console.no_color)
+    for side, note in zip(("rejected", "chosen"), notes, strict=True):
+        body.append(f"\n{side}: {note}" if note else "", "dim")
     console.print(Panel(body, title="rejected → chosen", title_align="left"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)

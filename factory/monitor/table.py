@@ -13,24 +13,30 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from factory.monitor.plain_text import counted, shortened, visible
+from factory.monitor.plain_text import counted, cut, shortened, visible
 
 CELL_CHARACTERS = 120
+ROW_CHARACTERS, ROW_LINES = 4_000, 60
+"""of each value, where there is only one row"""
 NARROWEST_CELLS = 10
 """A table with narrower columns is shown as one block per row."""
 
 
-def table_of(rows: pa.Table, console: Console, limit: int = 50, count: int | None = None) -> None:
+def table_of(
+    rows: pa.Table, console: Console, limit: int = 50, count: int | None = None, *, full: bool = False
+) -> None:
     """Prints any query's rows as a table, or if that is too narrow to read, as one block per row.
 
     Args:
+        limit: the most rows to show.
         count: the number of all rows, of which `rows` are the first; None: `rows` are all.
+        full: long texts are not cut.
     """
     count = rows.num_rows if count is None else count
     shown = min(limit, rows.num_rows)
 
-    longest = CELL_CHARACTERS if count != 1 else None
-    cells = [[_cell(value, longest) for value in _values(column.slice(0, shown))] for column in rows.columns]
+    single = count == 1
+    cells = [[_cell(value, single, full) for value in _values(column.slice(0, shown))] for column in rows.columns]
     widths = [max((_width(cell.plain) for cell in column), default=0) for column in cells]
     # Break a long name over short values at its underscores.
     heads = [
@@ -50,6 +56,8 @@ def table_of(rows: pa.Table, console: Console, limit: int = 50, count: int | Non
             table.add_row(*row)
         console.print(table)
     more = f", the first {shown:,} shown (`factory sql` has --rows and --out)" if shown < count else ""
+    if not single and any(cell.plain.endswith("…") for column in cells for cell in column):
+        more += ", long texts are cut (`factory sql` has --full)"
     console.print(Text(f"{counted(count, 'row')}{more}", "dim"))
 
 
@@ -73,7 +81,7 @@ def _print_blocks(names: Sequence[str], cells: Sequence[Sequence[Text]], console
         console.print(grid)
 
 
-def _cell(value: Any, longest: int | None) -> Text:
+def _cell(value: Any, single: bool, full: bool) -> Text:
     if value is None:
         return Text("NULL", "dim")
     if isinstance(value, float):
@@ -88,7 +96,13 @@ def _cell(value: Any, longest: int | None) -> Text:
         text = json.dumps(value, ensure_ascii=False, default=str)
     else:
         text = str(value)
-    return Text(visible(text) if longest is None else shortened(text, longest))
+    text = visible(text)
+    if full:
+        return Text(text)
+    if not single:
+        return Text(shortened(text, CELL_CHARACTERS))
+    kept, note = cut(text, ROW_CHARACTERS, ROW_LINES)
+    return Text.assemble(kept, (f"\n{note}", "dim")) if note else Text(kept)
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:

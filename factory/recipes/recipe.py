@@ -18,8 +18,11 @@ from schemas.ids import canonical_json, sha256_text
 from schemas.settings import Settings, about, differing
 from stores.pairing import Pairing, known_pairings, load_pairing
 
-DEFAULTS_VERSION = 1
-"""Raise it when a setting's default changes: a run's id hashes only what differs from the defaults."""
+DEFAULTS_VERSION = 2
+"""Raise it when a setting's default changes, or what the defaults do: a run's id hashes only what differs from them.
+
+2: flawed refinements are not accepted, and of equal ones the most like the root is.
+"""
 
 
 class Entry(msgspec.Struct, frozen=True):

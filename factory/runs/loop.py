@@ -39,6 +39,8 @@ from factory.runs.writer import Writer, write_pairs
 from factory.work.asker import Asker, RequestDeferred
 from factory.work.context import Work
 from factory.work.stage import stage_of
+from factory.work.textless import check_all
+from schemas import signals
 from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Run
@@ -59,7 +61,12 @@ FILES_WORTH_MERGING = 16
 
 def execute_here(session: RunSession, pending: pa.Table) -> None:
     """Takes all prompts through the stages in this process."""
-    asyncio.run(_answer_prompts(session, pending))
+
+    async def answer() -> None:
+        with signals.cancelled_by_signals():
+            await _answer_prompts(session, pending)
+
+    asyncio.run(answer())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution
     Raises:
         BudgetReached: the run has spent its budget; it can continue with a larger one.
         FactoryError: anything else that a person has to fix; answers so far are kept.
-        KeyboardInterrupt: stopped by Ctrl-C; answers so far are kept.
+        KeyboardInterrupt: stopped by Ctrl-C, SIGTERM or SIGHUP; answers so far are kept.
     """
     with Lake.open(where, create=True) as lake:
         return run_on(lake, spec, progress, execution)
@@ -91,7 +98,7 @@ def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution
 
 def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Execution = Execution()) -> str:
     """`run_recipe` on an open lake."""
-    with run_lock(lake.place), disk_faults(lake):
+    with run_lock(lake.place), disk_faults(lake), signals.in_order():
         run = run_of(spec)
         progress.run_id = run.run_id
         progress.searches = tuple(entry.name for entry in spec.recipe.entries("search"))
@@ -107,7 +114,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
                 message=f"run {run.run_id}: what was set aside is asked again",
                 details={"run_id": run.run_id},
             )
-        take_prompts(lake, run, spec, progress)
+        _take_prompts(lake, run, spec, progress)
         session = RunSession(
             lake,
             run,
@@ -119,12 +126,13 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             begun=run.attempt > 0,
         )
         try:
-            with disk_faults(lake):
+            with signals.in_order(), disk_faults(lake):
                 _take_through(session, execution.execute)
                 if session.deferral is None:
                     check_readable(lake, run.run_id, spec.recipe)
         except KeyboardInterrupt:
-            _note_end(lake, run, "stopped", "stopped by Ctrl-C")
+            with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the run
+                _note_end(lake, run, "stopped", signals.told())
             raise
         except BudgetReached as reached:
             _note_end(lake, run, "stopped", str(reached))
@@ -147,6 +155,17 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
     return run.run_id
 
 
+def _take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progress) -> None:
+    try:
+        with signals.in_order():
+            take_prompts(lake, run, spec, progress)
+    except KeyboardInterrupt:
+        started = lake.query("SELECT run_id FROM runs WHERE run_id = $id", {"id": run.run_id})
+        if not started.num_rows:
+            progress.run_id = ""  # there is nothing to resume
+        raise
+
+
 def _take_through(session: RunSession, execute: Execute) -> None:
     lake, progress = session.lake, session.progress
     pending = taken = all_prompts(lake, session.run.run_id)
@@ -165,6 +184,8 @@ def _take_through(session: RunSession, execute: Execute) -> None:
     if session.deferral is None and (session.begun or execute is not execute_here):
         # An earlier attempt may have died after writing a prompt's rows but before its pairs.
         write_pairs(lake, session.run.run_id, session.spec.recipe.pairings(), None)
+    if session.deferral is None:
+        check_all(lake, session.run.run_id)
 
 
 @contextmanager
@@ -237,8 +258,12 @@ async def answering(
             async def answer(pending: pa.Table) -> None:
                 try:
                     await _schedule(working, pending, writing, through)
-                finally:
                     await writer.flush()
+                except BaseException as error:
+                    working.end(error)
+                    with suppress(FactoryError, duckdb.Error, OSError):  # they must not hide the cause
+                        await writer.flush()
+                    raise
 
             progress.phase = "running"
             try:
@@ -247,11 +272,16 @@ async def answering(
                 progress.phase = "writing the last rows"
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
-                await writer.flush()
+                with suppress(FactoryError, duckdb.Error, OSError) if working.cause else nullcontext():
+                    await writer.flush()
 
 
 async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[None], through: Through) -> None:
-    """Keeps a window of prompts in progress until none is pending; an error that no prompt causes ends it."""
+    """Keeps a window of prompts in progress until none is pending.
+
+    Raises:
+        BudgetReached, FactoryError: of all the errors that no prompt causes, the one that came first.
+    """
     session, progress = working.session, working.session.progress
     load = partial(load_work, session.lake, session.run.run_id, begun=session.begun)
     tasks: set[asyncio.Task[Any]] = set()
@@ -268,15 +298,16 @@ async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[N
         while tasks:
             tasks = await _wait_for_one(tasks, writing)
             progress.open = len(tasks)
-    except BudgetReached:
-        progress.phase = "waiting for answers in flight"
-        await working.asker.settle()
-        raise
     except BaseException as error:
-        # Otherwise a cancelled task's slot would go to a task that nobody awaits. Whoever is stopped by this tells why.
-        for endpoint in working.asker.endpoints.values():
-            endpoint.stop(str(error) if isinstance(error, FactoryError) else "the run has ended")
-        raise
+        # Otherwise a cancelled task's slot would go to a task that nobody awaits.
+        working.end(error)
+        assert working.cause is not None
+        if isinstance(working.cause, BudgetReached):
+            progress.phase = "waiting for answers in flight"
+            await working.asker.settle()
+        if working.cause is error:
+            raise
+        raise working.cause from error
     finally:
         for task in tasks:
             task.cancel()
@@ -310,6 +341,9 @@ async def run_stages(working: Working, work: Work) -> str:
         working.asker.set_aside.setdefault((current or work).prompt.prompt_id, str(error))
     except RequestDeferred:
         return "deferred"
+    except FactoryError as error:
+        working.end(error)  # here, where it happens: others may follow from it before anybody awaits this task
+        raise
     reasons = working.asker.set_aside
     for prompt_id in dict.fromkeys((work.prompt.prompt_id, (current or work).prompt.prompt_id)):
         if (reason := reasons.get(prompt_id)) is not None:

@@ -21,6 +21,7 @@ from factory.recipes.recipe import Recipe
 from factory.runs.pending import pending_prompts
 from factory.runs.progress import Progress
 from factory.runs.session import Execute, RunSession
+from schemas import signals
 from schemas.errors import FactoryError
 
 # Ray reads this on import; its usage statistics are on by default.
@@ -105,6 +106,7 @@ def _connected_to(cluster: Cluster) -> Iterator[None]:
             url = urlsplit(f"//{cluster.address.rpartition('//')[2]}")
             socket.create_connection((url.hostname or "", url.port or 0), CONNECT_S).close()
         ray.init(log_to_driver=False, logging_level="ERROR", **settings)
+        signals.listen_again()
     except (OSError, ValueError) as error:
         raise FactoryError(
             f"no Ray cluster answers at {cluster.address}: start one with `ray start --head`, give its address as "
@@ -133,17 +135,21 @@ def _answer_all(task: Task, tally: Any, cluster: Cluster, pending: pa.Table, pro
         num_gpus=cluster.gpus,
     )
     progress.phase = "running"
-    reached: BudgetReached | None = None
+    ended = False
     for batch in told.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in batch.to_pylist():
             progress.set_aside += row["set_aside"]
-            if row["limit"]:
-                # Let the other blocks finish: what is in flight is paid for.
-                reached = BudgetReached(row["error"], row["limit"])
-            elif row["error"]:
-                raise FactoryError(row["error"])
-    if reached:
-        raise reached
+            if row["error"] and not row["limit"]:
+                raise _cause(tally)
+            ended |= row["limit"] is not None  # let the other blocks finish: what is in flight is paid for
+    if ended:
+        raise _cause(tally)
+
+
+def _cause(tally: Any) -> FactoryError:
+    """What ended the first worker: the others, and how soon each reports, may be its consequence."""
+    error, limit = ray.get(tally.cause.remote())
+    return FactoryError(error) if limit is None else BudgetReached(error, limit)
 
 
 @contextmanager

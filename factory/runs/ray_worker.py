@@ -56,6 +56,7 @@ class Tally:
         self._earlier: dict[str, Counter[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._begun = 0
+        self._cause: tuple[str, str | None] | None = None
         self._started_s = time.monotonic()
 
     def begin(self, machine: str, earlier: Counter[str]) -> int:
@@ -69,6 +70,14 @@ class Tally:
         """Takes a worker's counts since it began; returns the total of all workers, and the seconds since the start."""
         self._counts[worker] = counts
         return self.total()
+
+    def end(self, error: str, limit: str | None) -> None:
+        """Takes what ends a worker, and so the run: its sentence, and the budget's key if that is reached."""
+        self._cause = self._cause or (error, limit)
+
+    def cause(self) -> tuple[str, str | None] | None:
+        """What ended the first of the workers that ended."""
+        return self._cause
 
     def total(self) -> tuple[Counter[str], float]:
         total: Counter[str] = Counter()
@@ -99,7 +108,7 @@ class Worker:
                 await self._answer_block(block)
         except FactoryError as fault:
             # Not raised: Ray would wrap it, and drop what is in flight in other workers.
-            self._stopped = self._stopped or fault  # the first cause is the one to report
+            self._end(fault)
         finally:
             await self._report()
         set_aside, self._progress.set_aside = self._progress.set_aside, []
@@ -107,8 +116,16 @@ class Worker:
         limit = self._stopped.limit if isinstance(self._stopped, BudgetReached) else None
         return pa.Table.from_pylist([{"set_aside": set_aside, "error": error, "limit": limit}], TELLING)
 
+    def _end(self, cause: BaseException) -> None:
+        """Notes what ended this worker, and tells the driver at once: it takes a while to write the last rows."""
+        if self._stopped is None and isinstance(cause, FactoryError):
+            self._stopped = cause
+            self._tally.end.remote(str(cause), cause.limit if isinstance(cause, BudgetReached) else None)
+
     async def _answer_block(self, block: pa.Table) -> None:
         async with self._opening:
+            if self._stopped is not None:
+                return  # another block could not open either
             if self._answer is None:
                 self._answer = await self._opened()
         pending = block
@@ -144,7 +161,15 @@ class Worker:
         await self._report()
         # The more workers, the fewer commits each: the catalog takes one at a time.
         flush_every_s = FLUSH_EVERY_S * task.workers
-        session = RunSession(self._lake, task.run, task.spec, self._progress, flush_every_s=flush_every_s, begun=True)
+        session = RunSession(
+            self._lake,
+            task.run,
+            task.spec,
+            self._progress,
+            flush_every_s=flush_every_s,
+            on_cause=self._end,
+            begun=True,
+        )
         answer = await self._open.enter_async_context(answering(session, journal, self._spending))
         self._reports = asyncio.create_task(self._keep_reporting())
         return answer

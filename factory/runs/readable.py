@@ -98,8 +98,11 @@ def _stop(recipe: Recipe, kind: Kind, total: int, unreadable: int, text: str) ->
 def unreadable_sentence(recipe: Recipe, kind: Kind, total: int, unreadable: int, text: str) -> str:
     """How much of a kind is unreadable, one of them, and the setting to change."""
     what, name = kind
+    # The same as for answers (`factory/work/textless.py`).
+    thought = "" if text.strip() else "raise its max_tokens or switch thinking off, if they were spent on it; or "
     return (
-        f"{unreadable:,} of {total:,} {what} of {name} cannot be read ({quoted(text)}): {_advice(recipe, what, name)}"
+        f"{unreadable:,} of {total:,} {what} of {name} cannot be read ({quoted(text)}): "
+        f"{thought}{_advice(recipe, what, name)}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from factory.inference.budget import Spending
+from factory.inference.budget import BudgetReached, Spending
 from factory.inference.connect import connect
 from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.failures import Failure
@@ -21,6 +21,7 @@ from factory.runs.specification import RunSpecification
 from factory.runs.writer import FLUSH_EVERY_S, Writer
 from factory.work.asker import Asker, Defer
 from factory.work.context import Context, Work
+from schemas.errors import FactoryError
 from schemas.tables import Call, Run, Tree
 from stores.lake import Lake
 
@@ -61,6 +62,8 @@ class RunSession:
     """None: requests are sent"""
     observe: Observe = lambda progress: nullcontext()
     flush_every_s: float = FLUSH_EVERY_S
+    on_cause: Callable[[BaseException], None] = lambda cause: None
+    """receives what ends the run, as soon as it is known"""
     begun: bool = False
     """whether some prompts may already be answered; if not, answers are not looked up"""
 
@@ -84,6 +87,18 @@ class Working:
     stages: list[tuple[Entry, Context]]
     asker: Asker
     writer: Writer
+    cause: BaseException | None = None
+    """what came first of all that ends the run; everything later may follow from it"""
+
+    def end(self, cause: BaseException) -> None:
+        """Notes what ends the run, and lets no further request go out."""
+        if self.cause is not None:
+            return
+        self.cause = cause
+        self.session.on_cause(cause)
+        if not isinstance(cause, BudgetReached):  # then requests in flight may still be repeated
+            for endpoint in self.asker.endpoints.values():
+                endpoint.stop(str(cause) if isinstance(cause, FactoryError) else "the run has ended")
 
 
 Through = Callable[[Working, Work], Coroutine[Any, Any, str]]

@@ -1,16 +1,15 @@
 """A run's specification, and the run it makes: the id hashes all that is asked, so equal specifications are one run."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from factory.prompts.packing import content_of
 from factory.prompts.settings import PromptSettings
 from factory.recipes.reading import recipe_of
 from factory.recipes.recipe import Recipe
@@ -105,6 +104,10 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
         raise FactoryError(f"{fault} {run_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
     (run,) = found
     where = f"run {run.run_id}"
+    if "stages" not in json.loads(run.recipe):
+        raise FactoryError(
+            f"{where} was made by `factory import`, which has no stages to continue: import the file again"
+        )
     recipe, begun_with = recipe_of(json.loads(run.recipe), where, overrides), recipe_of(json.loads(run.recipe), where)
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)
@@ -145,10 +148,7 @@ def asked_afresh(spec: RunSpecification, where: str) -> RunSpecification:
 
 
 def _source_by_content(settings: PromptSettings) -> PromptSettings:
-    """Identifies a file of prompts by its content, not its path."""
-    file = Path(settings.source)
-    if not file.is_file():
-        return settings
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return msgspec.structs.replace(settings, source=f"sha256:{digest}")
+    """Identifies a file or folder of prompts by its content, not its path."""
+    of_files = settings.source != "bundled" and not settings.source.startswith("datasets:")
+    digest = content_of(settings.source) if of_files else None
+    return settings if digest is None else msgspec.structs.replace(settings, source=f"sha256:{digest}")

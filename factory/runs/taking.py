@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from factory.prompts.sources import read_prompts
 from factory.recipes.recipe import Recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
+from factory.verifier.never import why_never
 from factory.work.judging import JudgeSettings
 from schemas.errors import FactoryError
 from schemas.ids import content_id
@@ -34,11 +36,17 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
     if spec.sample is not None:
         prompts = iter(heapq.nsmallest(spec.sample, prompts, key=lambda prompt: prompt.prompt_id))
     rows: list[Any] = []
+    read = 0
+    never = _Impossible()
+    verifier, others = _judges(spec.recipe)
     for chunk in _chunks(enumerate(prompts), IMPORT_BATCH):
         if rows:
             lake.append(rows, message=f"run {run.run_id}: prompts", details={"run_id": run.run_id})
         rows = []
         for position, prompt in chunk:
+            if verifier and never.has(position, prompt):
+                continue
+            read += 1
             try:
                 check_prompt(spec.recipe, prompt)
             except ValueError as error:
@@ -51,10 +59,53 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
                 evolved=False,
             )
             rows += [prompt, taken]
-    if not rows:
+    if never.prompts:
+        progress.notes.append(f"left out: {never.sentence(source.source)}")
+    if not read:
+        if never.prompts:
+            raise FactoryError(f"no prompt is left: {never.sentence(source.source)}")
         of_what = "" if source.language is None else f" in language {source.language!r}"
         raise FactoryError(f"{source.source} has no prompts{of_what}: give a source with at least one")
     lake.append([*rows, run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
+    taken_of = "FROM run_prompts JOIN prompts USING (prompt_id) WHERE run_id = $run_id AND NOT evolved"
+    counts = lake.query(
+        f"SELECT count(*) AS prompts, count(*) FILTER (len(constraints) = 0) AS unchecked {taken_of}",
+        {"run_id": run.run_id},
+    )
+    (found,) = counts.to_pylist()
+    if found["prompts"] < read:
+        progress.notes.append(f"{read:,} rows are {found['prompts']:,} prompts: equal prompts are taken once")
+    if verifier and others and found["unchecked"]:
+        progress.notes.append(
+            f"{found['unchecked']:,} of {found['prompts']:,} prompts have no constraints that the verifier can check: only "
+            f"{others} can judge them"
+        )
+
+
+@dataclass(slots=True)
+class _Impossible:
+    """Prompts with a constraint that no answer meets: judged by the verifier, they would be refined in vain."""
+
+    prompts: int = 0
+    first: str = ""
+
+    def has(self, position: int, prompt: Prompt) -> bool:
+        found = next((f"{c.id} ({why})" for c in prompt.constraints if (why := why_never(c))), None)
+        if found is not None:
+            self.first = self.first or f"prompt {position + 1} asks for {found}"
+            self.prompts += 1
+        return found is not None
+
+    def sentence(self, source: str) -> str:
+        has = "prompt of {} has" if self.prompts == 1 else "prompts of {} have"
+        return f"{self.prompts:,} {has.format(source)} a constraint that no answer can meet: {self.first}"
+
+
+def _judges(recipe: Recipe) -> tuple[bool, str]:
+    """Whether the verifier judges, and the names of the judges that do not need constraints."""
+    judges = recipe.entries("judge")
+    of_verifier = [entry for entry in judges if getattr(entry.settings, "kind", None) == "verifier"]
+    return bool(of_verifier), " and ".join(entry.judge_name for entry in judges if entry not in of_verifier)
 
 
 def check_prompt(recipe: Recipe, prompt: Prompt) -> None:

@@ -57,7 +57,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     done = {(c.first_response_id, c.second_response_id) for c in work.comparisons if c.stage == context.stage}
     orders = [
         (first, second)
-        for pair in combinations(work.responses, 2)
+        for pair in combinations(work.answers, 2)
         for first, second in (pair, pair[::-1])
         if (first.response_id, second.response_id) not in done
     ]

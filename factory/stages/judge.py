@@ -44,7 +44,7 @@ async def run(context: Context, work: Work, settings: JudgeSettings) -> Work:
     (judge,) = context.judges
     judged = {id: any(j.judge == judge.name for j in rows) for id, rows in work.judgements.items()}
     decided = {id: any(j.decides for j in rows) for id, rows in work.judgements.items()}
-    lacking = [response for response in work.responses if not judged.get(response.response_id)]
+    lacking = [response for response in work.answers if not judged.get(response.response_id)]
     assessments = await asyncio.gather(
         *(
             assess_or_none(context, work.prompt, r.response_id, r.text, decided=decided.get(r.response_id, False))

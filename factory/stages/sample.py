@@ -6,6 +6,7 @@ from factory.inference.logprobs import TokenLogprob
 from factory.work.context import Context, Work
 from factory.work.flaws import flaw_of
 from factory.work.stage import StageSettings, sampling_of
+from factory.work.textless import Textless
 from schemas.ids import canonical_json, content_id
 from schemas.settings import about
 from schemas.tables import Response
@@ -26,7 +27,11 @@ class Settings(StageSettings, frozen=True, kw_only=True):
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
-    """Answers the prompt, unless this stage already has."""
+    """Answers the prompt, unless this stage already has.
+
+    Raises:
+        FactoryError: none of the run's first answers has a text.
+    """
     if any(response.stage == context.stage for response in work.responses):
         return work
     prompt = work.prompt
@@ -53,6 +58,10 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     ]
     work.responses += responses
     context.emit([call, *responses])
+    if not call.from_journal:  # those were paid for before, perhaps at a server that was set up otherwise
+        textless = context.asker.textless.setdefault(context.stage, Textless(context.stage))
+        textless.add(answered.reply.choices)
+        textless.check_first()
     return work
 
 

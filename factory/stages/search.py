@@ -90,10 +90,8 @@ class Settings(StageSettings, frozen=True, kw_only=True):
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
     """Grows a tree from one failed answer of the prompt, or from each, unless it already has one."""
-    assessed = {
-        r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.responses
-    }
-    for root in roots_of(work.responses, assessed, settings.roots == "every"):
+    assessed = {r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.answers}
+    for root in roots_of(work.answers, assessed, settings.roots == "every"):
         if (context.stage, root.response_id) not in work.roots:
             search = Search(context, work.prompt, root, settings.strategy, settings.parameters())
             context.emit(await grow_tree(search, assessed[root.response_id], settings))
@@ -104,10 +102,11 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
 def roots_of(responses: Sequence[Response], assessed: dict[str, Assessment], every: bool) -> list[Response]:
     """The failed answers that get a tree: one, chosen by the hash of its text, or every one, in the order of hashes.
 
+    Those without a flaw come first: a text that was cut off is seldom made whole by mending what a judge found.
     By hash, another run with the same answers searches from the same one, and finds its replies in the journal.
     """
     failed = [r for r in responses if assessed[r.response_id].verdict.passed is False]
-    failed.sort(key=lambda response: (sha256_text(response.text), response.response_id))
+    failed.sort(key=lambda response: (response.flaw is not None, sha256_text(response.text), response.response_id))
     return failed if every else failed[:1]
 
 

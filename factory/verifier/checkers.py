@@ -9,7 +9,8 @@
   first: of 192 English tasks in capitals, langdetect misread 17, and in lower case 1. Text without a language ("123")
   is in none; the package would accept it as any. Texts of a few words are still often misread.
 
-Keywords, section marks and the like are escaped, because the package reads them as regular expressions.
+Keywords, section marks and the like are escaped, because the package reads them as regular expressions. Signs such as
+"#" are counted as letters, as IFEval's data ask; the package would count a letter drawn at random.
 """
 
 import importlib
@@ -29,6 +30,7 @@ NO_LANGUAGE = "none"
 """The language of a text without letters."""
 
 _REGULAR_EXPRESSIONS = ("keyword", "keywords", "forbidden_words", "section_spliter")
+_LISTS = ("keywords", "forbidden_words")
 _KNOWN_MARKERS = ("P.S.", "P.P.S")  # the package compares these two literally
 
 _loading = threading.Lock()
@@ -95,13 +97,16 @@ def _checker_class(kind: str) -> Any:
 
 def _checker(constraint: Constraint) -> Any:
     """A checker with all its arguments: the package draws missing ones at random."""
-    kwargs = {name: _escape(name, value) for name, value in kwargs_of(constraint).items()}
+    kwargs = {name: _escape(name, _typed(constraint, name, value)) for name, value in kwargs_of(constraint).items()}
     required = required_arguments(constraint.id)
     if sorted(kwargs) != required:
         raise FactoryError(f"constraint {constraint.id}: got the arguments {sorted(kwargs)}; it takes {required}")
     checker = _checker_class(constraint.id)(constraint.id)
+    sign = _sign_to_count(kwargs)
     try:
-        checker.build_description(**kwargs)
+        checker.build_description(**kwargs | ({"letter": "a"} if sign else {}))
+        if sign:
+            checker._letter = sign
         taken = checker.get_instruction_args() or {}
         replaced = [name for name in required if _plain(taken[name]) != _plain(kwargs[name])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -111,6 +116,27 @@ def _checker(constraint: Constraint) -> Any:
     if replaced:
         raise FactoryError(f"constraint {constraint.id}: {constraint.kwargs} has {replaced} out of range; correct it")
     return checker
+
+
+def _sign_to_count(kwargs: dict[str, Any]) -> str | None:
+    """A sign such as #, which IFEval's own data ask for as a letter; the package would count another, drawn at random."""
+    letter = kwargs.get("letter", "").strip()
+    return letter if len(letter) == 1 and not "a" <= letter.lower() <= "z" else None
+
+
+def _typed(constraint: Constraint, name: str, value: Any) -> Any:
+    """An argument of the type its checker needs: the package fails on others only when it reads an answer."""
+    whole = name.startswith("num_") or name.endswith("frequency") or name == "nth_paragraph"
+    if name in _LISTS:
+        fits, wanted = isinstance(value, list) and all(isinstance(word, str) for word in value), "a list of words"
+    elif whole:
+        plain = isinstance(value, int) and not isinstance(value, bool)
+        fits, wanted = plain or (isinstance(value, float) and value.is_integer()), "a whole number"
+    else:
+        fits, wanted = isinstance(value, str), "text"
+    if not fits:
+        raise FactoryError(f"constraint {constraint.id}: {name} must be {wanted}, got {str(value)[:60]!r}")
+    return int(value) if whole else value
 
 
 def _escape(name: str, value: Any) -> Any:

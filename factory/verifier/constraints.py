@@ -14,6 +14,7 @@ import yaml
 
 from factory.verifier.checkers import follows, kwargs_of, language_name
 from factory.verifier.critiques import explain_failure
+from factory.verifier.never import why_never
 from schemas.errors import FactoryError
 from schemas.tables import Constraint
 
@@ -43,7 +44,7 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
         )
     failed = [c for c, followed in zip(constraints, verdicts, strict=True) if not followed]
     followed_count = len(constraints) - len(failed)
-    sentences = [explain_failure(constraint.id, kwargs_of(constraint), text) for constraint in failed]
+    sentences = [_explain(constraint, text) for constraint in failed]
     if not failed:
         sentences.append(
             "The response follows the constraint."
@@ -57,6 +58,13 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
             else f"The other {followed_count} constraints are followed: keep them so."
         )
     return Verification(passed=not failed, score=followed_count / len(constraints), critique=" ".join(sentences))
+
+
+def _explain(constraint: Constraint, text: str) -> str:
+    never = why_never(constraint)
+    if never is not None:  # what is missing would be false advice
+        return f"No answer can meet {constraint.id}, because {never}: leave it as it is."
+    return explain_failure(constraint.id, kwargs_of(constraint), text)
 
 
 def describe(constraint: Constraint, language: str) -> str:

@@ -1,7 +1,8 @@
 """Explains how a response breaks a constraint, with the counts and words needed to fix it.
 
 One function per kind, called for a response that IFEval's checker rejected. Counts use the checker's own patterns
-(the same regular expressions), so that the numbers agree with the verdict.
+(the same regular expressions), so that the numbers agree with the verdict. Where the checker counts otherwise than a
+reader would (docs/prompts.md lists where), the explanation says how it counts, and not what is untrue of the text.
 """
 
 import json
@@ -19,6 +20,7 @@ from factory.verifier.checkers import (
 )
 
 _SHOWN = 5  # the most offending words named
+_GUESSED_WORDS = 8  # below, langdetect is often wrong
 
 
 def explain_failure(kind: str, kwargs: dict[str, Any], text: str) -> str:
@@ -64,7 +66,14 @@ def _keyword_frequency(kwargs: dict[str, Any], text: str) -> str:
     fix = "use it more often" if relation == "at least" else "use another word"
     never = relation == "less than" and asked == 1
     wanted = "it should not appear at all" if never else f"{relation} {asked} were asked for"
-    return f'The word "{kwargs["keyword"]}" appears {_count(found, "time")}, but {wanted}: {fix}.'
+    inside = " (counted inside longer words, too)" if _is_inside(kwargs["keyword"], text) else ""
+    return f'The word "{kwargs["keyword"]}" appears {_count(found, "time")}{inside}, but {wanted}: {fix}.'
+
+
+def _is_inside(word: str, text: str) -> bool:
+    """Whether some of a word's occurrences are parts of longer words."""
+    plain = re.escape(word.strip())
+    return bool(re.search(rf"[^\W\d_]{plain}|{plain}[^\W\d_]", text, flags=re.IGNORECASE)) and word.isascii()
 
 
 def _forbidden_words(kwargs: dict[str, Any], text: str) -> str:
@@ -98,7 +107,8 @@ def _read_as(text: str) -> str:
     if code == NO_LANGUAGE:
         return "is in no language"
     name = language_name(code)
-    return f"reads as {name}" if name != code else f"reads as another language (code {code})"
+    read = f"reads as {name}" if name != code else f"reads as another language (code {code})"
+    return f"{read} (a guess: a text of a few words is often misread)" if len(text.split()) < _GUESSED_WORDS else read
 
 
 def _sentences(kwargs: dict[str, Any], text: str) -> str:
@@ -106,7 +116,13 @@ def _sentences(kwargs: dict[str, Any], text: str) -> str:
 
 
 def _words(kwargs: dict[str, Any], text: str) -> str:
-    return _compare(len(re.findall(r"\w+", text)), "word", kwargs["relation"], kwargs["num_words"])
+    found = re.findall(r"\w+", text)
+    counted = _compare(len(found), "word", kwargs["relation"], kwargs["num_words"])
+    if any("\u3040" <= letter <= "\u9fff" for letter in text):
+        return f"{counted} (Letters without a space or mark between them are counted as one word.)"
+    if len(found) != len(text.split()):
+        return f'{counted} (Words are counted without marks: "don\'t" and "well-known" are two each.)'
+    return counted
 
 
 def _paragraphs(kwargs: dict[str, Any], text: str) -> str:
@@ -118,6 +134,8 @@ def _paragraphs(kwargs: dict[str, Any], text: str) -> str:
 
 
 def _nth_paragraph(kwargs: dict[str, Any], text: str) -> str:
+    if "\r\n" in text:
+        return "Its lines end in carriage returns, which hide its paragraphs from the checker: write plain line breaks."
     parts = text.split("\n\n")
     filled = [part for part in parts if part.strip()]
     asked, nth = kwargs["num_paragraphs"], kwargs["nth_paragraph"]
@@ -141,7 +159,8 @@ def _placeholders(kwargs: dict[str, Any], text: str) -> str:
 
 def _postscript(kwargs: dict[str, Any], text: str) -> str:
     marker = kwargs["postscript_marker"]
-    return f'The response has no postscript: add one at the end that starts with "{marker}".'
+    other = " of this kind" if re.search(r"\bp\.?\s?s\b", text, flags=re.IGNORECASE) else ""
+    return f'The response has no postscript{other}: add one at the end that starts with "{marker}".'
 
 
 def _bullets(kwargs: dict[str, Any], text: str) -> str:
@@ -149,7 +168,8 @@ def _bullets(kwargs: dict[str, Any], text: str) -> str:
         re.findall(r"^\s*-.*$", text, flags=re.MULTILINE)
     )
     counted = _exactly(found, "bullet point", kwargs["num_bullets"])
-    return f'{counted} Each is a line that starts with "* ".'
+    rules = ' A line such as "---" is counted, too.' if re.search(r"^\s*-[-\s]*$", text, flags=re.MULTILINE) else ""
+    return f'{counted} Each is a line that starts with "* ".{rules}'
 
 
 def _constrained_response(kwargs: dict[str, Any], text: str) -> str:
@@ -259,7 +279,9 @@ def _quotation(kwargs: dict[str, Any], text: str) -> str:
     plain = text.strip()
     missing = [side for side, letter in (("start", plain[0]), ("end", plain[-1])) if letter != '"']
     where = " and at the ".join(missing) or "end"  # a lone quotation mark is both
-    return f'The response has no double quotation mark at the {where}: put " at start and end.'
+    curly = any(letter in "“”„«»「」" for letter in (plain[0], plain[-1]))
+    kind = "straight double quotation mark" if curly else "double quotation mark"
+    return f'The response has no {kind} at the {where}: put " at start and end.'
 
 
 _EXPLANATIONS: dict[str, Callable[[dict[str, Any], str], str]] = {

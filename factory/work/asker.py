@@ -11,9 +11,13 @@ from factory.inference.endpoints import Endpoint, SetAside
 from factory.inference.journal import Journal, Reply
 from factory.inference.servers import renamed
 from factory.work.request import Answered, Hashed, Request, call_row, hashed
+from factory.work.textless import Textless
 
 Defer = Callable[[str, str, dict[str, Any]], None]
 """Takes a deferred request: its model's role, its hash and its body."""
+
+
+UNREADABLE = "its answer in the journal is damaged and could not be read, so it was asked again"
 
 
 class RequestDeferred(Exception):
@@ -37,6 +41,8 @@ class Asker:
     """None: requests are sent"""
     set_aside: dict[str, str] = field(default_factory=dict)
     """why a request was given up, by the prompt's id: the first of each"""
+    textless: dict[str, Textless] = field(default_factory=dict)
+    """by sampling stage"""
     _asking: dict[str, asyncio.Future[Reply]] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> Answered:
@@ -51,7 +57,10 @@ class Asker:
         started_at = datetime.now(UTC)
 
         def row(reply: Reply | str, from_journal: bool = False) -> Any:
-            return call_row(self.run_id, asked, endpoint, reply, from_journal=from_journal, started_at=started_at)
+            note = UNREADABLE if asked.request_hash in self.journal.unreadable else None
+            return call_row(
+                self.run_id, asked, endpoint, reply, from_journal=from_journal, started_at=started_at, note=note
+            )
 
         if found := self.journal.find(asked.request_hash):
             return Answered(found, row(found, from_journal=True))

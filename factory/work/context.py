@@ -26,6 +26,11 @@ class Work:
     roots: set[tuple[str, str]] = field(default_factory=set)
     """finished searches: stage and id of the root response"""
 
+    @property
+    def answers(self) -> list[Response]:
+        """The sampled responses that have a text: one without is recorded, but is no answer to judge or refine."""
+        return [response for response in self.responses if response.flaw != "empty"]
+
 
 @dataclass(frozen=True, slots=True)
 class Template:

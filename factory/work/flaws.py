@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from factory.inference.values import is_blank
 from stores.likeness import words
-
-UNSEEN = " \t\r\n\v\f\u00a0\u200b\u200c\u200d\u2060\ufeff"
-"""white space, and marks without width"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def flaw_of(text: str, finish_reason: str | None, refined: Refined | None = None
     Returns:
         empty, repetitive, unended, or for a refined answer unchanged, echo or preamble; `responses.flaw` explains each.
     """
-    if not text.strip(UNSEEN):
+    if is_blank(text):
         return "empty"
     if finish_reason == "repetition" or repeats_itself(text):
         return "repetitive"

@@ -60,12 +60,20 @@ class Answered:
 
 
 def call_row(
-    run_id: str, asked: Hashed, endpoint: Endpoint, reply: Reply | str, *, from_journal: bool, started_at: datetime
+    run_id: str,
+    asked: Hashed,
+    endpoint: Endpoint,
+    reply: Reply | str,
+    *,
+    from_journal: bool,
+    started_at: datetime,
+    note: str | None = None,
 ) -> Call:
     """A call's row.
 
     Args:
         reply: the reply, or why there is none.
+        note: what was odd before it was asked.
     """
     request, answered = asked.request, None if isinstance(reply, str) else reply
     return Call(
@@ -88,8 +96,8 @@ def call_row(
         latency_s=answered.latency_s if answered else None,
         retries=answered.retries if answered else 0,
         finish_reasons=[choice.finish_reason or "unknown" for choice in answered.choices] if answered else [],
-        reasonings=None,
-        note=None,
+        reasonings=answered.reasonings if answered else None,
+        note="; ".join(filter(None, [note, answered.note if answered else None])) or None,
         error=reply if isinstance(reply, str) else None,
         from_journal=from_journal,
         started_at=started_at,

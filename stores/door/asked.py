@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from schemas.errors import FactoryError, own_words
+from stores.confining import refuse_links
 from stores.door.checking import Known, check
 from stores.door.definitions import check_definitions, names_of_functions, read_definitions
 from stores.door.question import Limits, Question, from_json
@@ -54,8 +55,9 @@ def _answer(question: Question) -> None:
     threads = question.threads or min(os.cpu_count() or 1, 4)
     _limit(question.limits, threads)
     with Lake.open(question.where, at=question.at, as_stored=question.stored, read_only=True) as lake:
+        refuse_links(lake.place)
         known = _define(lake, question)
-        used = _judge(question, known)
+        used = judge(question, known)
         lake.offer_likeness(question.query)
         _lock(lake.connection, question.limits, threads)
         with lake.explained():
@@ -95,7 +97,7 @@ def _define(lake: Lake, question: Question) -> Known:
     return known.and_those(_names_in(lake)).and_those(Known(macros=frozenset({"likeness"})))
 
 
-def _judge(question: Question, known: Known) -> dict[str, Any]:
+def judge(question: Question, known: Known) -> dict[str, Any]:
     """The parameters that the query uses, once it is found to be harmless and, if it must be, steady."""
     checked = check(question.query, known, question.subject)
     if missing := sorted(checked.parameters - question.parameters.keys()):

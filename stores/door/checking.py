@@ -150,11 +150,11 @@ def _tree(query: str, what: str) -> dict[str, Any]:
         raise FactoryError(f"{what} is not valid SQL: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise FactoryError(f"{what} is nested too deeply: write it as steps, with WITH") from error
-    if tree["error"] and tree["error_type"] == "parser":
+    if tree["error"] and "Only SELECT statements" not in tree["error_message"]:
         raise FactoryError(f"{what} is not valid SQL: {' '.join(tree['error_message'].split())}")
     if tree["error"] or len(tree["statements"]) != 1:
         raise FactoryError(
-            f"{what} must be only one read-only query ({READING}; a PIVOT names its values with IN): rows are never changed"
+            f"{what} is refused: only one read-only query at a time ({READING}; a PIVOT names its values with IN): rows are never changed"
         )
     statement: dict[str, Any] = tree["statements"][0]
     return statement

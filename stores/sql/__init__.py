@@ -8,6 +8,7 @@ _FOLDER = Path(__file__).parent
 # In dependency order: a view may use those before it.
 _VIEWS = (
     "render",
+    "is_blank",
     "current_runs",
     "run_templates",
     "verdicts",

@@ -23,7 +23,7 @@ from stores.named_files import read_named
 from stores.parameters import checked, defaults
 from stores.sql import views
 from stores.training_sets.fitting import COLUMNS, check_rows
-from stores.training_sets.rows import rows_as_pinned, rows_now
+from stores.training_sets.rows import rows_again, rows_as_pinned, rows_now
 from stores.whole import whole_folder
 
 FOLDER = Path(__file__).parent
@@ -71,7 +71,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
     values = checked(query, given, "training set", fixed=("run_ids",))
     parameters = {**defaults(query), **values, "run_ids": sorted(run_ids)}
     format = _format_of(query, name)
-    rows, snapshot = rows_now(lake, name, query, parameters, fingerprint_of)
+    rows, snapshot = rows_now(lake, name, query, parameters)
     if rows.num_rows == 0:
         raise NoRows(
             f"training set {name} has no rows in {', '.join(parameters['run_ids']) or 'this lake'}: see `factory status`, "
@@ -79,6 +79,12 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         )
     check_rows(rows, name, format)
     fingerprint = fingerprint_of(rows)
+    again = rows_again(lake, name, query, parameters, snapshot)
+    if again is not None and fingerprint_of(again) != fingerprint:
+        raise FactoryError(
+            f"training set {name}: its query gave other rows when it was asked again: let its ORDER BY end with an id, and "
+            "choose among rows by an id's hash"
+        )
     train_rows = sum(split == "train" for split in rows.column("split").to_pylist())
     unnumbered = TrainingSet(
         training_set_id="",

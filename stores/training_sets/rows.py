@@ -1,7 +1,7 @@
 """The rows of a training set: our own queries are asked directly, all others in a confined process (`stores/door`)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +23,27 @@ def is_ours(query: str) -> bool:
     return any(file.read_text("utf-8") == query for file in _FOLDER.glob("*.sql"))
 
 
-def rows_now(
-    lake: Lake, name: str, query: str, parameters: Mapping[str, Any], fingerprint_of: Callable[[pa.Table], str]
-) -> tuple[pa.Table, int]:
-    """The rows at the newest snapshot, and that snapshot. A user's own query is asked twice.
+def rows_now(lake: Lake, name: str, query: str, parameters: Mapping[str, Any]) -> tuple[pa.Table, int]:
+    """The rows at the newest snapshot, and that snapshot.
 
     Raises:
-        FactoryError: DuckDB refuses the query, it may do more than read the lake, its rows have no order, or they were
-            others the second time.
+        FactoryError: DuckDB refuses the query, it may do more than read the lake, or its rows have no order.
     """
-    if is_ours(query):
-        # Read and pinned at one snapshot, even if a run writes meanwhile.
-        with lake.one_snapshot(query) as snapshot:
-            return _ask_here(lake, name, query, parameters), snapshot
-    snapshot = lake.latest_snapshot()
-    asked = Question(lake.place.where, query, dict(parameters), snapshot, f"training set {name}", LONG, steady=True)
-    rows = ask(asked)
-    if fingerprint_of(rows) != fingerprint_of(ask(asked)):
-        raise FactoryError(
-            f"training set {name}: its query gave other rows when it was asked again: let its ORDER BY end with an id, and "
-            "choose among rows by an id's hash"
-        )
-    return rows, snapshot
+    if not is_ours(query):
+        snapshot = lake.latest_snapshot()
+        return _ask_confined(lake, name, query, parameters, snapshot), snapshot
+    # Read and pinned at one snapshot, even if a run writes meanwhile.
+    with lake.one_snapshot(query) as snapshot:
+        return _ask_here(lake, name, query, parameters), snapshot
+
+
+def rows_again(lake: Lake, name: str, query: str, parameters: Mapping[str, Any], snapshot: int) -> pa.Table | None:
+    """The rows of a user's own query when it is asked a second time; None: it is ours, and not asked again."""
+    return None if is_ours(query) else _ask_confined(lake, name, query, parameters, snapshot)
+
+
+def _ask_confined(lake: Lake, name: str, query: str, parameters: Mapping[str, Any], snapshot: int) -> pa.Table:
+    return ask(Question(lake.place.where, query, dict(parameters), snapshot, f"training set {name}", LONG, steady=True))
 
 
 def rows_as_pinned(lake: Lake, row: TrainingSet) -> pa.Table:

@@ -59,7 +59,7 @@ tree_votes AS (
 sampled_votes AS (
   SELECT run_id, NULL::VARCHAR AS tree_id, judge, verdict, response_id, prompt_id
   FROM voted
-  JOIN (SELECT response_id, prompt_id FROM responses WHERE kind = 'sampled') USING (response_id)
+  JOIN (SELECT response_id, prompt_id FROM responses WHERE kind = 'sampled' AND flaw IS DISTINCT FROM 'empty') USING (response_id)
 ),
 judged AS (
   (SELECT 'positive critique' AS class, * FROM tree_votes WHERE verdict = 'yes' ORDER BY response_id, judge LIMIT $positive_critiques)

@@ -25,11 +25,11 @@ def in_process_of_its_own(*words: object, **options: Any) -> tuple[int, str]:
     return process.returncode, errors
 
 
-def sentence(outcome: tuple[int, str]) -> str:
-    """The one sentence of a command that failed as it should."""
+def sentence(outcome: tuple[int, str], expected: int = 1) -> str:
+    """The one sentence of a command that failed as it should, with its exit code."""
     code, errors = outcome
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert code == 1 and len(said) == 1 and "Traceback" not in errors, errors
+    assert code == expected and len(said) == 1 and "Traceback" not in errors, errors
     assert errors.rstrip().endswith(said[0])  # nothing after it, not even a second line of its own
     return said[0].removeprefix("error: ")
 

@@ -56,7 +56,7 @@ def test_a_second_run_on_a_lake_is_refused_and_the_first_one_can_be_stopped_and_
     finally:
         first.kill()
     (run_id,) = state(place)
-    assert f"`factory resume {run_id} --lake {place}`" in sentence((first.returncode, errors))
+    assert f"`factory resume {run_id} --lake {place}`" in sentence((first.returncode, errors), 130)
     assert state(place) == {run_id: ("stopped", 0)}
     endpoint.faults = Faults()
     assert factory("resume", run_id, "--lake", place)[0] == 0

@@ -1,9 +1,9 @@
--- compare.sql: prompts with two sampled answers not yet compared in both orders.
+-- compare.sql: prompts with two sampled answers not yet compared in both orders; one without a text is no answer.
 -- In: $run_id, $stage. Out: prompt_id, position, in order of position.
 WITH answers AS (
   SELECT prompt_id, count(*) AS answers
   FROM responses
-  WHERE run_id = $run_id AND kind = 'sampled'
+  WHERE run_id = $run_id AND kind = 'sampled' AND flaw IS DISTINCT FROM 'empty'
   GROUP BY prompt_id
 ), compared AS (
   SELECT prompt_id, count(*) AS orders FROM comparisons WHERE run_id = $run_id AND stage = $stage GROUP BY prompt_id

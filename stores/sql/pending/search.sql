@@ -7,7 +7,7 @@ WITH failed AS (
     SELECT DISTINCT ON (response_id) prompt_id, response_id, passed
     FROM verdicts
     JOIN responses USING (run_id, prompt_id, response_id)
-    WHERE run_id = $run_id AND responses.kind = 'sampled' AND list_contains($judges, judge)
+    WHERE run_id = $run_id AND responses.kind = 'sampled' AND responses.flaw IS DISTINCT FROM 'empty' AND list_contains($judges, judge)
     ORDER BY response_id, list_position($judges, judge)
   )
   WHERE NOT passed

@@ -1,6 +1,6 @@
 -- answers.sql: sampled answers with a judge's assessment; pairings and training sets choose among them.
 -- In: runs, prompts (NULL: all of theirs), and the name of a judge or a comparing stage (NULL: the deciding judge and
--- all comparing stages). Out: one row per sampled response. points, value, passed, win_rate: NULL if unknown; flaw: NULL
+-- all comparing stages). Out: one row per sampled response that has a text. points, value, passed, win_rate: NULL if unknown; flaw: NULL
 -- if it has none, as an answer that is preferred or imitated must.
 CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
   WITH said AS (
@@ -20,7 +20,7 @@ CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
   FROM responses AS r
   LEFT JOIN said USING (run_id, response_id)
   LEFT JOIN won USING (run_id, response_id)
-  WHERE kind = 'sampled' AND list_contains(of_runs, r.run_id) AND coalesce(list_contains(of_prompts, r.prompt_id), true);
+  WHERE kind = 'sampled' AND r.flaw IS DISTINCT FROM 'empty' AND list_contains(of_runs, r.run_id) AND coalesce(list_contains(of_prompts, r.prompt_id), true);
 CREATE TEMP MACRO answers(of_run, of_prompts, by_judge) AS TABLE
   FROM answers_of_runs([of_run], of_prompts, by_judge);
 CREATE TEMP MACRO ranked_answers(of_runs, of_prompts, by_judge) AS TABLE

@@ -1,6 +1,6 @@
 -- preference_rows.sql: pairs as rows of a preference training set.
 -- In: the name of a CTE or table with rows of `pairs`, the rows' class, the held-out share.
--- Out: one row per pair whose texts differ, as equal ones teach nothing, and whose chosen answer has no flaw, unless its
+-- Out: one row per pair whose texts differ, as equal ones teach nothing, and are not blank, and whose chosen answer has no flaw, unless its
 -- search accepts flawed ones: split, prompt, chosen, rejected, and lineage.
 CREATE TEMP MACRO preference_rows(chosen_pairs, of_class, held_out) AS TABLE
   WITH picked AS (FROM query_table(chosen_pairs)),
@@ -21,4 +21,5 @@ CREATE TEMP MACRO preference_rows(chosen_pairs, of_class, held_out) AS TABLE
   JOIN prompts AS q USING (prompt_id)
   JOIN sides AS chosen ON chosen.response_id = chosen_response_id
   JOIN sides AS rejected ON rejected.response_id = rejected_response_id
-  WHERE chosen.text <> rejected.text AND (chosen.flaw IS NULL OR tree_id IN (FROM flawed_accepted));
+  WHERE chosen.text <> rejected.text AND NOT is_blank(chosen.text) AND NOT is_blank(rejected.text)
+    AND (chosen.flaw IS NULL OR tree_id IN (FROM flawed_accepted));

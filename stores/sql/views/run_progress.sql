@@ -7,7 +7,7 @@ SELECT run_id, status, coalesce(prompts, 0) AS prompts, coalesce(answered, 0) AS
 FROM current_runs
 LEFT JOIN (SELECT run_id, count(*) AS prompts FROM run_prompts GROUP BY run_id) USING (run_id)
 LEFT JOIN (
-  SELECT run_id, count(DISTINCT prompt_id) AS answered FROM responses WHERE kind = 'sampled' GROUP BY run_id
+  SELECT run_id, count(DISTINCT prompt_id) AS answered FROM responses WHERE kind = 'sampled' AND flaw IS DISTINCT FROM 'empty' GROUP BY run_id
 ) USING (run_id)
 LEFT JOIN (SELECT run_id, count(DISTINCT prompt_id) AS judged FROM judgements GROUP BY run_id) USING (run_id)
 LEFT JOIN (SELECT run_id, count(DISTINCT prompt_id) AS failing FROM failed_responses GROUP BY run_id) USING (run_id)

@@ -1,0 +1,1 @@
+"""Preference and scored data of others as ordinary rows."""
