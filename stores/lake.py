@@ -47,8 +47,7 @@ class Lake:
         self.snapshot = snapshot
         self.version = SCHEMA_VERSION
         """the schema version of its tables; older ones are read in today's shape and cannot be written"""
-        self._copied: TemporaryDirectory[str] | None = None
-        """the copy of the catalog that is read where the lake may not be written"""
+        self._copied: TemporaryDirectory[str] | None = None  # the catalog, where the lake may not be written
         self._lock = threading.RLock()
         self._likeness_is_there = False
         self._in_snapshot = False
@@ -68,8 +67,8 @@ class Lake:
         Args:
             at: a snapshot to read from; the lake is then read-only.
             create: for runs: makes the lake if there is none, and tunes the connection for many short statements.
-            read_only: never write, whatever SQL is executed.
             as_stored: show the tables as stored, with the views stored in the lake, for SQL of an older version.
+            read_only: never write, whatever SQL is executed.
         Raises:
             FactoryError: no lake there, a later schema version, with `create` an earlier one, no such snapshot, the lake
                 cannot be made there, or its catalog holds what a lake made here does not.

@@ -121,3 +121,9 @@ def test_arguments_of_another_type_are_refused_before_an_answer_is_read(odd: Any
                 verify([given], example.passing)
             except FactoryError as error:
                 assert example.kind in str(error)
+
+
+def test_a_sign_is_counted_as_a_letter_as_the_data_of_ifeval_ask() -> None:
+    given = constraint("keywords:letter_frequency", letter="#", let_relation="at least", let_frequency=2)
+    assert verify([given], "#tea #rain").passed
+    assert 'The letter "#" appears 1 time' in verify([given], "#tea").critique

@@ -165,7 +165,7 @@ def test_sentences_and_words_are_split_without_nltk_data() -> None:
         ("length_constraints:number_words", '{"num_words":9,"relation":"about"}', "is invalid"),
         (
             "keywords:letter_frequency",
-            '{"let_frequency":2,"let_relation":"at least","letter":"#"}',
+            '{"let_frequency":2,"let_relation":"at least","letter":"ab"}',
             "out of range",
         ),
         ("language:response_language", '{"language":"zh"}', "is invalid"),

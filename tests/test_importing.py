@@ -130,6 +130,19 @@ def test_helpsteer_has_a_judge_for_each_number(tmp_path: Path, factory: Command)
     assert rows(tmp_path, PAIRS, "chosen, rejected, source") == [("The Elbe.", "A lake.", "imported_scores")]
 
 
+def test_without_a_known_score_there_are_no_pairs_unless_one_is_named(tmp_path: Path, factory: Command) -> None:
+    given = [("short", 1, 9), ("a longer one", 3, 2)]
+    file = jsonl(
+        tmp_path / "a.jsonl",
+        *({"prompt": "a", "response": r, "num_tokens": n, "wit": w, "grace": 1} for r, n, w in given),
+    )
+    said = factory("import", file)
+    assert "4 scores, 0 pairs" in said and "scores: grace 2, wit 2" in said and "--best-by names one" in said
+    factory("import", file, "--best-by", "wit")
+    assert rows(tmp_path, PAIRS, "chosen, rejected") == [("short", "a longer one")]
+    assert (True,) in rows(tmp_path, "judgements", "decides")
+
+
 def test_scores_of_sides_and_labels_are_kept(tmp_path: Path, factory: Command) -> None:
     sides = {
         "prompt": "a",

@@ -99,12 +99,13 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
         "mac.csv": b"prompt,subject\rone\rtwo,tea\r",
         "tab.tsv": b"prompt\tsubject\none, or two\t\n",
         "comma.csv": b"a;b,prompt\nx,one\n",
+        "spaces.csv": b"subject; prompt\ntea;one\n",
     }.items():
         (tmp_path / name).write_bytes(data)
     assert texts(tmp_path / "excel.csv") == ["one\r\nmore"]
     assert texts(tmp_path / "mac.csv") == ["one", "two"]
     assert texts(tmp_path / "tab.tsv") == ["one, or two"]
-    assert texts(tmp_path / "comma.csv") == ["one"]
+    assert texts(tmp_path / "comma.csv") == texts(tmp_path / "spaces.csv") == ["one"]
 
 
 def test_a_cell_may_have_any_length(tmp_path: Path) -> None:
@@ -185,3 +186,20 @@ def test_damaged_parquet_is_named(tmp_path: Path) -> None:
     data[10:2_000] = b"\xff" * 1_990
     file.write_bytes(data)
     assert "a.parquet" in sentence(file)
+
+
+def test_packed_parquet_and_odd_names_of_files(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"prompt": ["one"]}), tmp_path / "a.parquet")
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
+    assert "packed with gzip or zstd, in which Parquet cannot be read" in sentence(tmp_path / "a.parquet.gz")
+    odd = tmp_path / "caf\udce9.jsonl"  # bytes that are not UTF-8
+    odd.write_bytes(LINES)
+    (found, *_) = read_prompts(PromptSettings(source=str(odd)), seed=0)
+    assert found.source.startswith("caf?.jsonl#sha256:")
+
+
+def test_text_in_parquet_that_is_not_utf8_is_named_by_its_row(tmp_path: Path) -> None:
+    data = pa.array([b"one", b"caf\xe9"], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 2, data.buffers())
+    pyarrow.parquet.write_table(pa.table({"prompt": text}), tmp_path / "a.parquet")
+    assert "a.parquet, row 1: a text is not UTF-8" in sentence(tmp_path / "a.parquet")

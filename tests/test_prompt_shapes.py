@@ -75,6 +75,8 @@ def test_a_closing_answer_becomes_the_reference(tmp_path: Path, row: dict[str, A
         },
         {"prompt": "\n\nHuman: Why does ice float?\n\nAssistant:", "chosen": " It is.", "rejected": " So."},
         {"prompt": json.dumps([USER])},
+        {"chosen": json.dumps([USER, ANSWER]), "rejected": json.dumps([USER, {**ANSWER, "content": "So."}])},
+        {"messages": [USER], "tools": "[]"},
         {"instruction": USER["content"], "completions": [{"model": "m", "response": "It is."}]},
         {"context": [USER], "response1": "It is.", "response2": "So.", "overall_preference": -1},
         {"messages": [{**USER, "tool_calls": None, "name": "", "weight": float("nan")}]},

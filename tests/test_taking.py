@@ -41,7 +41,7 @@ def test_equal_prompts_are_taken_once_and_this_is_said(tmp_path: Path) -> None:
 def test_both_says_how_many_prompts_the_verifier_cannot_check(tmp_path: Path) -> None:
     rows = [{"prompt": "a"}, {"prompt": "b", **NO_COMMA}, {"prompt": "c"}]
     _, notes = taken(tmp_path, *rows)
-    assert notes == ["2 of 3 prompts have no constraints that the verifier can check: votes alone judges them"]
+    assert notes == ["2 of 3 prompts have no constraints that the verifier can check: only votes can judge them"]
     assert taken(tmp_path, rows[1])[1] == []
 
 

@@ -26,6 +26,9 @@ def import_(
         int | None, typer.Option("--limit", "-n", min=1, help="Import only the first rows of each.")
     ] = None,
     licence: Annotated[str | None, typer.Option(help="SPDX identifier, for rows that name no licence.")] = None,
+    best_by: Annotated[
+        str | None, typer.Option(help="The score by which a prompt's best and worst answers become a pair.")
+    ] = None,
     column: Annotated[
         list[str] | None, typer.Option("--column", "-c", metavar="OURS=THEIRS", help="Name a column: -c chosen=better")
     ] = None,
@@ -40,7 +43,7 @@ def import_(
 
     No model is asked. All files become rows in one commit, or none; importing one again adds nothing.
     """
-    from factory.importing.importer import import_files
+    from factory.importing.importer import Options, import_files
     from factory.monitor.imported import print_imported
     from factory.prompts.settings import PromptSettings
 
@@ -53,7 +56,7 @@ def import_(
     ]
     try:
         with _telling() as tell:
-            imported = import_files(lake, sources, licence, tell)
+            imported = import_files(lake, sources, Options(licence, best_by), tell)
     except KeyboardInterrupt:
         raise FactoryError("stopped; nothing was imported") from None
     except FactoryError as error:

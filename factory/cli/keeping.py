@@ -51,12 +51,15 @@ def train(
 
     if objective not in ("dpo", "rft"):
         raise FactoryError(f"there is no objective {objective!r}: give dpo (the actor) or rft (the refiner)")
+    called: list[str] = []
     if model.startswith("embedded:"):
         from factory.inference.weights import fetch
 
-        model = str(fetch(model.removeprefix("embedded:")).path)
+        weights = fetch(model.removeprefix("embedded:"))
+        called, model = ["--called", f"embedded:{weights.name}"], str(weights.path)
     command = [sys.executable, "-m", f"trainers.{objective}", "--lake", lake, "--set", training_set, "--model", model]
     command += ["--seed", str(seed)]
+    command += called
     command += ["--config", config] if config else []
     command += ["--output", str(output)] if output else []
     command += ["--debug"] if context.find_root().params["debug"] else []

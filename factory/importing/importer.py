@@ -8,7 +8,6 @@ from importlib.metadata import version
 from itertools import islice
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 
 from factory.importing.rows import Imported
@@ -34,6 +33,16 @@ _TELL_EVERY = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What an import's user says of all its sources."""
+
+    licence: str | None = None
+    """of prompts whose rows name none"""
+    best_by: str | None = None
+    """the score by which answers are ranked"""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedSource:
     """What an import added of one file or folder."""
 
@@ -49,25 +58,23 @@ class ImportedSource:
     """by judge"""
 
 
-def import_files(
-    where: str, sources: Sequence[PromptSettings], licence: str | None, tell: Tell
-) -> list[ImportedSource]:
+def import_files(where: str, sources: Sequence[PromptSettings], options: Options, tell: Tell) -> list[ImportedSource]:
     """Imports sources (files or folders) into the lake at `where`, made if it is not there.
 
     Args:
         sources: like those of prompts, with the further columns `chosen` and `rejected`.
-        licence: of prompts whose rows name none.
+        options: the same for all of them.
     Raises:
         FactoryError: a row that cannot be kept, with its place; nothing is imported then.
     """
     read: list[tuple[Run, Imported, dict[str, pa.Table]]] = []
     known = _known(where)
     for settings in sources:
-        run = _run_of(settings, licence)
+        run = _run_of(settings, options)
         if _is_there(run, known):
             read.append((run, Imported(run.run_id), {}))
             continue
-        imported = _read(run, settings, licence, tell)
+        imported = _read(run, settings, options, tell)
         read.append((run, imported, imported.tables()))
     _commit(where, [(run, tables) for run, _, tables in read if tables], tell)
     return [
@@ -83,15 +90,15 @@ def import_files(
     ]
 
 
-def _read(run: Run, settings: PromptSettings, licence: str | None, tell: Tell) -> Imported:
+def _read(run: Run, settings: PromptSettings, options: Options, tell: Tell) -> Imported:
     columns = columns_of(settings, (*COLUMNS, *ANSWERS))
     source = source_name(settings.source)
-    imported = Imported(run.run_id)
+    imported = Imported(run.run_id, options.best_by)
     rows = (row for file in files_of(settings.source) for row in _checked(rows_of(file, columns.wanted()), columns))
     for where, row in islice(rows, settings.limit):
         sample = sample_of(row, columns, where)
         prompt = prompt_of(row, sample.messages, None, columns, source, where)
-        imported.add(replace(prompt, licence=prompt.licence or licence), sample)
+        imported.add(replace(prompt, licence=prompt.licence or options.licence), sample)
         if imported.samples % _TELL_EVERY == 0:
             tell("rows read", imported.samples)
     if not imported.samples:
@@ -107,22 +114,23 @@ def _checked(rows: Any, columns: Columns) -> Any:
         yield where, row
 
 
-def _run_of(settings: PromptSettings, licence: str | None) -> Run:
+def _run_of(settings: PromptSettings, options: Options) -> Run:
     """An import's run: the same content, read in the same way, is the same run, whatever its name and limit."""
     files_of(settings.source)  # says what is missing
     content = content_of(settings.source)
-    run_id = f"import-{content_id('import', content, settings.columns, settings.keys, settings.leave_out)[:10]}"
+    read = {
+        "columns": settings.columns,
+        "keys": settings.keys,
+        "leave_out": settings.leave_out,
+        "best_by": options.best_by,
+    }
+    run_id = f"import-{content_id('import', content, read)[:10]}"
     now = datetime.now(UTC)
     parameters = {
         "source": f"sha256:{content}",
         "name": source_name(settings.source).partition("#")[0],
-        "licence": licence,
-    }
-    read = {
+        "licence": options.licence,
         "limit": settings.limit,
-        "columns": settings.columns,
-        "keys": settings.keys,
-        "leave_out": settings.leave_out,
     }
     recipe = canonical_json(RECIPE)
     return Run(
@@ -136,7 +144,7 @@ def _run_of(settings: PromptSettings, licence: str | None) -> Run:
         recipe_hash=sha256_text(recipe),
         templates={},
         pairings={},
-        parameters=canonical_json(msgspec.to_builtins(parameters | read)),
+        parameters=canonical_json(parameters | read),
         seed=0,
         iteration=0,
         parent_run_id=None,

@@ -1,7 +1,7 @@
 """Rows of the lake from samples: prompts, responses, judgements and pairs of one imported source, and its run."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ class Imported:
     """Collects rows as Arrow, which takes a fraction of the memory of objects."""
 
     run_id: str
+    best_by: str | None = None
+    """the score by which answers are ranked"""
     samples: int = 0
     equal: int = 0
     """preferences left out: both sides are the same, or one is empty"""
@@ -80,7 +82,7 @@ class Imported:
             self._seen[model] += 1
             name = str(answer.model)
             self._waiting.append(Model(model_id=model, name=name, origin=KIND, revision=None, training_run_id=None))
-        deciding = deciding_of(answer.scores)
+        deciding = deciding_of(answer.scores, self.best_by)
         for score in answer.scores:
             self.scores[score.judge] += 1
             self._waiting.append(self._judgement(prompt_id, id, score, vote, decides=score is deciding))
@@ -125,7 +127,7 @@ class Imported:
         )
 
     def _rank(self, prompt_id: str, response_id: str, answer: Answer) -> None:
-        deciding = deciding_of(answer.scores)
+        deciding = deciding_of(answer.scores, self.best_by)
         if deciding is None or deciding.points is None or not answer.text.strip():
             return
         one = _Ranked(deciding.points, response_id, answer.text)
@@ -179,7 +181,10 @@ class _Ranked:
     text: str
 
 
-def deciding_of(scores: Iterable[Score]) -> Score | None:
-    """The score that says which answer is best."""
+def deciding_of(scores: Sequence[Score], best_by: str | None = None) -> Score | None:
+    """The score that says which answer is best: the one named, else by DECIDING, else the only one; None: unknown."""
     by_judge = {score.judge: score for score in scores}
-    return next((by_judge[judge] for judge in DECIDING if judge in by_judge), next(iter(by_judge.values()), None))
+    if best_by is not None:
+        return by_judge.get(best_by)
+    only = scores[0] if len(by_judge) == 1 else None
+    return next((by_judge[judge] for judge in DECIDING if judge in by_judge), only)

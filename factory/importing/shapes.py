@@ -6,6 +6,7 @@ with a number per aspect, arXiv:2311.09528), HelpSteer3 (`response1`, `response2
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,9 @@ from schemas.tables import Message
 
 DECIDING = ("overall", "score", "rating", "fine-grained", "helpfulness")
 """Of several scores, the first of these says which answer is best."""
-_NOT_SCORES = ("id", "index", "idx", "row", "turn", "turns", "seed", "split", "__index_level_0__")
+_NOT_SCORES = re.compile(
+    r"(^|[_-])(ids?|idx|index|num|n|count|length|len|tokens?|words|chars|turns?|round|seed|row|split|year|timestamp|time|latency)([_-]|$)"
+)
 _SCORES_OF_SIDES = ("score", "rating")
 _WITHOUT_NUMBER = ("n/a", "na", "none", "")
 
@@ -159,15 +162,14 @@ def _compared(row: Mapping[str, Any], names: tuple[str, str, str], question: Que
 
 
 def _aspects(row: Mapping[str, Any], where: str) -> list[Score]:
-    """Every number of a row is an aspect's, as in HelpSteer, unless its name is an id's."""
+    """Every number of a row is an aspect's, as in HelpSteer, unless its name is that of an id, a length or a time."""
     return [
         Score(str(name), _number(value, where, name))
         for name, value in row.items()
         if isinstance(value, int | float)
         and not isinstance(value, bool)
         and not is_empty(value)
-        and str(name).lower() not in _NOT_SCORES
-        and not str(name).lower().endswith(("_id", "_index"))
+        and not _NOT_SCORES.search(str(name).lower())
     ]
 
 

@@ -27,6 +27,9 @@ def print_imported(imported: Sequence[ImportedSource], at_lake: str, console: Co
         if one.scores:
             scores = ", ".join(f"{visible(judge)} {number:,}" for judge, number in sorted(one.scores.items()))
             console.print(Text(f"  scores: {scores}"), soft_wrap=True)
+        if one.scores and not one.rows.get("pairs") and one.rows.get("responses", 0) > one.rows.get("prompts", 0):
+            hint = "  no pairs: no score here is known to say which answer is best, or all tie: --best-by names one"
+            console.print(Text(hint, "yellow"), soft_wrap=True)
         if one.equal:
             left_out = f"  {counted(one.equal, 'preference')} left out: the sides are equal, or one is empty"
             console.print(Text(left_out, "yellow"), soft_wrap=True)

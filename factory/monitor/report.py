@@ -20,6 +20,8 @@ from rich.tree import Tree
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, cut, shortened, visible
 from factory.runs.readable import quoted
 from factory.work.textless import textless_stages
+from schemas.errors import FactoryError
+from stores.faults import verify
 from stores.lake import Lake
 from stores.likeness import words
 from stores.sql import sql
@@ -291,7 +293,10 @@ def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False
     Args:
         full: texts are shown and compared whole; by default, the beginnings of long ones.
     """
-    (pair,) = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
+    found = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
+    if len(found) != 1:
+        raise FactoryError(f"pair {pair_id} lacks its prompt or answers: see {verify(lake.place.where)}")
+    (pair,) = found
     console.print(Panel(_text(pair["prompt"], full), title="prompt", title_align="left"))
     sides: Sequence[str] = [visible(pair[side]) for side in ("rejected", "chosen")]
     notes: Sequence[str] = ("", "")

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from factory.prompts.packing import kind_of, text_lines
+from factory.prompts.packing import PACKED_STARTS, kind_of, text_lines
 from schemas.errors import FactoryError
 
 Row = tuple[str, dict[str, Any]]
@@ -108,7 +108,7 @@ def _csv_rows(file: Path, wanted: Collection[str]) -> Iterator[Row]:
         if not cells:
             continue
         if header is None:
-            header = cells
+            header = [cell.strip() for cell in cells]
             if twice := next((name for name in header if name and header.count(name) > 1), None):
                 raise FactoryError(f"{where}: the header names column {twice!r} twice: rename one")
             continue
@@ -131,7 +131,7 @@ def _delimiter(header: str, wanted: Collection[str]) -> str:
     found = {}
     for delimiter in _DELIMITERS:
         try:
-            found[delimiter] = next(csv.reader([header], delimiter=delimiter), [])
+            found[delimiter] = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
         except csv.Error:
             found[delimiter] = []
     known = [delimiter for delimiter, names in found.items() if set(names) & set(wanted)]
@@ -140,15 +140,35 @@ def _delimiter(header: str, wanted: Collection[str]) -> str:
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
     number = 0
+    with file.open("rb") as raw:
+        if raw.read(4).startswith(PACKED_STARTS):
+            raise FactoryError(f"{file} is packed with gzip or zstd, in which Parquet cannot be read: unpack it first")
     try:
-        with pyarrow.parquet.ParquetFile(file) as opened:
+        with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as opened:
             for batch in opened.iter_batches(1_000):
-                for row in batch.to_pylist():
+                for row in _batch_rows(batch, file, number):
                     yield f"{file}, row {number}", row
                     number += 1
-    except pa.ArrowInvalid as error:
-        raise FactoryError(f"prompt file {file} is not Parquet: {' '.join(str(error).split())}") from error
+    except pa.ArrowException as error:
+        what = f"is damaged after row {number}" if number else "is not Parquet, or damaged"
+        raise FactoryError(f"prompt file {file} {what}: {' '.join(str(error).split())}") from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno is not None:  # the system's own, such as a disk's
             raise
-        raise FactoryError(f"{file} is damaged after row {number}: fetch it again") from error
+        raise FactoryError(f"prompt file {file} is damaged after row {number}: fetch it again") from error
+
+
+def _batch_rows(batch: pa.RecordBatch, file: Path, first: int) -> list[dict[str, Any]]:
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError as error:
+        number = next((n for n in range(batch.num_rows) if not _is_text(batch.slice(n, 1))), 0)
+        raise FactoryError(f"{file}, row {first + number}: a text is not UTF-8: write it as UTF-8") from error
+
+
+def _is_text(row: pa.RecordBatch) -> bool:
+    try:
+        row.to_pylist()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -16,6 +16,7 @@ from schemas.errors import FactoryError
 KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """The names of files that can be read end in these, and then in one of PACKED or nothing."""
 PACKED = (".gz", ".zst", ".zstd")
+_GZIP, _ZSTD = PACKED_STARTS = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 _IN_FOLDERS = tuple(kind for kind in KINDS if kind != ".json")  # there, .json files describe the data
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n)")
 
@@ -95,9 +96,9 @@ def unpacked(file: Path) -> BinaryIO:
     """The file's bytes; how it is packed is read from its first bytes, not its name."""
     with file.open("rb") as opened:
         start = opened.read(4)
-    if start[:2] == b"\x1f\x8b":
+    if start.startswith(_GZIP):
         return cast(BinaryIO, gzip.open(file, "rb"))
-    if start == b"\x28\xb5\x2f\xfd":
+    if start == _ZSTD:
         return cast(BinaryIO, io.BufferedReader(pa.input_stream(str(file), compression="zstd"), 1 << 16))
     return file.open("rb")
 

@@ -13,7 +13,6 @@ from factory.prompts.turns import (
     KEYS,
     Reading,
     is_empty,
-    is_hh,
     not_kept,
     read_turns,
     shown,
@@ -92,7 +91,8 @@ def question_of(row: Mapping[str, Any], columns: Columns, where: str) -> Questio
     Raises:
         FactoryError: no question, or one that cannot be kept, with the cause.
     """
-    if lost := [name for name in _TOOLS if not is_empty(row.get(name)) and name not in columns.reading.leave_out]:
+    tools = [name for name in _TOOLS if not is_empty(row.get(name)) and row[name] not in ("[]", "{}", "null")]
+    if lost := [name for name in tools if name not in columns.reading.leave_out]:
         raise not_kept(lost, where)
     turns = _turns(row, columns, where)
     system = columns.value(row, "system")
@@ -144,15 +144,16 @@ def _turns(row: Mapping[str, Any], columns: Columns, where: str) -> list[Message
     if column == "chosen" and "chosen" not in {columns.named.get(ours) for ours in named}:
         return common_start(row, columns, where)
     given = row.get(column)
-    given = None if given != given else given
+    if given is None or given != given:
+        raise FactoryError(f"{where}: the prompt is empty: {column} is null, or not there")
     is_dialogue = column in GUESSED[:3] or column == columns.named.get("messages")
     if isinstance(given, list) or (isinstance(given, str) and (is_dialogue or turns_in_text(given))):
         return read_turns(given, where, column, columns.reading)
     if is_dialogue:
         raise FactoryError(f"{where}: {column} must be a list of turns, got {shown(given)}")
-    if not isinstance(given, str | None):
+    if not isinstance(given, str):
         raise FactoryError(f"{where}: the prompt must be text or a list of turns, got {shown(given)}")
-    return [Message("user", whole_text(given or "", where, column))]
+    return [Message("user", whole_text(given, where, column))]
 
 
 def _guess(row: Mapping[str, Any]) -> str | None:
@@ -164,6 +165,8 @@ def _guess(row: Mapping[str, Any]) -> str | None:
         return "instruction"
     if "context" in row and {"response1", "response2"} <= row.keys():
         return "context"
-    if all(isinstance(side := row.get(name), list) or (isinstance(side, str) and is_hh(side)) for name in ANSWERS):
+    if all(
+        isinstance(side := row.get(name), list) or (isinstance(side, str) and turns_in_text(side)) for name in ANSWERS
+    ):
         return "chosen"
     return next((name for name in GUESSED if name in row), None)

@@ -33,7 +33,8 @@ def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
 def source_name(source: str | Path) -> str:
     """A file or folder as rows name it: without its path, by its content."""
     found = Path(source)
-    return f"{found.resolve().name}{'/' if found.is_dir() else ''}#sha256:{content_of(found)}"
+    name = found.resolve().name.encode("utf-8", "replace").decode()  # a name need not be UTF-8, but rows are
+    return f"{name}{'/' if found.is_dir() else ''}#sha256:{content_of(found)}"
 
 
 def prompt_of(

@@ -36,7 +36,7 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
     if spec.sample is not None:
         prompts = iter(heapq.nsmallest(spec.sample, prompts, key=lambda prompt: prompt.prompt_id))
     rows: list[Any] = []
-    read = unchecked = 0
+    read = 0
     never = _Impossible()
     verifier, others = _judges(spec.recipe)
     for chunk in _chunks(enumerate(prompts), IMPORT_BATCH):
@@ -47,7 +47,6 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
             if verifier and never.has(position, prompt):
                 continue
             read += 1
-            unchecked += not prompt.constraints
             try:
                 check_prompt(spec.recipe, prompt)
             except ValueError as error:
@@ -68,13 +67,18 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
         of_what = "" if source.language is None else f" in language {source.language!r}"
         raise FactoryError(f"{source.source} has no prompts{of_what}: give a source with at least one")
     lake.append([*rows, run], message=f"run {run.run_id}: started", details={"run_id": run.run_id})
-    counting = "SELECT count(*) FROM run_prompts WHERE run_id = $run_id AND NOT evolved"
-    different = lake.query(counting, {"run_id": run.run_id}).column(0)[0].as_py()
-    if different < read:
-        progress.notes.append(f"{read:,} rows are {different:,} prompts: equal prompts are taken once")
-    if verifier and others and unchecked:
+    taken_of = "FROM run_prompts JOIN prompts USING (prompt_id) WHERE run_id = $run_id AND NOT evolved"
+    counts = lake.query(
+        f"SELECT count(*) AS prompts, count(*) FILTER (len(constraints) = 0) AS unchecked {taken_of}",
+        {"run_id": run.run_id},
+    )
+    (found,) = counts.to_pylist()
+    if found["prompts"] < read:
+        progress.notes.append(f"{read:,} rows are {found['prompts']:,} prompts: equal prompts are taken once")
+    if verifier and others and found["unchecked"]:
         progress.notes.append(
-            f"{unchecked:,} of {read:,} prompts have no constraints that the verifier can check: {others} alone judges them"
+            f"{found['unchecked']:,} of {found['prompts']:,} prompts have no constraints that the verifier can check: only "
+            f"{others} can judge them"
         )
 
 

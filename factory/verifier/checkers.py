@@ -9,7 +9,8 @@
   first: of 192 English tasks in capitals, langdetect misread 17, and in lower case 1. Text without a language ("123")
   is in none; the package would accept it as any. Texts of a few words are still often misread.
 
-Keywords, section marks and the like are escaped, because the package reads them as regular expressions.
+Keywords, section marks and the like are escaped, because the package reads them as regular expressions. Signs such as
+"#" are counted as letters, as IFEval's data ask; the package would count a letter drawn at random.
 """
 
 import importlib
@@ -101,8 +102,11 @@ def _checker(constraint: Constraint) -> Any:
     if sorted(kwargs) != required:
         raise FactoryError(f"constraint {constraint.id}: got the arguments {sorted(kwargs)}; it takes {required}")
     checker = _checker_class(constraint.id)(constraint.id)
+    sign = _sign_to_count(kwargs)
     try:
-        checker.build_description(**kwargs)
+        checker.build_description(**kwargs | ({"letter": "a"} if sign else {}))
+        if sign:
+            checker._letter = sign
         taken = checker.get_instruction_args() or {}
         replaced = [name for name in required if _plain(taken[name]) != _plain(kwargs[name])]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -112,6 +116,12 @@ def _checker(constraint: Constraint) -> Any:
     if replaced:
         raise FactoryError(f"constraint {constraint.id}: {constraint.kwargs} has {replaced} out of range; correct it")
     return checker
+
+
+def _sign_to_count(kwargs: dict[str, Any]) -> str | None:
+    """A sign such as #, which IFEval's own data ask for as a letter; the package would count another, drawn at random."""
+    letter = kwargs.get("letter", "").strip()
+    return letter if len(letter) == 1 and not "a" <= letter.lower() <= "z" else None
 
 
 def _typed(constraint: Constraint, name: str, value: Any) -> Any:

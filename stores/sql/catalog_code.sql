@@ -6,7 +6,7 @@ SELECT CASE WHEN type = 'table' THEN 'table macro' ELSE 'macro' END, macro_name,
 FROM ducklake_macro_impl
 JOIN ducklake_macro ON ducklake_macro.macro_id = ducklake_macro_impl.macro_id
 UNION ALL
-SELECT 'default', parameter_name, default_value FROM ducklake_macro_parameters WHERE default_value <> 'NULL'
+SELECT 'default', parameter_name, default_value FROM ducklake_macro_parameters WHERE default_value NOT IN ('NULL', '')
 UNION ALL
 SELECT 'default', column_name, default_value FROM ducklake_column WHERE default_value_type = 'expression'
 UNION ALL
