@@ -48,7 +48,9 @@ def _called(words: list[str], command: Callable[..., Any] | None) -> int:
     from typer._click.exceptions import ClickException
 
     if command is None:
-        from factory.cli.commands import app as command
+        from factory.cli.commands import app
+
+        command = app
     try:
         return int(command(words, standalone_mode=False) or 0)
     except ClickException as error:  # how the command was typed
