@@ -298,11 +298,12 @@ def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False
         raise FactoryError(f"pair {pair_id} lacks its prompt or answers: see {verify(lake.place.where)}")
     (pair,) = found
     console.print(Panel(_text(pair["prompt"], full), title="prompt", title_align="left"))
-    sides: Sequence[str] = [visible(pair[side]) for side in ("rejected", "chosen")]
-    notes: Sequence[str] = ("", "")
+    rejected, chosen = visible(pair["rejected"]), visible(pair["chosen"])
+    notes = ["", ""]
     if not full:  # before they are compared: that takes memory for each pair of words
-        sides, notes = zip(*(cut(side, TEXT_CHARACTERS, TEXT_LINES) for side in sides), strict=True)
-    difference = word_difference(*sides)
+        rejected, notes[0] = cut(rejected, TEXT_CHARACTERS, TEXT_LINES)
+        chosen, notes[1] = cut(chosen, TEXT_CHARACTERS, TEXT_LINES)
+    difference = word_difference(rejected, chosen)
     # Without colours, as in a file, use the marks of `git diff --word-diff`.
     body = _difference_text(difference, marks=console.color_system is None or console.no_color)
     for side, note in zip(("rejected", "chosen"), notes, strict=True):
