@@ -99,12 +99,12 @@ def migrate(lake: LakeOption = "lake") -> None:
 
 
 def verify(
-    lake_given: Annotated[str | None, typer.Argument(metavar="LAKE", help="The lake; the same as --lake.")] = None,
+    where: Annotated[str | None, typer.Argument(metavar="WHERE", help="The lake; the same as --lake.")] = None,
     lake: LakeOption = "lake",
 ) -> None:
     """Compare each of the lake's files with its checksum, and name those that are damaged or missing."""
     from factory.monitor.verify import verify_and_report
     from stores.lake import Lake
 
-    with Lake.open(lake_given or lake) as opened:
+    with Lake.open(where or lake) as opened:
         verify_and_report(opened, Console())
