@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from schemas.errors import FactoryError
-from schemas.tables import TrainingSet
+from schemas.tables import Pair, TrainingSet
 from stores.door.asking import ask
 from stores.door.question import Question
 from stores.lake import Lake
@@ -20,6 +20,8 @@ from stores.pairing import Pairing, unpaired
 from stores.training_sets import read_training_set, training_set_sql
 from tests.sets import build
 from tests.test_training_sets import many
+
+PAIRS = sum(isinstance(row, Pair) for row in many(3))
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_an_open_lake_reads_and_writes_below_its_data_alone(foreign: Path, tmp_p
         ):
             with pytest.raises(duckdb.Error):
                 lake.connection.execute(text)
-        assert lake.query("FROM pairs").num_rows == 9
+        assert lake.query("FROM pairs").num_rows == PAIRS
 
 
 def test_a_link_in_the_data_leads_nowhere(foreign: Path, tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_a_pinned_set_of_somebody_else_can_only_read(foreign: Path, query: str) 
     with Lake.open(foreign) as lake:
         with pytest.raises(FactoryError, match=r"training set spar_dpo: its query (may not|is refused)"):
             read_training_set(lake, "spar_dpo")
-        assert lake.query("FROM pairs").num_rows == 9
+        assert lake.query("FROM pairs").num_rows == PAIRS
     assert [path for path in foreign.rglob("*") if path not in before and path.suffix == ".csv"] == []
 
 
@@ -203,4 +205,4 @@ def test_a_pairing_that_a_lake_brings_along_can_only_read(foreign: Path) -> None
         for query in ("DELETE FROM pairs", "FROM read_text('/etc/passwd')", "SELECT 1; DELETE FROM pairs"):
             with pytest.raises(FactoryError, match=r"pairing mine: its query (may not|is refused)"):
                 unpaired(lake, "run", Pairing("mine", query, {}))
-        assert lake.query("FROM pairs").num_rows == 9
+        assert lake.query("FROM pairs").num_rows == PAIRS
