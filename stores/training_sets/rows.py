@@ -12,6 +12,7 @@ from schemas.errors import FactoryError, own_words
 from schemas.tables import TrainingSet
 from stores.door.asking import ask
 from stores.door.question import LONG, Question
+from stores.faults import verify
 from stores.lake import Lake
 from stores.sql import views
 
@@ -52,7 +53,7 @@ def rows_as_pinned(lake: Lake, row: TrainingSet) -> pa.Table:
     Raises:
         FactoryError: the query fails, or it may do more than read the lake.
     """
-    parameters = _parameters(row)
+    parameters = _parameters(row, lake.place.where)
     if is_ours(row.sql) and row.views == views():
         with Lake.open(lake.place.where, at=row.snapshot, as_stored=True) as pinned:
             pinned.connection.execute(views())
@@ -63,13 +64,13 @@ def rows_as_pinned(lake: Lake, row: TrainingSet) -> pa.Table:
     )
 
 
-def _parameters(row: TrainingSet) -> dict[str, Any]:
+def _parameters(row: TrainingSet, where: str) -> dict[str, Any]:
     try:
         parameters = json.loads(row.parameters)
     except (ValueError, RecursionError):
         parameters = None
     if not isinstance(parameters, dict):
-        raise FactoryError(f"training set {row.name}@{row.version}: its parameters cannot be read; build it anew")
+        raise FactoryError(f"training set {row.name}@{row.version}: its parameters cannot be read: see {verify(where)}")
     return parameters
 
 
