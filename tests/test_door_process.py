@@ -40,6 +40,19 @@ def test_rows_come_as_the_lake_has_them(lake: Lake, where: str) -> None:
     assert ask(Question(where, "SELECT likeness('a b', 'a c').similarity AS s")).to_pylist() == [{"s": 0.5}]
 
 
+def test_a_lake_behind_a_server_and_in_an_object_store_is_read_and_no_more(place: str) -> None:
+    with Lake.open(place, create=True) as lake:
+        lake.append([RUN, *prompts(1, 2)], message="by hand")
+    assert ask(Question(place, "SELECT count(*) AS n FROM prompts")).to_pylist() == [{"n": 2}]
+    for query in (
+        "FROM postgres_query('lake', 'SELECT 1')",
+        "FROM read_parquet('http://127.0.0.1/x')",
+        "FROM 's3://bucket/x.parquet'",
+    ):
+        with pytest.raises(FactoryError, match="may not"):
+            ask(Question(place, query))
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
