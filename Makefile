@@ -53,10 +53,11 @@ test: lint
 	-$(MAKE) $(VLLM_VENV)/installed
 	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
-# A hundred runs disturbed at random points, each compared with an undisturbed one.
+# A hundred runs disturbed at random points, each compared with an undisturbed one; odd replies; damaged lakes.
 torture: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/python -m tests.torture --points 100
 	$(TEST_VENV)/bin/python -m tests.fuzz_replies --replies 10000
+	$(TEST_VENV)/bin/python -m tests.damages --damages 1000
 
 clean:
 	rm -rf $(VENV) $(TEST_VENV) $(VLLM_VENV) build *.egg-info

@@ -48,6 +48,12 @@ def model_id(name: str, revision: str | None) -> str:
     return content_id("model", name, revision)
 
 
+def folder_model_name(folder: Path, weights_sha256: str | None) -> str:
+    """The name of a model in a folder: the folder's last name and the weights, never where the folder is."""
+    name = folder.resolve().name
+    return name if weights_sha256 is None else f"{name}@{weights_sha256[:12]}"
+
+
 def seed_of(*asked: Any) -> int:
     """A sampling seed in [0, 2^31) that depends only on what is asked, never on when."""
     return int(content_id("seed", *asked)[:8], 16) & 0x7FFFFFFF

@@ -55,7 +55,7 @@ class Model:
 
     model_id: str = column("hash of name and revision")
     name: str = column("its name at the endpoint")
-    origin: str = column("where it came from: embedded:NAME, vllm:PATH, a base URL without credentials, or imported")
+    origin: str = column("where it came from: embedded:NAME, vllm:NAME, a base URL without credentials, or imported")
     revision: str | None = column("revision, or SHA-256 of its weights if they are available")
     training_run_id: str | None = column("the training run that made it")
 
@@ -281,7 +281,9 @@ class TrainingRun:
     training_run_id: str = column("hash of training set, base model, configuration, seed and start")
     training_set_id: str = column("the training set")
     objective: str = column("dpo or rft")
-    base_model: str = column("the model that was trained")
+    base_model: str = column(
+        "the model that was trained: embedded:NAME, a hub id, or the last name of its folder or file"
+    )
     base_weights_sha256: str = column("SHA-256 of its weights")
     configuration: str = column("JSON: the trainer's configuration")
     package_versions: dict[str, str] = column("versions of the packages that affect the weights")
@@ -290,7 +292,7 @@ class TrainingRun:
     loss_curve: list[float] = column("training loss, one per logged step")
     metrics: str = column("JSON: held-out margin, accuracy, log-probability, before and after")
     weights_sha256: str = column("SHA-256 of the trained weights")
-    output: str = column("the trained model's folder")
+    output: str = column("the last name of the trained model's folder")
     started_at: datetime = column("start")
     ended_at: datetime = column("end")
 

@@ -63,16 +63,19 @@ def whole_folder(target: Path, ours: Collection[str]) -> Iterator[Path]:
     made.chmod(0o777 & ~_umask())
     try:
         yield made
-        for file in made.iterdir():
-            _sync(file)
-        _put(made, target)
-        _sync(target.parent)
+        put_folder(made, target)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _put(made: Path, target: Path) -> None:
-    """Renames `made` to `target`; afterwards `made` is what was there before, or gone."""
+def put_folder(made: Path, target: Path) -> None:
+    """Renames `made`, beside `target`, to `target` in one step; `made` is then what was there before, or gone.
+
+    Raises:
+        FactoryError: `target` cannot be replaced as a whole.
+    """
+    for file in made.iterdir():
+        _sync(file)
     try:
         if target.is_dir() and any(target.iterdir()):
             _exchange(made, target)
@@ -81,10 +84,10 @@ def _put(made: Path, target: Path) -> None:
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EBUSY, errno.EINVAL):
             raise FactoryError(
-                f"{target} cannot be replaced as a whole ({error.strerror}): give a folder in it with --out, such as "
-                f"{target / 'set'}"
+                f"{target} cannot be replaced as a whole ({error.strerror}): give a folder in it, such as {target / 'set'}"
             ) from error
         raise
+    _sync(target.parent)
 
 
 def _exchange(one: Path, other: Path) -> None:

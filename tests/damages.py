@@ -42,6 +42,7 @@ COMMANDS = (
     ("snapshots",),
     ("sql", "SELECT count(*) FROM responses"),
     ("build", "spar_dpo"),
+    ("verify",),
 )
 
 
@@ -55,7 +56,8 @@ def make_lake(folder: str) -> None:
     with Lake.open(folder) as lake:
         for name in ("spar_dpo", "spar_rft"):
             build_training_set(lake, name, {}, [run_id])
-    # VERIFY
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        command_line(["verify", "--lake", folder])  # keeps the checksums of all files
     for name in ("catalog.sqlite", "journal.sqlite"):
         with closing(sqlite3.connect(Path(folder) / name)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -265,7 +267,9 @@ def try_one(seed: int, undamaged: Path, right: dict[str, str], context: Any) -> 
 def run_damages(count: int, first_seed: int = 0, show: Callable[[str], None] = print) -> tuple[Counter[str], list[int]]:
     """Tries damages; returns how many of each kind were noticed or harmless, and the seeds that failed."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["factory.cli.main", "stores.lake", "stores.training_sets", "tests.damages"])
+    context.set_forkserver_preload(
+        ["factory.cli.main", "stores.lake", "stores.training_sets", "factory.monitor.verify"]
+    )
     held: Counter[str] = Counter()
     failed: list[int] = []
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

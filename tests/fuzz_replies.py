@@ -269,7 +269,7 @@ def check_journal(lake: str, seed: int, prompts: int) -> None:
     """What the odd endpoint left in the journal spoils no later run, at an endpoint that is sound."""
     sound = OddEndpoint(seed, odd_share=0)
     again = Path(lake).with_name("again")
-    again.mkdir()
+    Lake.open(str(again), create=True).close()
     shutil.copy(Path(lake) / "journal.sqlite", again / "journal.sqlite")
     with running_odd_endpoint(sound):
         recipe = load_recipe("spar", _settings(sound, str(again), seed, prompts))

@@ -11,7 +11,7 @@ from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from stores.lake import Lake
-from tests.runs import answer
+from tests.runs import answer, spar_specification
 from tests.scripted_endpoint import Request, running_endpoint
 
 RECIPES = sorted(file.stem for file in (Path(__file__).parents[1] / "factory" / "recipes").glob("*.yaml"))
@@ -91,3 +91,11 @@ def test_half_of_the_prompts_are_scaled_to_all_of_them(tmp_path: Path) -> None:
         asked = endpoint.stats().outcomes["ok"]
     assert (half.prompts, half.sampled) == (PROMPTS, PROMPTS // 2)
     assert half.requests.mean == pytest.approx(2 * asked) and half.requests.error > 0
+
+
+def test_equal_prompts_are_estimated_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "a"}\n{"prompt": "b"}\n{"prompt": "a"}\n')
+    with running_endpoint(evolving) as endpoint:
+        spec = spar_specification(endpoint.url, 9, **{"prompts__source": str(file)})
+        assert estimate(spec, str(tmp_path / "lake"), Progress()).prompts == 2

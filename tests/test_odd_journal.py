@@ -122,7 +122,7 @@ def test_whatever_a_write_fails_of_reaches_those_who_wait_for_it(
 def test_a_run_continues_over_a_journal_of_odd_and_damaged_rows(tmp_path: Path) -> None:
     with running_endpoint(answer) as endpoint:
         run_spar(tmp_path / "whole", endpoint.url, prompts=3)
-        (tmp_path / "lake").mkdir()
+        Lake.open(tmp_path / "lake", create=True).close()
         (tmp_path / "whole" / "journal.sqlite").rename(tmp_path / "lake" / "journal.sqlite")
         asked = endpoint.stats().received
         with closing(sqlite3.connect(tmp_path / "lake" / "journal.sqlite")) as db, db:

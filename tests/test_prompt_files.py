@@ -196,3 +196,10 @@ def test_packed_parquet_and_odd_names_of_files(tmp_path: Path) -> None:
     odd.write_bytes(LINES)
     (found, *_) = read_prompts(PromptSettings(source=str(odd)), seed=0)
     assert found.source.startswith("caf?.jsonl#sha256:")
+
+
+def test_text_in_parquet_that_is_not_utf8_is_named_by_its_row(tmp_path: Path) -> None:
+    data = pa.array([b"one", b"caf\xe9"], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 2, data.buffers())
+    pyarrow.parquet.write_table(pa.table({"prompt": text}), tmp_path / "a.parquet")
+    assert "a.parquet, row 1: a text is not UTF-8" in sentence(tmp_path / "a.parquet")

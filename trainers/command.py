@@ -25,6 +25,7 @@ class Asked:
     config: str | None  # preset or YAML file
     output: str | None
     seed: int
+    called: str | None  # the model's name in rows and cards; None: that of its folder or file, or its hub id
 
 
 def run_command(objective: str, train: Callable[[Asked], None], arguments: Sequence[str] | None) -> int:
@@ -33,6 +34,7 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     parser.add_argument("--lake", default="lake", help="folder or PostgreSQL URL of the lake (default: lake)")
     parser.add_argument("--set", required=True, help="training set, NAME@VERSION")
     parser.add_argument("--model", required=True, help="folder of safetensors, .gguf file, or hub id[@revision]")
+    parser.add_argument("--called", help="the model's name in rows and cards (default: its folder's, file's or hub id)")
     parser.add_argument("--config", help="preset or YAML file (default: settings for 7B-class models)")
     parser.add_argument("--output", help="folder for the trained model (default: models/SET-OBJECTIVE-seedN)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling and initialisation (default: 0)")
@@ -46,7 +48,7 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
 def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:
     _be_quiet()
     try:
-        train(Asked(given.lake, given.set, given.model, given.config, given.output, given.seed))
+        train(Asked(given.lake, given.set, given.model, given.config, given.output, given.seed, given.called))
     except (FactoryError, ModuleNotFoundError) as error:
         # Under `accelerate launch` every process fails alike; one of them says so.
         if os.environ.get("RANK", "0") == "0":

@@ -10,20 +10,29 @@ from typing import Any
 
 import torch
 
-from schemas.ids import content_id, model_id
+from schemas.ids import content_id, folder_model_name, model_id
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
+from stores.whole import put_folder
 from trainers.log_probs import LABELS
 
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "peft", "tokenizers", "safetensors", "gguf")
 
 
 def write_record(
-    lake: str, training_set: TrainingSet, *, processes: int, output: Path, started_at: datetime, **known: Any
+    lake: str,
+    training_set: TrainingSet,
+    *,
+    processes: int,
+    made: Path,
+    output: Path,
+    started_at: datetime,
+    **known: Any,
 ) -> TrainingRun:
-    """Writes `output/README.md`, then the rows in one transaction; returns the row.
+    """Writes `made/README.md`, renames `made` to `output`, then adds the rows in one transaction; returns the row.
 
     Args:
+        made: the folder that holds the complete model.
         known: the columns of TrainingRun that the caller knows and that are not named here.
     """
     asked = (known["base_weights_sha256"], known["configuration"], known["seed"], started_at.isoformat())
@@ -32,16 +41,18 @@ def write_record(
         training_set_id=training_set.training_set_id,
         package_versions=package_versions(),
         hardware=hardware(processes),
-        output=str(output),
+        output=output.resolve().name,
         started_at=started_at,
         ended_at=datetime.now(UTC),
         **known,
     )
-    (output / "README.md").write_text(model_card(run, training_set), encoding="utf-8")
+    (made / "README.md").write_text(model_card(run, training_set), encoding="utf-8")
+    put_folder(made, output.resolve())
+    name = folder_model_name(output, run.weights_sha256)
     model = Model(
-        model_id=model_id(run.output, run.weights_sha256),
-        name=run.output,
-        origin=f"vllm:{run.output}",
+        model_id=model_id(name, run.weights_sha256),
+        name=name,
+        origin=f"vllm:{name}",
         revision=run.weights_sha256,
         training_run_id=run.training_run_id,
     )
@@ -71,8 +82,6 @@ def hardware(processes: int) -> str:
 def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
     """The trained model's README.md."""
     metrics = json.loads(run.metrics)
-    # A card is for others: they are not told how this machine's folders are called.
-    base = Path(run.base_model).name if Path(run.base_model).exists() else run.base_model
     method = {"dpo": "direct preference optimization", "rft": "rejection-sampling fine-tuning"}[run.objective]
     lines = [
         "---",
@@ -81,9 +90,9 @@ def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
         f"tags: [preference-factory, {run.objective}]",
         "---",
         "",
-        f"# {Path(run.output).name}",
+        f"# {run.output}",
         "",
-        f"`{base}`, trained by {method} on `{training_set.name}@{training_set.version}`.",
+        f"`{run.base_model}`, trained by {method} on `{training_set.name}@{training_set.version}`.",
         "The base model's licence and limits hold for this one too.",
         "",
         "| | |",

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Job:
     started_at: datetime
     warnings: list[str]
     """what does not keep it from being trained, but will be regretted"""
+
+    @property
+    def made(self) -> Path:
+        """Where the model is written; it becomes `output` when it is complete."""
+        output = self.output.resolve()
+        return output.with_name(f".{output.name}.part")
 
     @property
     def set_name(self) -> str:
@@ -97,7 +104,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
     accelerated = torch.accelerator.is_available()
     steps = settings.epochs * math.ceil(len(job.examples.rows) / settings.batch_size)
     return {
-        "output_dir": str(job.output),
+        "output_dir": str(job.made),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "lr_scheduler_type": SCHEDULES[settings.schedule],
@@ -190,12 +197,21 @@ def train_and_record(
     if held_out.tokens:
         metrics["before"] = figures(held_out.tokens, base, base)
         metrics["after"] = figures(held_out.tokens, now, base)
-    save_model(trainer, job.output)
+    if main_process:
+        shutil.rmtree(job.made, ignore_errors=True)  # of a training that was killed
+    trainer.accelerator.wait_for_everyone()
+    save_model(trainer, job.made)
     if main_process:
         print(_report(metrics), flush=True)
         _record(job, trainer, metrics)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
+
+
+def _public_name(job: Job) -> str:
+    """The base model's name for rows and cards, which are not told how this machine's folders are called."""
+    path = Path(job.base.name)
+    return job.asked.called or (path.resolve().name if path.exists() else job.base.name)
 
 
 def _report(metrics: dict[str, Any]) -> str:
@@ -212,14 +228,15 @@ def _record(job: Job, trainer: Any, metrics: dict[str, Any]) -> None:
         job.asked.lake,
         job.training_set,
         objective=job.objective,
-        base_model=job.base.name,
+        base_model=_public_name(job),
         base_weights_sha256=weights_sha256(job.base),
         configuration=json.dumps(msgspec.to_builtins(job.settings), sort_keys=True),
         seed=job.asked.seed,
         processes=trainer.accelerator.num_processes,
         loss_curve=[float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
         metrics=json.dumps(metrics, sort_keys=True),
-        weights_sha256=weights_sha256(Base(str(job.output), job.output, None)),
+        weights_sha256=weights_sha256(Base(str(job.made), job.made, None)),
+        made=job.made,
         output=job.output,
         started_at=job.started_at,
     )

@@ -51,12 +51,15 @@ def train(
 
     if objective not in ("dpo", "rft"):
         raise FactoryError(f"there is no objective {objective!r}: give dpo (the actor) or rft (the refiner)")
+    called: list[str] = []
     if model.startswith("embedded:"):
         from factory.inference.weights import fetch
 
-        model = str(fetch(model.removeprefix("embedded:")).path)
+        weights = fetch(model.removeprefix("embedded:"))
+        called, model = ["--called", f"embedded:{weights.name}"], str(weights.path)
     command = [sys.executable, "-m", f"trainers.{objective}", "--lake", lake, "--set", training_set, "--model", model]
     command += ["--seed", str(seed)]
+    command += called
     command += ["--config", config] if config else []
     command += ["--output", str(output)] if output else []
     command += ["--debug"] if context.find_root().params["debug"] else []
@@ -96,12 +99,12 @@ def migrate(lake: LakeOption = "lake") -> None:
 
 
 def verify(
-    lake_given: Annotated[str | None, typer.Argument(metavar="LAKE", help="The lake; the same as --lake.")] = None,
+    where: Annotated[str | None, typer.Argument(metavar="WHERE", help="The lake; the same as --lake.")] = None,
     lake: LakeOption = "lake",
 ) -> None:
     """Compare each of the lake's files with its checksum, and name those that are damaged or missing."""
     from factory.monitor.verify import verify_and_report
     from stores.lake import Lake
 
-    with Lake.open(lake_given or lake) as opened:
+    with Lake.open(where or lake) as opened:
         verify_and_report(opened, Console())

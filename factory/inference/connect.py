@@ -19,7 +19,7 @@ from factory.inference.values import storable
 from factory.inference.vllm_server import serve as serve_vllm
 from factory.inference.weights import fetch
 from schemas.errors import FactoryError
-from schemas.ids import model_id
+from schemas.ids import folder_model_name, model_id
 from schemas.tables import Model
 
 EMBEDDED_SLOTS = 16
@@ -127,8 +127,9 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
 async def _vllm(
     role: str, settings: ModelSettings, listeners: Listeners, vllm: VllmSettings
 ) -> AsyncIterator[Endpoint]:
-    name = settings.name or vllm.model
-    revision = await asyncio.to_thread(vllm.weights_sha256) or settings.revision
+    weights = await asyncio.to_thread(vllm.weights_sha256)
+    revision = weights or settings.revision
+    name = settings.name or (vllm.model if vllm.folder is None else folder_model_name(vllm.folder, weights))
     async with (
         serve_vllm(vllm, name, settings.revision, listeners.on_status) as started,
         client_of(started.api_key, started.base_url, settings.max_reply_bytes) as client,

@@ -1,6 +1,5 @@
 """Builds training sets and reports what is in them, and how similar the sides of their pairs are."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from factory.monitor.plain_text import visible
+from factory.runs.places import with_places
 from schemas.errors import FactoryError
 from stores.checksums import keep_checksums, refuse_damage
 from stores.lake import Lake
@@ -74,9 +74,10 @@ def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
 
 def _named_by_recipes(lake: Lake, runs: list[str]) -> list[str]:
     recipes = lake.query(
-        "SELECT recipe FROM current_runs WHERE list_contains($runs, run_id) ORDER BY started_at", {"runs": runs}
+        "SELECT run_id, recipe FROM current_runs WHERE list_contains($runs, run_id) ORDER BY started_at", {"runs": runs}
     )
-    named = [name for text in recipes.column(0).to_pylist() for name in json.loads(text).get("training_sets", ())]
+    found = [with_places(run["recipe"], run["run_id"]) for run in recipes.to_pylist()]
+    named = [name for recipe in found for name in recipe.get("training_sets", ())]
     if not named:
         raise FactoryError("the recipes of these runs name no training sets: give one, as in `factory build spar_dpo`")
     return list(dict.fromkeys(named))

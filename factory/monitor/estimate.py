@@ -67,7 +67,7 @@ def estimate(spec: RunSpecification, where: str, progress: Progress, sample: int
         FactoryError: see `run_recipe`.
     """
     recipe = spec.recipe
-    prompts = sum(1 for _ in read_prompts(recipe.prompts, spec.seed))
+    prompts = len({prompt.prompt_id for prompt in read_prompts(recipe.prompts, spec.seed)})  # equal ones are taken once
     # Its journal must lie beside a catalog: a folder with a journal alone is a lake that has lost one.
     Lake.open(where, create=True).close()
     with tempfile.TemporaryDirectory() as folder:

@@ -20,6 +20,8 @@ from rich.tree import Tree
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, cut, shortened, visible
 from factory.runs.readable import quoted
 from factory.work.textless import textless_stages
+from schemas.errors import FactoryError
+from stores.faults import verify
 from stores.lake import Lake
 from stores.likeness import words
 from stores.sql import sql
@@ -291,13 +293,17 @@ def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False
     Args:
         full: texts are shown and compared whole; by default, the beginnings of long ones.
     """
-    (pair,) = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
+    found = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
+    if len(found) != 1:
+        raise FactoryError(f"pair {pair_id} lacks its prompt or answers: see {verify(lake.place.where)}")
+    (pair,) = found
     console.print(Panel(_text(pair["prompt"], full), title="prompt", title_align="left"))
-    sides: Sequence[str] = [visible(pair[side]) for side in ("rejected", "chosen")]
-    notes: Sequence[str] = ("", "")
+    rejected, chosen = visible(pair["rejected"]), visible(pair["chosen"])
+    notes = ["", ""]
     if not full:  # before they are compared: that takes memory for each pair of words
-        sides, notes = zip(*(cut(side, TEXT_CHARACTERS, TEXT_LINES) for side in sides), strict=True)
-    difference = word_difference(*sides)
+        rejected, notes[0] = cut(rejected, TEXT_CHARACTERS, TEXT_LINES)
+        chosen, notes[1] = cut(chosen, TEXT_CHARACTERS, TEXT_LINES)
+    difference = word_difference(rejected, chosen)
     # Without colours, as in a file, use the marks of `git diff --word-diff`.
     body = _difference_text(difference, marks=console.color_system is None or console.no_color)
     for side, note in zip(("rejected", "chosen"), notes, strict=True):

@@ -3,7 +3,6 @@
 Rows are committed every few seconds, those of a tree when it ends, so the display lags a little behind.
 """
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -19,6 +18,7 @@ from factory.monitor.plain_text import NOT_TOLD, clock, few, money, visible
 from factory.monitor.table import bar, table_of
 from factory.recipes.reading import recipe_of
 from factory.runs.pending import pending_prompts
+from factory.runs.places import with_places
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from stores.locks import is_held
@@ -87,7 +87,7 @@ def _done(lake: Lake, row: dict[str, object]) -> tuple[int | None, float | None]
     if row["status"] == "finished":
         return prompts, None
     try:
-        recipe = recipe_of(json.loads(str(row["recipe"])), f"run {run_id}")
+        recipe = recipe_of(with_places(str(row["recipe"]), run_id), f"run {run_id}")
     except FactoryError:
         return None, None  # the user's own template or training set is gone
     left = pending_prompts(lake, run_id, recipe)

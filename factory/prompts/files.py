@@ -144,14 +144,31 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
         if raw.read(4).startswith(PACKED_STARTS):
             raise FactoryError(f"{file} is packed with gzip or zstd, in which Parquet cannot be read: unpack it first")
     try:
-        with pyarrow.parquet.ParquetFile(file) as opened:
+        with pyarrow.parquet.ParquetFile(file, page_checksum_verification=True) as opened:
             for batch in opened.iter_batches(1_000):
-                for row in batch.to_pylist():
+                for row in _batch_rows(batch, file, number):
                     yield f"{file}, row {number}", row
                     number += 1
-    except pa.ArrowInvalid as error:
-        raise FactoryError(f"prompt file {file} is not Parquet: {' '.join(str(error).split())}") from error
+    except pa.ArrowException as error:
+        what = f"is damaged after row {number}" if number else "is not Parquet, or damaged"
+        raise FactoryError(f"prompt file {file} {what}: {' '.join(str(error).split())}") from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno is not None:  # the system's own, such as a disk's
             raise
-        raise FactoryError(f"{file} is damaged after row {number}: fetch it again") from error
+        raise FactoryError(f"prompt file {file} is damaged after row {number}: fetch it again") from error
+
+
+def _batch_rows(batch: pa.RecordBatch, file: Path, first: int) -> list[dict[str, Any]]:
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError as error:
+        number = next((n for n in range(batch.num_rows) if not _is_text(batch.slice(n, 1))), 0)
+        raise FactoryError(f"{file}, row {first + number}: a text is not UTF-8: write it as UTF-8") from error
+
+
+def _is_text(row: pa.RecordBatch) -> bool:
+    try:
+        row.to_pylist()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -20,6 +20,7 @@ from factory.inference.budget import BudgetReached, Spending
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Journal
 from factory.runs.pending import all_prompts, load_work, pending_prompts
+from factory.runs.places import remember, without_paths, without_places
 from factory.runs.progress import Progress
 from factory.runs.readable import Readable, check_readable
 from factory.runs.session import (
@@ -100,6 +101,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
     """`run_recipe` on an open lake."""
     with run_lock(lake.place), disk_faults(lake), signals.in_order():
         run = run_of(spec)
+        remember(run.run_id, without_places(spec.recipe.as_json())[1])
         progress.run_id = run.run_id
         progress.searches = tuple(entry.name for entry in spec.recipe.entries("search"))
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})
@@ -210,7 +212,7 @@ def _note_end(lake: Lake, run: Run, status: str, reason: str | None) -> None:
         run,
         run_event_id=content_id("run_event", run.run_id, run.attempt, status),
         status=status,
-        reason=reason,
+        reason=None if reason is None else without_paths(reason),
         ended_at=datetime.now(UTC),
     )
     lake.append([ended], message=f"run {run.run_id}: {status}", details={"run_id": run.run_id})

@@ -13,6 +13,7 @@ from factory.prompts.packing import content_of
 from factory.prompts.settings import PromptSettings
 from factory.recipes.reading import recipe_of
 from factory.recipes.recipe import Recipe
+from factory.runs.places import with_places, without_places
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
 from schemas.settings import differing
@@ -53,8 +54,9 @@ def run_of(spec: RunSpecification) -> Run:
     Its id hashes what differs from the defaults, so that adding a setting changes no id.
     """
     recipe = spec.recipe
+    public, _ = without_places(recipe.as_json())
     if spec.begun is not None:
-        return replace(spec.begun, recipe=recipe.as_json(), started_at=datetime.now(UTC), ended_at=None, **_versions())
+        return replace(spec.begun, recipe=public, started_at=datetime.now(UTC), ended_at=None, **_versions())
     prompts = _source_by_content(recipe.prompts)
     chosen = {"fresh": spec.fresh, "sample": spec.sample}
     asked = [recipe.hash(), differing(prompts), {name: value for name, value in chosen.items() if value}]
@@ -66,7 +68,7 @@ def run_of(spec: RunSpecification) -> Run:
         status="running",
         reason=None,
         recipe_name=recipe.name,
-        recipe=recipe.as_json(),
+        recipe=public,
         recipe_hash=recipe.hash(),
         templates=recipe.template_texts,
         pairings={pairing.source: pairing.sql for pairing in recipe.pairings()},
@@ -108,7 +110,9 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
         raise FactoryError(
             f"{where} was made by `factory import`, which has no stages to continue: import the file again"
         )
-    recipe, begun_with = recipe_of(json.loads(run.recipe), where, overrides), recipe_of(json.loads(run.recipe), where)
+    recipe, begun_with = (
+        recipe_of(with_places(run.recipe, run.run_id), where, changes) for changes in (overrides, None)
+    )
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)
     changed = [
@@ -124,7 +128,8 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     if changed:
         raise FactoryError(
             f"run {run.run_id} cannot continue: {' and '.join(changed)} ({recipe.prompts.source}) have changed "
-            "since it began: restore them, or start another run with `factory run`"
+            "since it began: restore them, or start another run with `factory run`; files that are elsewhere now are given as "
+            "in -o prompts.source=PATH"
         )
     return RunSpecification(
         recipe, run.seed, run.iteration, run.parent_run_id, chosen.get("fresh", 0), chosen.get("sample"), run

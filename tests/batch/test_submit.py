@@ -18,7 +18,7 @@ from stores.attach import place
 from stores.locks import run_lock
 from tests.batch.desk import Desk, Killed
 from tests.batch.service import KEY, Lines
-from tests.batches import PROMPTS, lines, reply_to
+from tests.batches import PROMPTS, lines, reply_to, specification, write
 
 ADVICE = "pip install 'preference-factory[batch]'"
 
@@ -53,6 +53,19 @@ def test_the_key_is_in_no_file_of_the_lake(desk: Desk) -> None:
     desk.collect(wait=True)
     desk.write_next()
     held = [file for file in desk.folder.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
+    assert held == []
+
+
+def test_a_key_in_a_file_is_found_though_no_row_says_where_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    key = desk.folder / "my-key"
+    key.write_text(f"{KEY}\n")
+    places = {f"models__{role}__api_key_file": str(key) for role in ("actor", "refiner")}
+    lake, file = desk.folder / "other", desk.folder / "other.jsonl"
+    write(lake, file, specification(desk.service.url, **places))
+    submit(str(lake), [file], "", Console())
+    assert len(desk.service.batches) == 1
+    held = [each.name for each in lake.rglob("*") if each.is_file() and str(key).encode() in each.read_bytes()]
     assert held == []
 
 

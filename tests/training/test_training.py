@@ -56,6 +56,11 @@ def test_a_training_leaves_a_row_that_says_how_it_went(
     with Lake.open(place.lake) as lake:
         (model,) = lake.read(Model, "training_run_id = $id", {"id": run.training_run_id})
     assert model.revision == run.weights_sha256
+    assert (run.base_model, run.output) == ("tiny", objective)
+    assert model.name == f"{objective}@{run.weights_sha256[:12]}" and model.origin == f"vllm:{model.name}"
+    card = (request.getfixturevalue(objective) / "README.md").read_text("utf-8")
+    assert str(place.folder) not in f"{run} {model} {card}"
+    assert not list(place.folder.glob(".*.part"))
 
 
 @needs_torch

@@ -146,7 +146,7 @@ def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) 
 
 def training_run(place: SimpleNamespace, output: Path) -> TrainingRun:
     with Lake.open(place.lake) as lake:
-        (run,) = lake.read(TrainingRun, "output = $output", {"output": str(output)})
+        (run,) = lake.read(TrainingRun, "output = $output", {"output": output.name})
     return run
 
 

@@ -83,7 +83,7 @@ def test_a_training_set_whose_rows_have_changed_is_not_trained_on(
     words = ["train", "dpo", "--set", "spar_dpo@1", "--model", "base", "--lake", place, "--output", place / "model"]
     said = sentence(factory(*words))
     assert "training set spar_dpo@1 has fingerprint" in said and "000000000000 was built" in said
-    assert "`factory build spar_dpo`" in said
+    assert "`factory verify --lake" in said and "`factory build" not in said  # what is damaged is never built anew
     assert not (place / "model").exists()
 
 
