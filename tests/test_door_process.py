@@ -149,13 +149,6 @@ def test_a_reader_that_stops_early_is_no_fault(where: str) -> None:
         assert done.stdout.count("\n") == 1 and "Traceback" not in done.stderr
 
 
-def test_a_closed_standard_output_is_one_sentence(where: str) -> None:
-    for shape in ("csv", "table"):
-        query = f"{sys.executable} -m factory.cli sql 'SELECT 1' -f {shape} --lake {where} >&-"
-        done = subprocess.run(["bash", "-c", query], capture_output=True, text=True, check=False)
-        assert done.returncode == 1 and "standard output is closed" in done.stderr and "Traceback" not in done.stderr
-
-
 def test_nothing_in_the_current_folder_is_executed(where: str, tmp_path: Path) -> None:
     for name in ("json.py", "stores.py", "duckdb.py", "duckdb_extension_sqlite_scanner.py"):
         (tmp_path / name).write_text("print('taken'); raise SystemExit(7)")
