@@ -40,6 +40,9 @@ def visible(text: str) -> str:
 class Stream(io.TextIOWrapper):
     """A standard stream over its bytes. Nothing written to it fails for its encoding or for a reader that has gone."""
 
+    gone = False
+    """whether its reader has gone: what is written now goes nowhere"""
+
     def __init__(self, given: Any) -> None:
         self.terminal = given.isatty()
         super().__init__(
@@ -68,6 +71,7 @@ class Stream(io.TextIOWrapper):
         """Writes to nowhere from now on; raises what is not the reader's leaving (EIO: of a terminal)."""
         if error.errno != errno.EPIPE and not (self.terminal and error.errno == errno.EIO):
             raise error
+        self.gone = True
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)

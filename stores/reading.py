@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from stores.whole import whole_file
 
@@ -15,6 +13,8 @@ from stores.whole import whole_file
 def write_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], format: str, out: Path | None) -> None:
     """Rows as CSV, JSON lines or Parquet (the last to a file alone), to a file or to standard output, batch by batch."""
     if format == "parquet":
+        import pyarrow.parquet  # here: a tenth of a second that other formats need not wait for
+
         assert out is not None
         with whole_file(out) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             for batch in batches:
@@ -24,6 +24,8 @@ def write_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], format: str
     if out is None:
         for text in texts:
             sys.stdout.write(text)
+            if getattr(sys.stdout, "gone", False):
+                return  # `head` has what it wants: the rest need not be asked for
         return
     with whole_file(out) as part, part.open("wb") as file:
         for text in texts:
@@ -53,6 +55,8 @@ def _csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
 
 
 def _as_csv(rows: pa.Table, *, include_header: bool) -> str:
+    import pyarrow.csv
+
     buffer = pa.BufferOutputStream()
     pyarrow.csv.write_csv(_flat(rows), buffer, pyarrow.csv.WriteOptions(include_header=include_header))
     return str(buffer.getvalue().to_pybytes().decode())

@@ -1,6 +1,5 @@
 """Commands that inspect a lake, a recipe or the machine, and change nothing."""
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -60,18 +59,17 @@ def sql(
     lake: LakeOption = "lake",
 ) -> None:
     """Query the lake in SQL, read-only: one query, in a process of its own that can reach nothing but the lake's data."""
-    from factory.monitor.table import table_of
     from stores.door.asking import asking
     from stores.door.question import Limits, Question
-    from stores.reading import first_rows, write_rows
 
     if format not in ("table", "csv", "json", "parquet"):
         raise FactoryError(f"there is no format {format!r}: give table, csv, json or parquet")
     if format == "parquet" and out is None:
         raise FactoryError("Parquet needs an output file: give --out rows.parquet")
-    if out is None and sys.stdout is None:
-        raise FactoryError("standard output is closed: give --out FILE")
     with asking(Question(lake, query, at=at, limits=Limits(timeout))) as answer:
+        from factory.monitor.table import table_of
+        from stores.reading import first_rows, write_rows
+
         if format == "table":
             found, count = first_rows(answer.schema, answer.batches, rows)
             table_of(found, Console(), rows, count, full=full)
