@@ -5,8 +5,6 @@ DuckDB would follow; both are checked when the lake is opened. What a PostgreSQL
 """
 
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -17,7 +15,7 @@ from stores.door.checking import Known, check_expression
 from stores.door.definitions import Definition, check_definitions, names_of_functions
 from stores.sql import sql
 
-METADATA = '"__ducklake_metadata_lake"'
+METADATA = "__ducklake_metadata_lake"
 
 
 def confine(connection: duckdb.DuckDBPyConnection, at: Place) -> None:
@@ -33,6 +31,11 @@ def refuse_foreign_code(connection: duckdb.DuckDBPyConnection, at: Place) -> Non
     Raises:
         FactoryError: SQL that may do more than read the lake, or a file outside the lake's data.
     """
+    if at.catalog.startswith("sqlite:") and _asked(connection, at, sql("catalog_computed")):
+        raise FactoryError(
+            f"lake {at.where} has a catalog that computes what it says: a lake made here does not; do not use it unless you "
+            "know who made it"
+        )
     strays = _asked(connection, at, sql("catalog_strays"))
     if strays:
         # DuckDB follows `..` out of its allowed directories.
@@ -70,17 +73,12 @@ def refuse_links(at: Place) -> None:
 
 
 def _asked(connection: duckdb.DuckDBPyConnection, at: Place, text: str) -> list[tuple[object, ...]]:
-    """The catalog's own rows. SQLite is asked directly, which takes a tenth of the time."""
+    """The catalog's own rows, by its own SQL."""
     if at.catalog.startswith("sqlite:"):
-        with closing(sqlite3.connect(at.catalog.removeprefix("sqlite:"), timeout=60)) as catalog:
-            if catalog.execute(sql("catalog_computed")).fetchall():
-                raise FactoryError(
-                    f"lake {at.where} has a catalog that computes what it says: a lake made here does not; do not use it "
-                    "unless you know who made it"
-                )
-            return catalog.execute(text).fetchall()
+        # Not through Python's sqlite3: closing the file there would drop the locks that DuckDB's SQLite holds on it.
+        return connection.execute(f"FROM sqlite_query({quoted(METADATA)}, {quoted(text)})").fetchall()
     schema = at.metadata_schema or "public"
-    connection.execute('USE {}."{}"'.format(METADATA, schema.replace('"', '""')))
+    connection.execute('USE "{}"."{}"'.format(METADATA, schema.replace('"', '""')))
     try:
         return connection.execute(text).fetchall()
     finally:

@@ -149,7 +149,7 @@ def test_a_small_run_that_could_read_nothing_does_not_finish(tmp_path: Path) -> 
 def test_the_command_ends_with_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from factory.cli.main import app
+    from factory.cli.commands import app
 
     with running_endpoint(wordy) as endpoint:
         overrides = [f"{key}={value}" for key, value in spar_overrides(endpoint.url, 1).items()]

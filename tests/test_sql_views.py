@@ -36,6 +36,8 @@ def test_a_file_opens_with_its_name_and_what_comes_out(file: Path) -> None:
 @pytest.mark.parametrize("file", [f for f in SQL_FILES if f.parent.name not in MADE], ids=lambda file: file.name)
 def test_a_final_query_has_an_order_or_gives_one_row(file: Path) -> None:
     text = file.read_text("utf-8")
+    if "\nDELETE FROM " in text:
+        return  # gives no rows
     by_id = r"WHERE \w+\.(\w+_id) = \$\1;\s*\Z"
     assert re.search(r"^ORDER BY ", text, re.MULTILINE) or re.search(by_id, text)
 

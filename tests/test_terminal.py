@@ -42,6 +42,7 @@ KEPT = {
     "parameters",
     "metrics",
     "sql",
+    "flaw",
 }
 """Columns that this project's own code reads, beside ids."""
 

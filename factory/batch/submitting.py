@@ -25,6 +25,7 @@ from factory.batch.submissions import Submission, Submissions
 from factory.inference.failures import FIRST_WAIT_S
 from factory.inference.journal import Journal, journal_file
 from factory.inference.settings import ModelSettings
+from factory.inference.trust import check_trusted
 from factory.monitor.plain_text import counted, visible
 from factory.runs.places import with_places
 from schemas.errors import FactoryError
@@ -70,6 +71,7 @@ class Services:
         if not found:
             raise FactoryError(f"lake {self.where} has no run {run_id} any more: give the lake that wrote the batch")
         settings = msgspec.convert(with_places(found[0].recipe, run_id)["models"][role], ModelSettings)
+        check_trusted([settings], run_id)
         return self._stack.enter_context(service_of(settings))
 
     def __enter__(self) -> Self:

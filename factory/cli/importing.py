@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from factory.cli.options import LakeOption, assignments, at_lake
+from factory.monitor.console import Console
 from schemas.errors import FactoryError
 
 SILENT_S = 2.0

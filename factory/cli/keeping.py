@@ -57,7 +57,18 @@ def train(
 
         weights = fetch(model.removeprefix("embedded:"))
         called, model = ["--called", f"embedded:{weights.name}"], str(weights.path)
-    command = [sys.executable, "-m", f"trainers.{objective}", "--lake", lake, "--set", training_set, "--model", model]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        f"trainers.{objective}",
+        "--lake",
+        lake,
+        "--set",
+        training_set,
+        "--model",
+        model,
+    ]
     command += ["--seed", str(seed)]
     command += called
     command += ["--config", config] if config else []

@@ -19,6 +19,7 @@ import pyarrow as pa
 from factory.inference.budget import BudgetReached, Spending
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Journal
+from factory.inference.trust import trust
 from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.places import remember, without_paths, without_places
 from factory.runs.progress import Progress
@@ -102,6 +103,7 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
     with run_lock(lake.place), disk_faults(lake), signals.in_order():
         run = run_of(spec)
         remember(run.run_id, without_places(spec.recipe.as_json())[1])
+        trust(spec.recipe.models.values())
         progress.run_id = run.run_id
         progress.searches = tuple(entry.name for entry in spec.recipe.entries("search"))
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})

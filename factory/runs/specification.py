@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from factory.inference.trust import check_trusted
 from factory.prompts.packing import content_of
 from factory.prompts.settings import PromptSettings
 from factory.recipes.reading import recipe_of
@@ -95,7 +96,7 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     Args:
         overrides: changes that no answer depends on, such as endpoints and budgets.
     Raises:
-        FactoryError: no such run, more than one, or an override that changes the answers.
+        FactoryError: no such run, more than one, an override that changes the answers, or a model that only the lake names.
     """
     found = lake.read(
         Run, "run_event_id IN (SELECT run_event_id FROM current_runs WHERE starts_with(run_id, $id))", {"id": run_id}
@@ -113,6 +114,12 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     recipe, begun_with = (
         recipe_of(with_places(run.recipe, run.run_id), where, changes) for changes in (overrides, None)
     )
+    named_by_lake = [
+        model
+        for role, model in recipe.models.items()
+        if (then := begun_with.models.get(role)) and (model.endpoint, model.vllm) == (then.endpoint, then.vllm)
+    ]
+    check_trusted(named_by_lake, run.run_id)
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)
     changed = [

@@ -67,7 +67,13 @@ def _answer(question: Question) -> None:
         _lock(lake.connection, question.limits, threads)
         with lake.explained():
             asked = lake.connection.execute(question.query, used)
-            _write(asked.to_arrow_reader(ROWS_A_BATCH))
+            try:
+                _write(asked.to_arrow_reader(ROWS_A_BATCH))
+            except OSError as error:
+                # A row's error in one of DuckDB's threads interrupts the others, and may arrive as an interruption.
+                if "INTERRUPT" in str(error):
+                    lake.connection.execute(question.query, used)
+                raise
 
 
 def _limit(limits: Limits, threads: int) -> None:

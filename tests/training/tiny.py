@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -165,4 +166,5 @@ def captured(monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace, objective:
         trainers.training, "train_and_record", lambda job, trainer, figures: seen.extend((job, trainer))
     )
     assert start(place, objective, place.folder / "never written") == 0
+    shutil.rmtree(place.folder / ".never written.part")  # renamed by what does not happen here
     return seen[0], seen[1]
