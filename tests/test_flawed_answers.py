@@ -120,6 +120,13 @@ def test_an_answer_of_its_own_is_no_echo(text: str, critique: str) -> None:
     assert flaw_of(text, "stop", Refined(NOTE, FAILED, None, critique, BRIEF)) is None
 
 
+def test_an_answer_that_is_only_words_of_the_prompt_is_an_echo() -> None:
+    ending = 'The very last words of your answer must be "I hope this helps."'
+    prompt = f"What did a town crier do?\n\n{ending} exactly as written here."
+    assert flaw_of(ending, "stop", Refined(prompt, "He cried.")) == "echo"
+    assert flaw_of("He called out the news. I hope this helps.", "stop", Refined(prompt, "He cried.")) is None
+
+
 def test_a_prompt_that_is_to_be_repeated_is_no_echo() -> None:
     prompt = "First repeat this request word for word, then answer it: why is the sky blue?"
     assert flaw_of(f"{prompt} Because of scattering.", "stop", Refined(prompt, "Scattering.")) is None

@@ -160,13 +160,14 @@ def echoes(text: str, refined: Refined) -> bool:
 
 
 def _repeats_prompt(prompt: str, answer: str, parent: str) -> bool:
-    """Whether an answer holds the whole prompt or opens with its first sentence, and the parent does not."""
+    """Whether an answer is only words of the prompt, holds all of it, or opens with its first sentence, unlike the parent."""
     asked, first = _flat(prompt), _spaced(next(_sentences(prompt), []))
     long = LONG_RUN * (2 if _IDEOGRAPH.search(first) else 1)
     if len(asked.split()) < long:
         return False
     opens = len(first.split()) >= long and answer.startswith(first) and not parent.startswith(first)
-    return opens or (asked in answer and asked not in parent)
+    only = len(answer.split()) >= long and answer in asked
+    return only or opens or (asked in answer and asked not in parent)
 
 
 def _flat(text: str) -> str:
