@@ -157,7 +157,8 @@ def test_a_training_ends_with_the_command_that_started_it(tmp_path: Path, number
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "dpo.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(300)\n")
-    command = start("train", "dpo", "--set", "some@1", "--model", "some", cwd=tmp_path)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}  # the current folder is not looked into
+    command = start("train", "dpo", "--set", "some@1", "--model", "some", cwd=tmp_path, env=env)
     assert command.stdout is not None
     pid = int(command.stdout.readline())
     command.send_signal(number)

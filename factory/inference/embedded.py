@@ -118,6 +118,7 @@ async def _spawn(log: BinaryIO) -> asyncio.subprocess.Process:
     }
     return await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "factory.inference.embedded",
         stdin=asyncio.subprocess.PIPE,

@@ -124,6 +124,7 @@ async def _spawn(command: list[str], api_key: str, log: BinaryIO) -> asyncio.sub
     root = str(Path(__file__).resolve().parents[2])
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "factory.inference.process_group",
         *command,

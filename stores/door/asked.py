@@ -72,7 +72,7 @@ def _answer(question: Question) -> None:
             except OSError as error:
                 # A row's error in one of DuckDB's threads interrupts the others, and may arrive as an interruption.
                 if "INTERRUPT" in str(error):
-                    lake.connection.execute(question.query, used)
+                    lake.connection.execute(question.query, used).to_arrow_table()
                 raise
 
 
