@@ -12,6 +12,7 @@ import pytest
 
 from factory.cli.main import main
 from factory.importing import importer
+from stores.checksums import data_files
 from stores.lake import Lake
 from stores.training_sets import build_training_set
 from tests.rows import rows_of
@@ -171,6 +172,12 @@ def test_importing_twice_adds_nothing(tmp_path: Path, factory: Command) -> None:
     for words in ([file], [file, "--limit", 2], [tmp_path / "copy.jsonl"], [file, file]):
         assert "imported before as import-" in factory("import", *words)
     assert _state(tmp_path) == before
+
+
+def test_an_import_s_files_have_checksums(tmp_path: Path, factory: Command) -> None:
+    factory("import", jsonl(tmp_path / "a.jsonl", *HELPSTEER))
+    with Lake.open(tmp_path / "lake") as lake:
+        assert all(file.sha256 for file in data_files(lake))
 
 
 def test_a_larger_limit_adds_the_rest_to_the_same_run(tmp_path: Path, factory: Command) -> None:

@@ -22,6 +22,7 @@ from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id, sha256_text
 from schemas.tables import TABLE_OF, Run
 from stores.attach import place
+from stores.checksums import keep_checksums
 from stores.lake import Lake
 from stores.locks import run_lock
 
@@ -200,3 +201,4 @@ def _commit(where: str, read: Sequence[tuple[Run, dict[str, pa.Table]]], tell: T
         tell("rows being committed", sum(table.num_rows for table in whole.values()))
         ids = [run.run_id for run, _ in read]
         lake.append_arrow(whole, message=f"import {', '.join(ids)}", details={"run_ids": ids})
+        keep_checksums(lake)
