@@ -153,7 +153,8 @@ def reading_error(error: Exception, where: str, folder: Path | None) -> FactoryE
     """Why rows cannot be read, if a file is the cause; None: the query is.
 
     DuckDB reports a damaged Parquet file as whatever its decoder stumbles over: errors without a kind of their own,
-    input errors that name the file, and input/output errors. Rows that are streamed fail with Arrow's errors instead.
+    input errors that name the file, and input/output errors. Rows that are streamed fail with Arrow's errors instead, and
+    bytes in a catalog that are not text with Python's.
     """
     text = str(error).lower()
     if any(words in text for words in PASSING_CONFLICTS):

@@ -283,7 +283,7 @@ class Lake:
         """Tells in one sentence that a file is missing or damaged, or the disk full; other errors stay as they are."""
         try:
             yield
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, UnicodeDecodeError) as error:
             if (told := reading_error(error, self.place.where, self.place.folder)) is None:
                 raise
             raise told from error
