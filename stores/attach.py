@@ -93,7 +93,13 @@ def load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...
 
 
 def quoted(text: str) -> str:
+    """The text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """The name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def attach(

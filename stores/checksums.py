@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from schemas.errors import FactoryError
-from stores.attach import Place
+from stores.attach import Place, identifier, quoted
 from stores.faults import verify as to_verify
 from stores.lake import Lake
 from stores.sql import sql
@@ -255,14 +255,16 @@ def _catalog_state(lake: Lake) -> str:
         "SELECT name FROM sqlite_master WHERE type = ''table'' AND name LIKE ''ducklake~_%'' ESCAPE ''~'' ORDER BY 1"
     )
     tables: list[str] = lake.query(f"FROM sqlite_query('__ducklake_metadata_lake', '{names}')").column(0).to_pylist()
-    rows = "SELECT '{0}', sha256(coalesce(string_agg(t::VARCHAR, chr(10) ORDER BY t::VARCHAR), '')) FROM {1}.{0} AS t"
-    sums = lake.query(" UNION ALL ".join(rows.format(table, metadata) for table in tables) + " ORDER BY 1").to_pylist()
+    rows = "SELECT {0}, sha256(coalesce(string_agg(t::VARCHAR, chr(10) ORDER BY t::VARCHAR), '')) FROM {1}.{2} AS t"
+    # Quoted: whoever made the catalog named its tables.
+    each = (rows.format(quoted(table), metadata, identifier(table)) for table in tables)
+    sums = lake.query(" UNION ALL ".join(each) + " ORDER BY 1").to_pylist()
     digest = hashlib.sha256("".join(f"{' '.join(row.values())}\n" for row in sums).encode()).hexdigest()
     return f"{when.column(0)[0].as_py()}:{digest}"
 
 
 def _metadata(at: Place) -> str:
-    schema = f'."{at.metadata_schema}"' if at.metadata_schema else ""
+    schema = f".{identifier(at.metadata_schema)}" if at.metadata_schema else ""
     return f"__ducklake_metadata_lake{schema}"
 
 

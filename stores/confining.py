@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.errors import FactoryError
-from stores.attach import Place, quoted
+from stores.attach import Place, identifier, quoted
 from stores.door.checking import Known, check_expression
 from stores.door.definitions import Definition, check_definitions, names_of_functions
 from stores.sql import sql
@@ -78,7 +78,7 @@ def _asked(connection: duckdb.DuckDBPyConnection, at: Place, text: str) -> list[
         # Not through Python's sqlite3: closing the file there would drop the locks that DuckDB's SQLite holds on it.
         return connection.execute(f"FROM sqlite_query({quoted(METADATA)}, {quoted(text)})").fetchall()
     schema = at.metadata_schema or "public"
-    connection.execute('USE "{}"."{}"'.format(METADATA, schema.replace('"', '""')))
+    connection.execute(f"USE {METADATA}.{identifier(schema)}")
     try:
         return connection.execute(text).fetchall()
     finally:

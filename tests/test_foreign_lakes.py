@@ -13,6 +13,7 @@ import pytest
 
 from schemas.errors import FactoryError
 from schemas.tables import Pair, TrainingSet
+from stores.checksums import verify_files
 from stores.door.asking import ask
 from stores.door.question import Question
 from stores.lake import Lake
@@ -206,3 +207,19 @@ def test_a_pairing_that_a_lake_brings_along_can_only_read(foreign: Path) -> None
             with pytest.raises(FactoryError, match=r"pairing mine: its query (may not|is refused)"):
                 unpaired(lake, "run", Pairing("mine", query, {}))
         assert lake.query("FROM pairs").num_rows == PAIRS
+
+
+@pytest.mark.parametrize(
+    "reach", ["ATTACH '{victim}' AS v (TYPE sqlite); DELETE FROM v.mine", "DELETE FROM lake.pairs"]
+)
+def test_a_table_of_the_catalog_whose_name_is_sql_is_only_a_name(foreign: Path, tmp_path: Path, reach: str) -> None:
+    victim = tmp_path / "victim.db"
+    with closing(sqlite3.connect(victim)) as opened:
+        opened.executescript("CREATE TABLE mine (a INTEGER); INSERT INTO mine VALUES (1);")
+    name = f"ducklake_a', 'x'; {reach.format(victim=victim)}; --"
+    doctor(foreign, 'CREATE TABLE "{}" (a INTEGER)'.format(name.replace('"', '""')))
+    with Lake.open(foreign) as lake:
+        verify_files(lake)
+        assert lake.counts()["pairs"] == PAIRS
+    with closing(sqlite3.connect(victim)) as opened:
+        assert opened.execute("SELECT count(*) FROM mine").fetchone() == (1,)
