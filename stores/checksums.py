@@ -165,7 +165,7 @@ def _faults(lake: Lake, files: list[DataFile], *, read: bool = True) -> Iterator
             return fault
         if file.sha256 is not None:
             found = _sha256(lake, file)
-            return None if found == file.sha256 else "has other bytes than were written"
+            return None if found == file.sha256 else "differs from what was written"
         return _unreadable(lake, file) if read else None
 
     with ThreadPoolExecutor(_at_once(lake)) as pool:
@@ -234,7 +234,7 @@ def _catalog_fault(lake: Lake) -> tuple[str | None, str | None]:
         return None, f"is damaged ({' '.join(str(error).split())[:200]})"
     if kept is None or kept.partition(":")[0] != found.partition(":")[0]:
         return "its checksum was not kept yet, or it has been written to since", None
-    return None, None if kept == found else "has other rows than were written"
+    return None, None if kept == found else "differs from what was written"
 
 
 def _kept_state(lake: Lake) -> str | None:

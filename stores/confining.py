@@ -33,15 +33,15 @@ def refuse_foreign_code(connection: duckdb.DuckDBPyConnection, at: Place) -> Non
     """
     if at.catalog.startswith("sqlite:") and _asked(connection, at, sql("catalog_computed")):
         raise FactoryError(
-            f"lake {at.where} has a catalog that computes what it says: a lake made here does not; do not use it unless you "
-            "know who made it"
+            f"lake {at.where} has views, triggers or computed columns in its catalog, which this program never makes: do not "
+            "use it unless you trust whoever made it"
         )
     strays = _asked(connection, at, sql("catalog_strays"))
     if strays:
         # DuckDB follows `..` out of its allowed directories.
         raise FactoryError(
-            f"lake {at.where} names a file outside its data folder, {str(strays[0][0])!r}: a lake made here does not; do not "
-            "use it unless you know who made it"
+            f"lake {at.where} names a file outside its data folder, {str(strays[0][0])!r}, which this program never does: do "
+            "not use it unless you trust whoever made it"
         )
     code = _asked(connection, at, sql("catalog_code"))
     if not code:

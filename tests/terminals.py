@@ -6,13 +6,14 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from factory.cli.main import main
+from tests.scripted_endpoint import Request
 
 EVIL = (
     "[bold]odd[/bold][/nope] :smile: \x1b[38;5;99mevil\x1b[0m \x1b]0;title\x07 \x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\"
@@ -26,6 +27,22 @@ SHOWN_OF_FORMAT = {0x600, 0x601, 0x602, 0x603, 0x604, 0x605, 0x6DD, 0x70F, 0x890
 SHOWN_OF_FORMAT |= set(range(0x13430, 0x13460))
 """Format characters with a shape of their own: signs around numbers, and what joins Egyptian hieroglyphs."""
 _OF_RICH = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]|\r")
+
+
+def answering(text: str) -> Callable[[Request], Any]:
+    """A script whose every answer, critique and refinement holds the text; refined answers pass."""
+
+    def answer(request: Request) -> Any:
+        asked = str(request.messages[-1]["content"])
+        drawn = [int(request.body_hash[2 * i : 2 * i + 4], 16) for i in range(request.n)]
+        if "Final Judgement" in asked:
+            verdict = "Yes" if "mended" in asked.split("[Response]")[1] else "No"
+            return [f"{text}\nFinal Judgement: {verdict}"] * request.n
+        if "Refined response:" in asked:
+            return [f"Reflection: {text}\nRefined response:\nWe opened it {text} mended {d}." for d in drawn]
+        return [f"We opened it {text} {d}." for d in drawn]
+
+    return answer
 
 
 def hidden(text: str) -> list[str]:

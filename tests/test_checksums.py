@@ -79,7 +79,7 @@ def test_an_object_that_has_changed_is_found(bucket: str, postgres: str) -> None
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "flipped": (lambda file: flip(file, b"nobody said"), "has other bytes than were written"),
+    "flipped": (lambda file: flip(file, b"nobody said"), "differs from what was written"),
     "missing": (Path.unlink, "is missing"),
     "cut": (lambda file: file.write_bytes(file.read_bytes()[:-9]), "of its"),
     "emptied": (lambda file: file.write_bytes(b""), "has 0 of its"),
@@ -118,7 +118,7 @@ def test_a_flipped_bit_that_still_decompresses_changes_no_set_in_silence(lake: L
             "nobody saie this before" in opened.query("SELECT text FROM responses").column(0).to_pylist()
         )  # DuckDB notices nothing
         assert opened.connection.execute("SELECT count(*) FROM responses").fetchall() == [(2,)]
-        with pytest.raises(FactoryError, match=r"other bytes than were written.*`factory verify --lake"):
+        with pytest.raises(FactoryError, match=r"differs from what was written.*`factory verify --lake"):
             refuse_damage(opened)
         with pytest.raises(FactoryError, match=r"data may be damaged.*`factory verify --lake"):
             read_training_set(opened, "spar_dpo@1")
@@ -147,7 +147,7 @@ def test_a_catalog_whose_rows_have_changed_is_found(lake: Lake, tmp_path: Path) 
         catalog.execute("UPDATE ducklake_file_column_stats SET max_value = 'a' WHERE max_value = 'good'")
     with Lake.open(tmp_path / "damaged") as damaged:
         assert [damage.path for damage in verify_files(damaged).damages] == ["catalog.sqlite"]
-        with pytest.raises(FactoryError, match=r"catalog\.sqlite has other rows"):
+        with pytest.raises(FactoryError, match=r"catalog\.sqlite differs from what was written"):
             refuse_damage(damaged)
     with Lake.open(where) as whole:
         whole.append(prompts(2), message="later")

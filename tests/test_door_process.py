@@ -92,7 +92,7 @@ def test_a_refused_query_is_one_sentence_and_changes_nothing(where: str, query: 
     ],
 )
 def test_a_query_that_takes_too_long_is_ended(where: str, query: str) -> None:
-    with pytest.raises(FactoryError, match="the query took longer than 3 s and was ended"):
+    with pytest.raises(FactoryError, match="the query took longer than 3 s and was stopped"):
         ask(Question(where, query, limits=Limits(3, 200)))
 
 

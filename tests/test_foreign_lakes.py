@@ -89,11 +89,11 @@ def macro(name: str, body: str, kind: str = "scalar") -> tuple[str, str]:
                 "ALTER TABLE ducklake_view RENAME TO kept",
                 "CREATE VIEW ducklake_view AS SELECT * FROM kept WHERE random() > 0",
             ],
-            "computes what it says",
+            "views, triggers or computed columns",
         ),
         (
             ["CREATE TRIGGER t AFTER INSERT ON ducklake_snapshot BEGIN DELETE FROM ducklake_view; END"],
-            "computes what it says",
+            "views, triggers or computed columns",
         ),
     ],
 )

@@ -6,33 +6,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stores.lake import Lake
 from tests.runs import run_spar
-from tests.scripted_endpoint import Request, running_endpoint
+from tests.scripted_endpoint import running_endpoint
+from tests.terminals import answering
 
 ROOT = Path(__file__).parents[1]
 SHOWN = "窗户🙂é — ”…"
 
 
-def answer(request: Request) -> Any:
-    asked = str(request.messages[-1]["content"])
-    drawn = [int(request.body_hash[2 * i : 2 * i + 4], 16) for i in range(request.n)]
-    if "Final Judgement" in asked:
-        verdict = "Yes" if "mended" in asked.split("[Response]")[1] else "No"
-        return [f"{SHOWN}\nFinal Judgement: {verdict}"] * request.n
-    if "Refined response:" in asked:
-        return [f"Reflection: {SHOWN}\nRefined response:\nWe opened it {SHOWN} mended {d}." for d in drawn]
-    return [f"We opened it {SHOWN} {d}." for d in drawn]
-
-
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("streams") / "lake"
-    with running_endpoint(answer) as endpoint:
+    with running_endpoint(answering(SHOWN)) as endpoint:
         run_spar(place, endpoint.url, 3)
     yield place
 
@@ -72,7 +61,7 @@ def test_an_encoding_that_lacks_characters_gets_escapes(lake: Path, encoding: st
 
 
 def test_a_run_whose_output_is_not_in_utf8_ends_well(tmp_path: Path) -> None:
-    with running_endpoint(answer) as endpoint:
+    with running_endpoint(answering(SHOWN)) as endpoint:
         line = f"$factory run spar --limit 2 --model {endpoint.url}"
         done = in_shell(line, tmp_path / "lake", PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and b"Traceback" not in done.stderr

@@ -27,8 +27,8 @@ from schemas.columns import columns
 from schemas.streams import visible
 from schemas.tables import TABLES
 from stores.lake import Lake
-from tests.scripted_endpoint import Request, running_endpoint
-from tests.terminals import EVIL, NAME, SHOWN_OF_FORMAT, assert_only_text, hidden, shown
+from tests.scripted_endpoint import running_endpoint
+from tests.terminals import EVIL, NAME, SHOWN_OF_FORMAT, answering, assert_only_text, hidden, shown
 
 KEPT = {
     "recipe",
@@ -47,17 +47,6 @@ KEPT = {
 """Columns that this project's own code reads, beside ids."""
 
 
-def answer(request: Request) -> Any:
-    asked = str(request.messages[-1]["content"])
-    drawn = [int(request.body_hash[2 * i : 2 * i + 4], 16) for i in range(request.n)]
-    if "Final Judgement" in asked:
-        verdict = "Yes" if "mended" in asked.split("[Response]")[1] else "No"
-        return [f"{EVIL}\nFinal Judgement: {verdict}"] * request.n
-    if "Refined response:" in asked:
-        return [f"Reflection: {EVIL}\nRefined response:\nWe opened it {EVIL} mended {d}." for d in drawn]
-    return [f"We opened it {EVIL} {d}." for d in drawn]
-
-
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A lake from a run in which everything tried; then, as in a lake of somebody else, its rows were changed."""
@@ -66,7 +55,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     prompts = folder / f"{NAME}.jsonl"
     prompts.write_text("".join(json.dumps({"prompt": f"{EVIL} {i}"}) + "\n" for i in range(3)), "utf-8")
     overrides: dict[str, Any] = {"prompts.source": str(prompts), "stages.judge.votes": 1}
-    with running_endpoint(answer, models=(f"model {EVIL}",)) as endpoint:
+    with running_endpoint(answering(EVIL), models=(f"model {EVIL}",)) as endpoint:
         for role in ("actor", "refiner"):
             overrides |= {f"models.{role}.endpoint": endpoint.url, f"models.{role}.name": f"model {EVIL}"}
         run_recipe(RunSpecification(load_recipe("spar", overrides)), str(folder / NAME), Progress())
@@ -145,7 +134,7 @@ def test_a_lake_folder_with_markup_in_its_name_is_shown_by_its_name(
 
 @pytest.mark.parametrize("log_format", ["plain", "json"])
 def test_a_run_in_a_terminal_shows_text_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
-    with running_endpoint(answer, models=(f"model {EVIL}",)) as endpoint:
+    with running_endpoint(answering(EVIL), models=(f"model {EVIL}",)) as endpoint:
         words = ["run", "spar", "--lake", tmp_path / NAME, "--model", endpoint.url, "--model-name", f"model {EVIL}"]
         code, text = shown(monkeypatch, *words, "--limit", 2, "-o", "stages.judge.votes=1", "--log-format", log_format)
     assert code == 0
@@ -153,7 +142,7 @@ def test_a_run_in_a_terminal_shows_text_only(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_live_display_shows_text_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with running_endpoint(answer, models=(f"model {EVIL}",)) as endpoint:
+    with running_endpoint(answering(EVIL), models=(f"model {EVIL}",)) as endpoint:
         words = ["run", "spar", "--lake", tmp_path / NAME, "--model", endpoint.url, "--model-name", f"model {EVIL}"]
         code, text = shown(monkeypatch, *words, "--limit", 2, "-o", "stages.judge.votes=1")
     assert code == 0 and "\x1b[?25h" in text

@@ -36,9 +36,9 @@ def begun(folder: Path, **overrides: Any) -> RunSpecification:
 
 def test_a_key_is_not_sent_where_only_the_lake_says_so(tmp_path: Path) -> None:
     lake_with_a_run(tmp_path / "lake", ELSEWHERE)
-    with pytest.raises(FactoryError, match=r"OPENAI_API_KEY sent to https://models\.example: if you trust that"):
+    with pytest.raises(FactoryError, match=r"OPENAI_API_KEY to https://models\.example: if you trust that"):
         begun(tmp_path / "lake")
-    with pytest.raises(FactoryError, match="begun elsewhere"):  # the refiner's is still the lake's
+    with pytest.raises(FactoryError, match="started on another machine"):  # the refiner's is still the lake's
         begun(tmp_path / "lake", models__actor__endpoint="https://models.example/v2")
 
 
@@ -65,9 +65,9 @@ def test_a_lake_cannot_name_the_file_of_a_key_or_a_program(tmp_path: Path) -> No
     secret.write_text("not-for-you\n")
     files = {f"models__{role}__api_key_file": str(secret) for role in ("actor", "refiner")}
     lake_with_a_run(tmp_path / "file", ELSEWHERE, **files)
-    with pytest.raises(FactoryError, match=r"the first line of the file .*id_rsa sent to"):
+    with pytest.raises(FactoryError, match=r"the first line of the file .*id_rsa to https"):
         begun(tmp_path / "file")
     program: dict[str, Any] = {"vllm": {"model": "owner/model", "command": "/bin/true"}, "endpoint": []}
     lake_with_a_run(tmp_path / "vllm", ELSEWHERE, models__actor=program)
-    with pytest.raises(FactoryError, match=r"a program started: .*/?true"):
+    with pytest.raises(FactoryError, match=r"to start the program .*/?true"):
         begun(tmp_path / "vllm", models__refiner__endpoint="http://localhost:1/v1")

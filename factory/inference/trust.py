@@ -45,21 +45,21 @@ def check_trusted(models: Iterable[ModelSettings], run_id: str) -> None:
     unknown = {gift for model in models for gift in _gifts(model)} - _remembered()
     if unknown:
         raise FactoryError(
-            f"run {run_id} was begun elsewhere, and its lake wants {min(unknown)}: if you trust that, say so by naming the "
-            "model yourself, as in `factory resume RUN -o models.ROLE.endpoint=URL`, or by a `factory run` of the recipe"
+            f"run {run_id} was started on another machine, and its lake wants {min(unknown)}: if you trust that, name the "
+            "model yourself, as in `factory resume RUN -o models.ROLE.endpoint=URL`, or start the recipe with `factory run`"
         )
 
 
 def _gifts(model: ModelSettings) -> list[str]:
-    """What a model is given beyond prompts, in words; a server on this machine gives nothing away."""
+    """What using a model would do beyond sending it prompts, in words; a server on this machine gives nothing away."""
     if model.vllm is not None:
         plain = msgspec.to_builtins(model.vllm)
-        return [f"a program started: {canonical_json({name: plain[name] for name in ('command', 'model', 'args')})}"]
+        return [f"to start the program {canonical_json({name: plain[name] for name in ('command', 'model', 'args')})}"]
     if model.api_key_file is None and not os.environ.get(model.api_key_env):
         return []
     remote = [urlsplit(address) for address in model.endpoint if not address.startswith("embedded:")]
     return [
-        f"{key_place(model)} sent to {url.scheme}://{url.netloc}"
+        f"to send the key in {key_place(model)} to {url.scheme}://{url.netloc}"
         for url in remote
         if not is_loopback(url.hostname or "")
     ]

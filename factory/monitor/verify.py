@@ -43,6 +43,6 @@ def verify_and_report(lake: Lake, console: Console) -> None:
     if found.damages:
         raise FactoryError(
             f"lake {where} has {counted(len(found.damages), 'file')} damaged or missing: restore what is named above from a "
-            "backup of the lake; a training set built from damaged rows would make the damage its content"
+            "backup of the lake; a training set built now would contain the damage"
         )
     console.print(Text(f"lake {where} is whole"), soft_wrap=True)

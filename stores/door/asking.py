@@ -115,7 +115,7 @@ def _reason(process: "subprocess.Popen[bytes]", question: Question) -> FactoryEr
         return FactoryError(said)
     if code in (-signal.SIGALRM, -signal.SIGXCPU):
         return FactoryError(
-            f"{question.subject} took longer than {limits.seconds:g} s and was ended: read fewer rows, or give it more time "
+            f"{question.subject} took longer than {limits.seconds:g} s and was stopped: read fewer rows, or allow more time "
             "(`factory sql` has --timeout)"
         )
     if code in (-signal.SIGABRT, -signal.SIGKILL, -signal.SIGSEGV):

@@ -79,8 +79,8 @@ class _Walk:
 
     def refuse(self, may_not: str) -> FactoryError:
         return FactoryError(
-            f"{self.what} may not {may_not}: it reads the tables and views of the lake alone (`factory sql 'SHOW TABLES'` "
-            "lists them) and calls the functions that docs/lake.md names"
+            f"{self.what} may not {may_not}: it may read only the lake's tables and views (`factory sql 'SHOW TABLES'` "
+            "lists them) and call only the functions that docs/lake.md lists"
         )
 
 
