@@ -19,7 +19,10 @@ METADATA = "__ducklake_metadata_lake"
 
 
 def confine(connection: duckdb.DuckDBPyConnection, at: Place) -> None:
-    """From here on, files are opened below the lake's data path alone, and no extension is loaded; it cannot be undone."""
+    """From here on, DuckDB opens files below the lake's data path alone, and loads no extension; it cannot be undone.
+
+    Its SQLite extension opens files by itself: no SQL that a lake holds may reach the connection unchecked.
+    """
     connection.execute("SET allow_unsigned_extensions = false")
     connection.execute(f"SET allowed_directories = [{quoted(at.data_path)}]")
     connection.execute("SET enable_external_access = false")
