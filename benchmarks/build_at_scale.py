@@ -163,6 +163,7 @@ def _run() -> Run:
         status="finished",
         reason=None,
         recipe_name="spar",
+        purpose="data",
         recipe="{}",
         recipe_hash="",
         templates={name: load_template(name) for name in ("judge", "refine")},

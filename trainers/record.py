@@ -39,6 +39,11 @@ def write_record(
     run = TrainingRun(
         training_run_id=content_id("training run", training_set.training_set_id, *asked),
         training_set_id=training_set.training_set_id,
+        start_model_id=None,
+        reference_model_id=None,
+        chat_template_hash=None,
+        status="finished",
+        reason=None,
         package_versions=package_versions(),
         hardware=hardware(processes),
         output=output.resolve().name,
@@ -55,6 +60,7 @@ def write_record(
         origin=f"vllm:{name}",
         revision=run.weights_sha256,
         training_run_id=run.training_run_id,
+        chat_template_hash=run.chat_template_hash,
     )
     with Lake.open(lake) as opened:
         opened.append([run, model], message=f"{run.objective} on {training_set.name}@{training_set.version}")

@@ -141,6 +141,7 @@ def _run_of(settings: PromptSettings, options: Options) -> Run:
         status="finished",
         reason=None,
         recipe_name="import",
+        purpose="data",
         recipe=recipe,
         recipe_hash=sha256_text(recipe),
         templates={},

@@ -81,7 +81,11 @@ class Imported:
         if model is not None and not self._seen[model]:
             self._seen[model] += 1
             name = str(answer.model)
-            self._waiting.append(Model(model_id=model, name=name, origin=KIND, revision=None, training_run_id=None))
+            self._waiting.append(
+                Model(
+                    model_id=model, name=name, origin=KIND, revision=None, training_run_id=None, chat_template_hash=None
+                )
+            )
         deciding = deciding_of(answer.scores, self.best_by)
         for score in answer.scores:
             self.scores[score.judge] += 1

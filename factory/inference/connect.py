@@ -95,6 +95,7 @@ def _model(name: str, settings: ModelSettings) -> Model:
         origin=public_address(settings.endpoint[0]),
         revision=settings.revision,
         training_run_id=None,
+        chat_template_hash=None,
     )
 
 
@@ -107,6 +108,7 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
         origin=f"embedded:{weights.name}",
         revision=weights.sha256,
         training_run_id=None,
+        chat_template_hash=None,
     )
     async with (
         serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
@@ -142,6 +144,7 @@ async def _vllm(
             origin=f"vllm:{name}",
             revision=revision,
             training_run_id=None,
+            chat_template_hash=None,
         )
         server = _server(model.origin, started.base_url, client, settings)
         yield Endpoint(role, model, [server], context_tokens, listeners, parameters=settings.parameters)

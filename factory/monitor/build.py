@@ -63,7 +63,10 @@ def build_and_report(
 
 
 def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
-    known: list[str] = lake.query("SELECT run_id FROM current_runs ORDER BY run_id").column(0).to_pylist()
+    """The runs asked for, or all that were made for data: an evaluation's answers never train a model."""
+    known: list[str] = (
+        lake.query("SELECT run_id FROM current_runs WHERE purpose = 'data' ORDER BY run_id").column(0).to_pylist()
+    )
     chosen = [run for run in known if run_ids is None or any(run.startswith(word) for word in run_ids)]
     if not chosen:
         raise FactoryError(

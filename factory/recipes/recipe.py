@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -55,6 +55,9 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
 
     name: Annotated[str, about("the recipe's name, the prefix of its runs' ids")]
     description: Annotated[str, about("the method in a few words")] = ""
+    purpose: Annotated[
+        Literal["data", "evaluation"], about("evaluation: its answers measure a model and never train one")
+    ] = "data"
     models: Annotated[dict[str, ModelSettings], about("models by role, such as actor and refiner")]
     prompts: Annotated[PromptSettings, about("where the prompts come from")] = PromptSettings()
     budget: Annotated[BudgetSettings, about("where a run stops")] = BudgetSettings()

@@ -69,6 +69,7 @@ def run_of(spec: RunSpecification) -> Run:
         status="running",
         reason=None,
         recipe_name=recipe.name,
+        purpose=recipe.purpose,
         recipe=public,
         recipe_hash=recipe.hash(),
         templates=recipe.template_texts,

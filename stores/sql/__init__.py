@@ -10,6 +10,7 @@ _VIEWS = (
     "render",
     "is_blank",
     "current_runs",
+    "current_loops",
     "run_templates",
     "verdicts",
     "failed_responses",

@@ -95,12 +95,25 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         views=views(),
         parameters=canonical_json(parameters),
         format=format,
+        chat_template_hashes=_chat_templates(lake, parameters["run_ids"]),
+        audit=None,
         train_rows=train_rows,
         held_out_rows=rows.num_rows - train_rows,
         fingerprint=fingerprint,
         created_at=datetime.now(UTC),
     )
     return _split(_pinned(lake, unnumbered), rows)
+
+
+def _chat_templates(lake: Lake, run_ids: list[str]) -> list[str]:
+    """The chat templates of the models that wrote the runs' answers, as far as they are known."""
+    known = lake.query(
+        "SELECT DISTINCT chat_template_hash FROM models WHERE chat_template_hash IS NOT NULL AND model_id IN "
+        "(SELECT model_id FROM responses WHERE list_contains($runs, run_id)) ORDER BY ALL",
+        {"runs": run_ids},
+    )
+    hashes: list[str] = known.column(0).to_pylist()
+    return hashes
 
 
 def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:
