@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from factory.cli.auditing import audit
 from factory.cli.batch import batch
 from factory.cli.importing import import_
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (run, resume, status, build, train, sql, tree, pair, recipes)
+COMMANDS = (run, resume, status, build, audit, train, sql, tree, pair, recipes)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)

@@ -75,6 +75,13 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         | None
     ) = None
     training_sets: Annotated[tuple[str, ...], about("what `factory build` builds from its runs")] = ()
+    audit: Annotated[
+        dict[str, float], about("thresholds of checks (docs/audit.md), beyond which `factory build` refuses a set")
+    ] = msgspec.field(default_factory=dict)
+    decontaminate: Annotated[
+        tuple[str, ...],
+        about("evaluation sets (ifeval, ifbench or a file): prompts that overlap with them are left out"),
+    ] = ()
 
     def entries(self, stage: str) -> list[Entry]:
         """The entries of a stage, in order."""
