@@ -113,3 +113,42 @@ def scores(rows: Rows, **given: Any) -> pl.DataFrame:
         for row in rows for side in ("chosen", "rejected")
     ]  # fmt: skip
     return pl.DataFrame(made, schema_overrides={"points": pl.Float64})
+
+
+KINDS = frozenset({"keywords:existence"})
+UNSEEN = Benchmark(
+    "unseen",
+    "0" * 64,
+    ("Which of the many lighthouses along that northern coast was the first to be lit by gas?",),
+    frozenset({"a:b"}),
+)
+
+
+def whole(count: int = 60) -> Audited:
+    """A set without a fault to which every check but two applies: pairs of several turns, and harmful prompts."""
+    rows = pairs(count)
+    return a_set(rows, facts=facts_of(rows), benchmarks=(UNSEEN,), trainer=as_trained(rows))
+
+
+def facts_of(rows: Rows) -> dict[str, pl.DataFrame]:
+    """Votes that the verifier shares, scores of three aspects, and comparisons that do not turn with the order."""
+    points = [
+        scores(rows, judge=judge, kind="imported", decides=judge == "overall_score").with_columns(
+            points=pl.Series([float(2 + (n + place) % 3) * (2 if judge == "overall_score" else 1) for n in range(2 * len(rows))]),
+            yes_votes=pl.lit(0, pl.Int64), no_votes=pl.lit(0, pl.Int64), passed=pl.lit(None, pl.Boolean),
+        )
+        for place, judge in enumerate(("overall_score", "helpfulness", "honesty"))
+    ]  # fmt: skip
+    # One answer has the best score of each, or their scales would seem to end below it.
+    tops = [
+        part.with_columns(points=pl.when(pl.int_range(pl.len()) == 0).then(10.0 if n == 0 else 5.0).otherwise("points"))
+        for n, part in enumerate(points)
+    ]
+    verifier = scores(rows, judge="verifier", kind="verifier", decides=False, points=1.0)
+    orders = pl.DataFrame({"id": [row["pair_id"] for row in rows], "one": 0.9, "other": 0.1})
+    return {"scores": pl.concat([scores(rows), verifier, *tops], how="vertical_relaxed"), "orders": orders}
+
+
+def as_trained(rows: Rows, **given: Any) -> Trainer:
+    values = {"prompt_tokens": 40, "longest": 200, "equal": False, **given}
+    return Trainer(2048, pl.DataFrame({"id": [row["pair_id"] for row in rows], **values}))

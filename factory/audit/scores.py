@@ -7,6 +7,8 @@ from factory.audit.rows import Audited
 
 _SCALES = (1.0, 3.0, 4.0, 5.0, 10.0, 100.0)
 """highest points of the usual scales"""
+_LIMITS = (1.0, 5.0, 10.0, 100.0)
+"""no more points than these are given on such a scale: a scale of 5 is often used up to 4"""
 _INSIDE = 0.99
 """a scale is one that holds this share of a judge's points"""
 _FEWEST = 20
@@ -107,8 +109,10 @@ def _points(given: Audited) -> pl.DataFrame | None:
 
 
 def _scale(points: pl.Series) -> tuple[float, float]:
-    high = next((s for s in _SCALES if float((points <= s).mean() or 0) >= _INSIDE), float(points.max()))  # type: ignore[arg-type]
-    return (1.0 if points.min() == 1 and high > 1 else 0.0), high
+    """The lowest and highest points of the scale that a judge's points keep."""
+    limit = next((s for s in _LIMITS if float((points <= s).mean() or 0) >= _INSIDE), float("inf"))  # type: ignore[arg-type]
+    used = float(points.filter(points <= limit).max() or 0)  # type: ignore[arg-type]
+    return (1.0 if points.min() == 1 and used > 1 else 0.0), next((s for s in _SCALES if s >= used), used)
 
 
 def _histogram(gap: pl.Series) -> Bars:
