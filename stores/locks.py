@@ -76,7 +76,9 @@ def _held_on_server(at: Place, of: str) -> Iterator[bool]:
         try:
             taken = _try_lock(connection, at, of)
         except duckdb.Error as error:
-            raise FactoryError(f"lake {at.where} cannot be locked for a {of}: {' '.join(str(error).split())}") from error
+            raise FactoryError(
+                f"lake {at.where} cannot be locked for a {of}: {' '.join(str(error).split())}"
+            ) from error
         try:
             yield taken
         finally:

@@ -26,6 +26,7 @@ FLOORS = (
     "stages",
     "recipes",
     "runs",
+    "loops",
     "monitor",
     "batch",
     "cli",

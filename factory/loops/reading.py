@@ -4,7 +4,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ JUDGING, REFINING = "judge", "refine"
 """Evaluations of the judging and the refining model; every other one is of the answering model."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loop:
-    """A loop that can be run."""
+    """A loop that can be run. Its id is settled when it is read: files that change later do not make it another."""
 
     settings: LoopSettings
     recipe: Recipe
@@ -41,7 +41,10 @@ class Loop:
     forked_from: str | None = None
     forked_round: int | None = None
 
-    @property
+    def __post_init__(self) -> None:
+        assert self.loop_id  # now, while its files are as they were read
+
+    @cached_property
     def loop_id(self) -> str:
         """The recipe's name and a hash of all that the rows depend on: more rounds or a larger budget continue a loop."""
         asked = differing(self.settings)
@@ -52,7 +55,7 @@ class Loop:
         fork = [self.forked_from, self.forked_round] if self.forked_from else []
         return f"{self.recipe.name}-loop-{content_id('loop', self.recipe.hash(), asked, *fork)[:10]}"
 
-    @property
+    @cached_property
     def prompts_hash(self) -> str:
         """What identifies the prompts' source: a file's content, not its path."""
         source = self.recipe.prompts.source
@@ -98,9 +101,13 @@ def load_loop(name: str, changes: Mapping[str, Any] | None = None) -> Loop:
 def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A loop's settings with some changed; keys that only a recipe has become overrides of it."""
     document = copy.deepcopy(document)
+    if not document.get("train") and any(path.startswith("train.") for path in changes):
+        document["train"] = {role: {"set": name} for role, name in load_recipe(document["recipe"]).train.items()}
     for path, value in changes.items():
         first, _, rest = path.partition(".")
-        if first not in LoopSettings.__struct_fields__ or (first == "prompts" and rest not in RoundPrompts.__struct_fields__):
+        if first not in LoopSettings.__struct_fields__ or (
+            first == "prompts" and rest not in RoundPrompts.__struct_fields__
+        ):
             document.setdefault("override", {})[path] = value
         else:
             _set(document, path, value)
@@ -117,15 +124,20 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
     """
     read = partial(load_recipe, settings.recipe) if stored is None else partial(recipe_of, stored, where)
     base = read({})
-    others = {role: given for role, given in settings.models.items() if given in base.models}
+    others = {role: given for role, given in settings.models.items() if isinstance(given, str) and given in base.models}
     """roles that begin with another role's model"""
     overrides: dict[str, Any] = {}
     for role, given in settings.models.items():
         if role not in base.models:
-            raise FactoryError(f"{where}: models: recipe {base.name} has no role {role!r}: {nearest(role, base.models)}")
+            raise FactoryError(
+                f"{where}: models: recipe {base.name} has no role {role!r}: {nearest(role, base.models)}"
+            )
         if role in others:
             given = settings.models.get(given, msgspec.to_builtins(base.models[given]))
-        overrides[f"models.{role}"] = {"endpoint": given} if isinstance(given, str) else given
+        if isinstance(given, str):
+            overrides[f"models.{role}"] = {"endpoint": given}
+        else:
+            overrides |= {f"models.{role}.{key}": value for key, value in dict(given).items()}
     if settings.prompts.source is not None:
         overrides["prompts.source"] = settings.prompts.source
     recipe = read({**overrides, **settings.override})
@@ -139,16 +151,24 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
     for section in ("train", "start_with"):
         for role in getattr(settings, section):
             if role not in recipe.models:
-                raise FactoryError(f"{where}: {section}: recipe {recipe.name} has no role {role!r}: {nearest(role, recipe.models)}")
+                raise FactoryError(
+                    f"{where}: {section}: recipe {recipe.name} has no role {role!r}: {nearest(role, recipe.models)}"
+                )
     for role, training in train.items():
         if format_of(training.set) != "preference" and training.reference != "previous":
-            raise FactoryError(f"{where}: train.{role}.reference: {training.set} is not a preference set, and has no reference")
+            raise FactoryError(
+                f"{where}: train.{role}.reference: {training.set} is not a preference set, and has no reference"
+            )
     rules = tuple(map(rule_of, settings.keep))
     for rule in rules:
         if rule.role not in train:
-            raise FactoryError(f"{where}: keep: {rule.text!r} is about {rule.role}, which is not trained: {nearest(rule.role, train)}")
+            raise FactoryError(
+                f"{where}: keep: {rule.text!r} is about {rule.role}, which is not trained: {nearest(rule.role, train)}"
+            )
         if (rule.benchmark, rule.role) not in [(b, role_of(recipe, b)) for b in settings.evaluate]:
-            raise FactoryError(f"{where}: keep: {rule.text!r} needs {rule.benchmark} of {rule.role}: add it to evaluate")
+            raise FactoryError(
+                f"{where}: keep: {rule.text!r} needs {rule.benchmark} of {rule.role}: add it to evaluate"
+            )
     follows = {role: given for role, given in others.items() if role not in train}
     return Loop(settings, recipe, follows, rules)
 
@@ -181,7 +201,9 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
     if not changes:
         return loop
     settings = read_settings(LoopSettings, changed(whole["loop"], changes), where)
-    return replace(loop_of(settings, where, whole["recipe"]), forked_from=row.forked_from, forked_round=row.forked_round)
+    return replace(
+        loop_of(settings, where, whole["recipe"]), forked_from=row.forked_from, forked_round=row.forked_round
+    )
 
 
 def role_of(recipe: Recipe, benchmark: str) -> str:

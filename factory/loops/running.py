@@ -30,7 +30,7 @@ Tell = Callable[[Step, LoopStep | None], None]
 """Told of a step when it begins, and with its row when it has ended."""
 
 
-def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execution = Execution()) -> None:
+def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execution) -> None:
     """Does what is left of a loop. A step that was cut short goes on where it was.
 
     Raises:
@@ -99,7 +99,8 @@ def _begin(lake: Lake, loop: Loop) -> LoopRow:
     stored, places = loop.as_json()
     remember(loop.loop_id, places)
     attempts = lake.query(
-        "SELECT count(DISTINCT attempt) AS n FROM loops WHERE loop_id = $id AND status = 'running'", {"id": loop.loop_id}
+        "SELECT count(DISTINCT attempt) AS n FROM loops WHERE loop_id = $id AND status = 'running'",
+        {"id": loop.loop_id},
     )
     attempt = attempts.column(0)[0].as_py()
     row = LoopRow(

@@ -11,16 +11,13 @@ from factory.loops.plan import Step
 from factory.loops.reading import Loop
 from factory.loops.rounds import (
     Done,
-    Trained,
     first_model,
     model_after,
     models_folder,
     output_name,
     round_specification,
     runs_of_data,
-    served_by,
     trained_model,
-    with_models,
 )
 from factory.loops.training import Weights, command_of, train, weights_of
 from factory.runs.loop import Execution, run_on
@@ -201,5 +198,7 @@ def _kept_round(loop: Loop, done: Done, number: int, role: str) -> int:
 
 def _figures(working: Working, loop: Loop, done: Done, number: int, benchmark: str, role: str) -> Figures:
     row = done[Step(number, f"evaluate {benchmark}", role)]
-    found = working.lake.read(Evaluation, "run_id = $run_id AND model_id = $model_id", {"run_id": row.run_id, "model_id": row.model_id})
+    found = working.lake.read(
+        Evaluation, "run_id = $run_id AND model_id = $model_id", {"run_id": row.run_id, "model_id": row.model_id}
+    )
     return {(benchmark, one.metric): one.value for one in found}

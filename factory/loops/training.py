@@ -47,7 +47,9 @@ def check_packages() -> None:
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise FactoryError(f"training needs {missing[0]}, which is not installed: pip install 'preference-factory[train]'")
+        raise FactoryError(
+            f"training needs {missing[0]}, which is not installed: pip install 'preference-factory[train]'"
+        )
 
 
 def command_of(
@@ -70,7 +72,9 @@ def command_of(
     return command
 
 
-def train(command: Sequence[str], lake: Lake, training_set: TrainingSet, output: str) -> tuple[TrainingRun, Model | None]:
+def train(
+    command: Sequence[str], lake: Lake, training_set: TrainingSet, output: str
+) -> tuple[TrainingRun, Model | None]:
     """Trains, or goes on from the checkpoint of the same training; returns its row and the model, None if it diverged.
 
     Raises:

@@ -75,11 +75,25 @@ def plot_rounds(lake: Lake, loop_id: str, file: Path) -> bool:
                 points.append({"panel": words, "round": one["round"], "value": one[name], "low": None, "high": None})
         for name, row in one["evaluations"].items():
             if row["value"] is not None and row["metric"] in HEADLINES:
-                points.append({"panel": name, "round": one["round"]} | {key: row[key] for key in ("value", "low", "high")})
+                points.append(
+                    {"panel": name, "round": one["round"]} | {key: row[key] for key in ("value", "low", "high")}
+                )
     if not points:
         return False
-    from lets_plot import aes, facet_wrap, geom_errorbar, geom_line, geom_point, ggplot, ggsize, ggtitle, labs, theme_light
-    from lets_plot import LetsPlot, scale_x_continuous
+    from lets_plot import (
+        LetsPlot,
+        aes,
+        facet_wrap,
+        geom_errorbar,
+        geom_line,
+        geom_point,
+        ggplot,
+        ggsize,
+        ggtitle,
+        labs,
+        scale_x_continuous,
+        theme_light,
+    )
 
     LetsPlot.set_theme(theme_light())
     columns = {key: [point[key] for point in points] for key in points[0]}
@@ -104,7 +118,11 @@ def headline(lake: Lake, loop_id: str) -> str:
     """The rounds so far in one line, for the live display."""
     told = []
     for one in rounds_of(lake, loop_id):
-        figures = [f"{name} {_with_interval(row)}" for name, row in one["evaluations"].items() if row["metric"] in HEADLINES[:1]]
+        figures = [
+            f"{name} {_with_interval(row)}"
+            for name, row in one["evaluations"].items()
+            if row["metric"] in HEADLINES[:1]
+        ]
         if one["acceptance"] is not None:
             figures.insert(0, f"{one['acceptance']:.0%} of trees accepted")
         if figures:
