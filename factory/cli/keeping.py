@@ -53,10 +53,13 @@ def train(
         raise FactoryError(f"there is no objective {objective!r}: give dpo (the actor) or rft (the refiner)")
     called: list[str] = []
     if model.startswith("embedded:"):
+        from factory.inference.folders import folder_of
         from factory.inference.weights import fetch
 
-        weights = fetch(model.removeprefix("embedded:"))
-        called, model = ["--called", f"embedded:{weights.name}"], str(weights.path)
+        model = model.removeprefix("embedded:")
+        if folder_of(model) is None:
+            weights = fetch(model)
+            called, model = ["--called", f"embedded:{weights.name}"], str(weights.path)
     command = [
         sys.executable,
         "-P",

@@ -12,6 +12,7 @@ from factory.inference.concurrency import Concurrency
 from factory.inference.embedded import serve
 from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.failures import Failure
+from factory.inference.folders import chat_template, template_hash
 from factory.inference.keys import key_place, read_key
 from factory.inference.servers import Server
 from factory.inference.settings import ModelSettings, VllmSettings
@@ -108,10 +109,11 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
         origin=f"embedded:{weights.name}",
         revision=weights.sha256,
         training_run_id=None,
-        chat_template_hash=None,
+        chat_template_hash=weights.chat_template_hash,
     )
+    context_tokens = min(EMBEDDED_CONTEXT_TOKENS, weights.context_tokens or EMBEDDED_CONTEXT_TOKENS)
     async with (
-        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
+        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=context_tokens) as embedded,
         client_of(embedded.api_key, embedded.base_url, settings.max_reply_bytes) as client,
     ):
         server = _server(model.origin, embedded.base_url, client, settings)
@@ -120,9 +122,7 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
         limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
         server.pace = Concurrency(limit, time.monotonic(), least=limit)
         tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
-        yield Endpoint(
-            role, model, [server], EMBEDDED_CONTEXT_TOKENS, listeners, tokenize_url, parameters=settings.parameters
-        )
+        yield Endpoint(role, model, [server], context_tokens, listeners, tokenize_url, parameters=settings.parameters)
 
 
 @asynccontextmanager
@@ -144,7 +144,7 @@ async def _vllm(
             origin=f"vllm:{name}",
             revision=revision,
             training_run_id=None,
-            chat_template_hash=None,
+            chat_template_hash=template_hash(chat_template(vllm.folder)) if vllm.folder else None,
         )
         server = _server(model.origin, started.base_url, client, settings)
         yield Endpoint(role, model, [server], context_tokens, listeners, parameters=settings.parameters)

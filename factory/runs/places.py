@@ -33,7 +33,7 @@ def without_places(recipe: str) -> tuple[str, Places]:
         if not _is_elsewhere(path):
             return text
         places[where] = text
-        return prefix + Path(path).expanduser().resolve().name
+        return prefix + _last_name(path)
 
     return canonical_json(_changed(json.loads(recipe), reduce)), places
 
@@ -44,7 +44,7 @@ def with_places(recipe: str, run_id: str) -> Any:
 
     def restore(where: str, text: str) -> str:
         path = places.get(where)
-        return path if path is not None and Path(path).name == Path(text.removeprefix(_EMBEDDED)).name else text
+        return path if path is not None and _last_name(path) == Path(text.removeprefix(_EMBEDDED)).name else text
 
     return _changed(json.loads(recipe), restore)
 
@@ -65,6 +65,13 @@ def remember(run_id: str, places: Places) -> None:
 def without_paths(text: str) -> str:
     """A sentence for a row, in which paths that are there on this machine are reduced to their last names."""
     return _ABSOLUTE.sub(lambda found: Path(found[0]).name if _exists(found[0].rstrip(".")) else found[0], text)
+
+
+def _last_name(path: str) -> str:
+    try:
+        return Path(path.removeprefix(_EMBEDDED)).expanduser().resolve().name
+    except (OSError, RuntimeError, ValueError):  # a home that is gone since
+        return Path(path).name
 
 
 def _is_elsewhere(text: str) -> bool:
