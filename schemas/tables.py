@@ -286,7 +286,7 @@ class TrainingRun:
 
     training_run_id: str = column("hash of training set, base model, configuration, seed and start")
     training_set_id: str = column("the training set")
-    objective: str = column("dpo or rft")
+    objective: str = column("dpo, rft or sft")
     base_model: str = column(
         "the model that was trained: embedded:NAME, a hub id, or the last name of its folder or file"
     )
