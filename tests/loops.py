@@ -11,9 +11,10 @@ import pytest
 from factory.loops.plan import Step
 from factory.loops.reading import Loop, load_loop
 from factory.loops.running import run_loop
+from factory.loops.training import Training
 from factory.runs.loop import Execution
 from schemas.ids import content_id, folder_model_name, model_id
-from schemas.tables import LoopStep, Model, TrainingRun, TrainingSet
+from schemas.tables import LoopStep, Model, TrainingRun
 from stores.lake import Lake
 from tests.rows import row
 from tests.runs import spar_overrides
@@ -48,9 +49,8 @@ class Trainer:
         self.commands: list[Sequence[str]] = []
         self.diverges: Callable[[Sequence[str]], bool] = lambda command: False
 
-    def __call__(
-        self, command: Sequence[str], lake: Lake, training_set: TrainingSet, output: str
-    ) -> tuple[TrainingRun, Model | None]:
+    def __call__(self, command: Sequence[str], lake: Lake, asked: Training) -> tuple[TrainingRun, Model | None]:
+        output, training_set = asked.output.name, asked.training_set
         self.commands.append(command)
         folder = Path(str(option(command, "--output")))
         folder.mkdir(parents=True)

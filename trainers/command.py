@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from schemas import signals
 from schemas.errors import FactoryError
+from schemas.parents import end_with
 from schemas.streams import standard_streams, visible
 
 TRAIN_EXTRA = ("torch", "transformers", "trl", "datasets", "accelerate", "peft")
@@ -45,7 +46,9 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     parser.add_argument("--lake", default="lake", help="folder or PostgreSQL URL of the lake (default: lake)")
     parser.add_argument("--set", required=True, help="training set, NAME@VERSION")
     parser.add_argument(
-        "--model", required=True, help="the model to start from: folder of safetensors, .gguf file, or hub id[@revision]"
+        "--model",
+        required=True,
+        help="the model to start from: folder of safetensors, .gguf file, or hub id[@revision]",
     )
     parser.add_argument("--called", help="the model's name in rows and cards (default: its folder's, file's or hub id)")
     parser.add_argument(
@@ -57,11 +60,15 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     parser.add_argument("--config", help="preset or YAML file (default: settings for 7B-class models)")
     parser.add_argument("--output", help="folder for the trained model (default: models/SET-OBJECTIVE-seedN)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling and initialisation (default: 0)")
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # the process with which a loop's training ends
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if arguments is None:
         signals.listen()  # a signal ends a training at once: what is left of it is its last checkpoint
+    given = parser.parse_args(arguments)
+    if given.parent is not None:
+        end_with(given.parent)
     with standard_streams():
-        return _trained(train, parser.parse_args(arguments))
+        return _trained(train, given)
 
 
 def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:

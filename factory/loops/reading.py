@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 import yaml
 
+from factory.inference.trust import check_trusted
 from factory.loops.keeping import Rule, rule_of
 from factory.loops.plan import Step, steps_of
-from factory.loops.settings import LoopSettings, RoleTraining, RoundPrompts
+from factory.loops.settings import COMMANDS, LoopSettings, RoleTraining, RoundPrompts
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
-from factory.runs.places import Places, with_places, without_places
+from factory.runs.places import Places, remembered, with_places, without_places
 from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
 from schemas.settings import differing, read_settings
@@ -48,7 +49,7 @@ class Loop:
     def loop_id(self) -> str:
         """The recipe's name and a hash of all that the rows depend on: more rounds or a larger budget continue a loop."""
         asked = differing(self.settings)
-        for name in ("recipe", "models", "override", "rounds", "budget", "keep_rounds", "on_new_weights"):
+        for name in ("recipe", "models", "override", "rounds", "budget", "keep_rounds", *COMMANDS):
             asked.pop(name, None)
         asked["prompts"] = {**asked.get("prompts", {}), "source": self.prompts_hash}
         asked["questions"] = differing(msgspec.structs.replace(self.recipe.prompts, source=self.prompts_hash))
@@ -76,11 +77,15 @@ class Loop:
     def as_json(self) -> tuple[str, Places]:
         """What its row keeps, and the paths that only this machine keeps."""
         whole = {
-            "loop": msgspec.to_builtins(self.settings),
+            "loop": msgspec.to_builtins(self.settings) | dict.fromkeys(COMMANDS),
             "recipe": json.loads(self.recipe.as_json()),
             "asked": {"recipe": self.recipe.hash(), "prompts": self.prompts_hash},
         }
-        return without_places(canonical_json(whole))
+        stored, places = without_places(canonical_json(whole))
+        commands = {
+            f"loop.{name}": command for name in COMMANDS if (command := getattr(self.settings, name)) is not None
+        }
+        return stored, places | commands
 
 
 def load_loop(name: str, changes: Mapping[str, Any] | None = None) -> Loop:
@@ -182,6 +187,8 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
         FactoryError: its recipe, prompts or base model are others than when it began.
     """
     whole = with_places(row.settings, row.loop_id)
+    kept_here = remembered(row.loop_id)
+    whole["loop"] |= {name: kept_here.get(f"loop.{name}") for name in COMMANDS}  # whatever a lake names here
     where = f"loop {row.loop_id}"
     loop, asked = loop_of(read_settings(LoopSettings, whole["loop"], where), where, whole["recipe"]), whole["asked"]
     differ = [
@@ -197,6 +204,7 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
             f"{where} cannot continue: {' and '.join(differ)} have changed since it began, and its rounds would no longer "
             "compare: restore them, or start another loop with `factory loop`"
         )
+    check_trusted(loop.recipe.models.values(), row.loop_id)
     loop = replace(loop, forked_from=row.forked_from, forked_round=row.forked_round)
     if not changes:
         return loop

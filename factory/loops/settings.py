@@ -86,8 +86,15 @@ class LoopSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = ()
     on_new_weights: Annotated[str | None, about("a command that brings {folder} to a remote endpoint as {name}")] = None
+    launch: Annotated[
+        str | None, about("what starts a trainer on several GPUs, such as accelerate launch --num_processes 8")
+    ] = None
     keep_rounds: Annotated[int, about("the rounds whose model folders stay on the disk; none: all", least=1)] | None = (
         None
     )
     budget: Annotated[LoopBudget, about("where the loop stops")] = LoopBudget()
     seed: Annotated[int, about("all seeds of runs and trainers are derived from it")] = 0
+
+
+COMMANDS = ("on_new_weights", "launch")
+"""settings that run a program: they stay on the machine whose user gave them, never in a row"""

@@ -19,7 +19,7 @@ from factory.loops.rounds import (
     runs_of_data,
     trained_model,
 )
-from factory.loops.training import Weights, command_of, train, weights_of
+from factory.loops.training import Training, Weights, command_of, train, weights_of
 from factory.runs.loop import Execution, run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
@@ -112,33 +112,30 @@ def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
 def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     lake, loop, role = working.lake, working.loop, str(step.role)
     settings = loop.settings
-    start: str | None
-    reference: str | None
+    start: str | None = None
+    reference: str | None = None
     if step.round == 0:
         given = settings.start_with[role]
-        training_set, config = read_training_set(lake, given.set).row, given.config
-        start = reference = None
+        training_set, config, objective = read_training_set(lake, given.set).row, given.config, "sft"
     else:
         training = settings.train[role]
         [training_set] = lake.read(
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
-        config = training.config
-        first, previous = first_model(loop, done, role), model_after(loop, done, step.round - 1, role)
-        start, reference = (
-            {"first": first, "previous": previous}[which] for which in (training.start, training.reference)
-        )
-    output = output_name(loop.loop_id, step)
-    command = command_of(
-        lake.place.where,
+        config, objective = training.config, "dpo" if training_set.format == "preference" else "rft"
+        chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
+        start, reference = chosen[training.start], chosen[training.reference]
+    other = objective == "dpo" and reference != start
+    asked = Training(
+        objective,
         training_set,
         _weights(working, role, start),
-        _weights(working, role, reference) if training_set.format == "preference" and reference != start else None,
-        models_folder(lake) / output,
+        _weights(working, role, reference) if other else None,
+        models_folder(lake) / output_name(loop.loop_id, step),
         settings.seed + step.round,
         config,
     )
-    run, model = train(command, lake, training_set, output)
+    run, model = train(command_of(lake.place.where, asked, settings.launch), lake, asked)
     made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
     if model is None:
         return {**made, "note": f"diverged: {run.reason}"}

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 
 DIVERGED = 3
-"""the trainer's exit code where its guards ended the training"""
+"""the exit code of a training that its guards ended (`trainers/command.py`)"""
 NEEDED = ("torch", "transformers", "trl", "datasets", "peft")
 
 
@@ -52,29 +53,40 @@ def check_packages() -> None:
         )
 
 
-def command_of(
-    where: str,
-    training_set: TrainingSet,
-    start: Weights,
-    reference: Weights | None,
-    output: Path,
-    seed: int,
-    config: str | None,
-) -> list[str]:
-    """The trainer's command line: dpo for a preference set, rft for others."""
-    objective = "dpo" if training_set.format == "preference" else "rft"
-    command = [sys.executable, "-P", "-m", f"trainers.{objective}", "--parent", str(os.getpid())]
-    command += ["--lake", where, "--set", f"{training_set.name}@{training_set.version}"]
-    command += ["--model", start.path, "--seed", str(seed), "--output", str(output)]
-    command += ["--called", start.called] if start.called else []
-    command += ["--reference", reference.path] if reference is not None else []
-    command += ["--config", config] if config else []
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a trainer is asked for."""
+
+    objective: str
+    training_set: TrainingSet
+    start: Weights
+    reference: Weights | None
+    """None: the start"""
+    output: Path
+    seed: int
+    config: str | None
+
+
+def command_of(where: str, training: Training, launch: str | None) -> list[str]:
+    """The trainer's command line on the lake at `where`.
+
+    Args:
+        launch: what starts a Python module, such as `accelerate launch --num_processes 8`; None: this Python.
+    """
+    started = [sys.executable, "-P"] if launch is None else shlex.split(launch)
+    ends = ["--parent", str(os.getpid())] if launch is None else []
+    command = [*started, "-m", f"trainers.{training.objective}", *ends, "--lake", where]
+    command += ["--set", f"{training.training_set.name}@{training.training_set.version}"]
+    command += ["--model", training.start.path, "--seed", str(training.seed), "--output", str(training.output)]
+    command += ["--called", training.start.called] if training.start.called else []
+    if training.reference is not None:
+        command += ["--reference", training.reference.path]
+        command += ["--reference-called", training.reference.called] if training.reference.called else []
+    command += ["--config", training.config] if training.config else []
     return command
 
 
-def train(
-    command: Sequence[str], lake: Lake, training_set: TrainingSet, output: str
-) -> tuple[TrainingRun, Model | None]:
+def train(command: Sequence[str], lake: Lake, training: Training) -> tuple[TrainingRun, Model | None]:
     """Trains, or goes on from the checkpoint of the same training; returns its row and the model, None if it diverged.
 
     Raises:
@@ -87,14 +99,14 @@ def train(
         rows = lake.read(
             TrainingRun,
             "status = 'diverged' AND training_set_id = $set AND ended_at >= $began",
-            {"set": training_set.training_set_id, "began": began},
+            {"set": training.training_set.training_set_id, "began": began},
         )
         return max(rows, key=lambda row: row.ended_at), None
     if code:
         raise FactoryError(
             f"the training ended with exit code {code}, and says why above: mend that, then continue with `factory resume`"
         )
-    rows = lake.read(TrainingRun, "output = $output AND status = 'finished'", {"output": output})
+    rows = lake.read(TrainingRun, "output = $output AND status = 'finished'", {"output": training.output.name})
     run = max(rows, key=lambda row: row.ended_at)
     [model] = lake.read(Model, "training_run_id = $id", {"id": run.training_run_id})
     return run, model

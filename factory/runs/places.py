@@ -40,7 +40,7 @@ def without_places(recipe: str) -> tuple[str, Places]:
 
 def with_places(recipe: str, run_id: str) -> Any:
     """A recipe of `without_places` with the paths that this machine remembers of the run, as plain values."""
-    places = _remembered(run_id)
+    places = remembered(run_id)
 
     def restore(where: str, text: str) -> str:
         path = places.get(where)
@@ -97,7 +97,8 @@ def _changed(plain: Any, change: Callable[[str, str], str], where: str = "") -> 
     return change(where, plain) if isinstance(plain, str) else plain
 
 
-def _remembered(run_id: str) -> Places:
+def remembered(run_id: str) -> Places:
+    """What this machine keeps of a run or loop."""
     try:
         places = json.loads(_file(run_id).read_text("utf-8"))
     except (OSError, ValueError):
