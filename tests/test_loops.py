@@ -9,9 +9,11 @@ import pytest
 from factory.loops.forking import find_loop, fork
 from factory.loops.plan import Step, steps_of
 from factory.loops.reading import Loop, load_loop, loop_from_row
+from factory.loops.settings import LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.loops.steps import RoundEmpty
 from factory.monitor.rounds import plot_rounds, rounds_of
 from schemas.errors import FactoryError
+from schemas.settings import described
 from schemas.tables import LoopStep, Run
 from stores.lake import Lake
 from tests.loops import Trainer, option, run, spar_loop, steps, trainer
@@ -209,3 +211,18 @@ def test_a_role_that_is_named_as_another_follows_it() -> None:
     loop: Loop = load_loop("spar", {"models": {"refiner": "actor"}, "train": {"actor": {"set": "spar_dpo"}}})
     assert loop.follows == {"refiner": "actor"}
     assert loop.recipe.models["refiner"] == loop.recipe.models["actor"]
+
+
+def test_the_page_has_every_setting_as_it_is_declared() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "loops.md").read_text("utf-8")
+    sections = {
+        LoopSettings: "",
+        RoundPrompts: "prompts.",
+        RoleTraining: "train.ROLE.",
+        StartTraining: "start_with.ROLE.",
+        LoopBudget: "budget.",
+    }
+    for section, prefix in sections.items():
+        for setting in described(section):
+            [line] = [line for line in page.splitlines() if line.startswith(f"| `{prefix}{setting.name}` |")]
+            assert line.endswith(f"| {setting.meaning} |")
