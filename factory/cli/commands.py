@@ -10,8 +10,8 @@ from factory.cli.batch import batch
 from factory.cli.evaluating import evaluate
 from factory.cli.importing import import_
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
-from factory.cli.looping import fork, loop
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
+from factory.cli.looping import fork, loop
 from factory.cli.running import resume, run
 
 # Loading the modules creates hundreds of thousands of permanent objects; scanning them for cycles again and again, and
