@@ -26,6 +26,7 @@ FLOORS = (
     "stages",
     "recipes",
     "runs",
+    "evaluation",
     "loops",
     "monitor",
     "batch",

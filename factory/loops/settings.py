@@ -29,6 +29,9 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
     start: Annotated[Which, about("the model that training starts from: the round's, or the loop's first")] = "previous"
     reference: Annotated[Which, about("the reference model of dpo: the round's, or the loop's first")] = "previous"
     config: Annotated[str | None, about("the trainer's preset or YAML file; none: settings for 7B-class models")] = None
+    weights: Annotated[
+        str | None, about("where the weights of a model behind a base URL are: a folder or hub id; none: its name")
+    ] = None
 
 
 class StartTraining(Settings, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from factory.evaluation.measuring import Options, run_benchmark
 from factory.loops.keeping import Figures, broken
 from factory.loops.plan import Step
 from factory.loops.reading import Loop
@@ -18,6 +19,7 @@ from factory.loops.rounds import (
     round_specification,
     runs_of_data,
     trained_model,
+    with_models,
 )
 from factory.loops.training import Training, Weights, command_of, train, weights_of
 from factory.runs.loop import Execution, run_on
@@ -151,22 +153,40 @@ def _weights(working: Working, role: str, model_id: str | None) -> Weights:
         return weights_of(f"embedded:{settings.embedded}")
     if settings.vllm is not None:
         return Weights(settings.vllm.model)
+    training = working.loop.settings.train.get(role)
+    if training is not None and training.weights is not None:
+        return Weights(training.weights)
     if settings.name is not None:
         return Weights(settings.name if settings.revision is None else f"{settings.name}@{settings.revision}")
     raise FactoryError(
-        f"models.{role} is known by its address only, and training needs its weights: give models.{role}.name as a folder or "
-        "a hub id"
+        f"models.{role} is known by its address only, and training needs its weights: give train.{role}.weights as a folder "
+        "or a hub id"
     )
 
 
 def _evaluate(working: Working, step: Step, done: Done) -> dict[str, Any]:
-    model_id, run_id = evaluate(working, step, done)
-    return {"model_id": model_id, "run_id": run_id}
-
-
-def evaluate(working: Working, step: Step, done: Done) -> tuple[str | None, str | None]:
-    """Measures the model that a round has made, kept or not; returns its id and the evaluation's run."""
-    raise NotImplementedError
+    """Measures the model that the round has made, kept or not; if its training diverged, the one before."""
+    loop, role = working.loop, str(step.role)
+    trained = done.get(Step(step.round, "train", role))
+    model_id = trained.model_id if trained is not None else None
+    if model_id is None:
+        model_id = model_after(loop, done, step.round - 1 if step.round else 0, role)
+    left = working.tokens_left(step, done)
+    seen_in = [str(row.run_id) for row in done.values() if row.step == "run"]
+    progress = Progress()
+    with working.watch(progress):
+        rows = run_benchmark(
+            working.lake,
+            step.step.removeprefix("evaluate "),
+            with_models(loop, working.lake, {role: model_id}, {}).models[role],
+            role,
+            loop.settings.seed,
+            progress,
+            loop.settings.evaluate_limit,
+            options=Options({} if left is None else {"budget.max_tokens": left}, seen_in),
+            execution=working.execution,
+        )
+    return {"model_id": rows[0].model_id, "run_id": rows[0].run_id}
 
 
 def _keep(working: Working, step: Step, done: Done) -> dict[str, Any]:
