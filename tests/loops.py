@@ -82,7 +82,7 @@ class Trainer:
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     stand_in = Trainer()
     monkeypatch.setattr("factory.loops.steps.train", stand_in)
-    monkeypatch.setattr("factory.loops.running.check_packages", lambda: None)
+    monkeypatch.setattr("factory.loops.checking.TRAINERS_NEED", ())
     return stand_in
 
 

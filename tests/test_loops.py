@@ -180,6 +180,25 @@ def test_changed_prompts_are_refused_when_a_loop_goes_on(
             loop_from_row(found)
 
 
+def test_prompts_that_do_not_last_are_told_before_anything_is_asked(trainer: Trainer, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Name a river."}\n{"prompt": "Name a hill."}\n', "utf-8")
+    loop = spar_loop("http://127.0.0.1:9/v1", 2, **{"prompts.source": str(file)})
+    with pytest.raises(FactoryError, match=r"has 2 prompts, and 2 rounds of 2 need 4: lower prompts.each_round"):
+        run(tmp_path / "lake", loop)
+
+
+def test_an_evaluation_that_holds_the_loops_prompts_is_refused(trainer: Trainer, tmp_path: Path) -> None:
+    kind = '"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]'
+    file, benchmark = tmp_path / "prompts.jsonl", tmp_path / "test.jsonl"
+    file.write_text('{"prompt": "Name a river."}\n{"prompt": "Name a hill."}\n', "utf-8")
+    benchmark.write_text(f'{{"key": 1, "prompt": "Name a hill.", {kind}}}\n', "utf-8")
+    changes = {"prompts.source": str(file), "evaluate": [str(benchmark)]}
+    loop = spar_loop("http://127.0.0.1:9/v1", 1, **changes)
+    with pytest.raises(FactoryError, match=r"1 of the 1 prompts of test.jsonl are among the prompts of the loop"):
+        run(tmp_path / "lake", loop)
+
+
 def test_more_rounds_or_a_larger_budget_continue_a_loop_and_other_settings_do_not() -> None:
     loop = load_loop("spar", {"rounds": 2})
     same: list[dict[str, Any]] = [{"rounds": 5}, {"budget.max_tokens": 10}, {"keep_rounds": 1}]

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import duckdb
 
 from factory.inference.budget import BudgetReached
+from factory.loops.checking import check_before
 from factory.loops.plan import Step, finished
 from factory.loops.reading import Loop
 from factory.loops.resources import check_resources
 from factory.loops.rounds import Done, model_after, models_folder, trained_model
 from factory.loops.steps import RoundEmpty, Watch, Working, do
-from factory.loops.training import check_packages
 from factory.runs.loop import Execution, disk_faults
 from factory.runs.places import remember, without_paths
 from schemas import signals
@@ -39,8 +39,8 @@ def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execut
         FactoryError: anything else that a person has to fix; finished steps are kept.
         KeyboardInterrupt: stopped by Ctrl-C, SIGTERM or SIGHUP; finished steps are kept.
     """
-    check_packages()
     lake.check_writable()
+    check_before(loop)
     with run_lock(lake.place, "loop"), disk_faults(lake), signals.in_order():
         row = _begin(lake, loop)
         try:

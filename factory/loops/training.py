@@ -1,6 +1,5 @@
 """Runs a trainer in its own process, as `factory train` does, and finds the row that it wrote."""
 
-import importlib.util
 import os
 import shlex
 import subprocess
@@ -17,7 +16,6 @@ from stores.lake import Lake
 
 DIVERGED = 3
 """the exit code of a training that its guards ended (`trainers/command.py`)"""
-NEEDED = ("torch", "transformers", "trl", "datasets", "peft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +37,6 @@ def weights_of(model: str) -> Weights:
         return Weights(str(Path(named).expanduser()))
     weights = fetch(named)
     return Weights(str(weights.path), f"embedded:{weights.name}")
-
-
-def check_packages() -> None:
-    """
-    Raises:
-        FactoryError: a package that the trainers need is not installed.
-    """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise FactoryError(
-            f"training needs {missing[0]}, which is not installed: pip install 'preference-factory[train]'"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,14 @@ DRIFT = {
 }
 """columns of `loop_rounds`, and what people read"""
 SECONDS = {"run_s": "run", "build_s": "build", "train_s": "train", "evaluate_s": "evaluate"}
-HEADLINES = ("instruction_loose", "prompt_strict", "agreement", "fixed")
+HEADLINES = (
+    "instruction_loose",
+    "prompt_strict",
+    "instruction_loose_seen",
+    "instruction_loose_unseen",
+    "agreement",
+    "fixed",
+)
 """the metrics that the table and the plot show, if an evaluation has them"""
 
 
