@@ -169,9 +169,11 @@ def test_a_folder_is_a_model_of_a_recipe_under_its_hashed_name(tmp_path: Path, m
         async with connect("actor", settings) as endpoint:
             assert endpoint.model.name == f"actor-1@{sha256[:12]}" and endpoint.model.revision == sha256
             assert endpoint.model.origin == f"embedded:{endpoint.model.name}" == endpoint.servers[0].address
-            assert endpoint.model.chat_template_hash == template_hash(chat_template(folder)) == fetch(
-                str(made)
-            ).chat_template_hash
+            assert (
+                endpoint.model.chat_template_hash
+                == template_hash(chat_template(folder))
+                == fetch(str(made)).chat_template_hash
+            )
             assert endpoint.context_tokens == 512 and await endpoint.answers()
 
     asyncio.run(look())

@@ -36,7 +36,9 @@ class Architecture:
         heads = {"attn_q": self.heads, "attn_k": self.kv_heads}.get(part)
         if heads is None:
             return values
-        return values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+        return (
+            values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+        )
 
 
 FAMILIES = {

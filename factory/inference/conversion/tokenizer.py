@@ -60,7 +60,9 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocabulary: int) -> Non
     places = {token: at for at, token in enumerate(tokens)}
     config = read_json(folder, "config.json")
     ends = _ends(settings, config, read_json(folder, "generation_config.json"), places)
-    for number, add in zip(ends, (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id), strict=False):
+    for number, add in zip(
+        ends, (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id), strict=False
+    ):
         add(number)
     for name, add in {
         "bos": writer.add_bos_token_id,
