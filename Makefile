@@ -8,7 +8,8 @@ VENV = .venv
 TEST_VENV = .venv-test
 VLLM_VENV = .venv-vllm
 
-.PHONY: demo train-demo test torture lint clean
+# make test-all  the slow tests as well
+.PHONY: demo train-demo test test-all torture lint clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,11 @@ lint: $(TEST_VENV)/installed
 
 # If vLLM cannot be installed, its tests are skipped; under CI=true they fail.
 test: lint
+	-$(MAKE) $(VLLM_VENV)/installed
+	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not heavy"
+
+# Also those that take long: loops that are killed and resumed, conversions of every kind of model.
+test-all: lint
 	-$(MAKE) $(VLLM_VENV)/installed
 	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 

@@ -92,7 +92,7 @@ def quietly(step: Step, row: LoopStep | None) -> None:
 
 def run(lake: Path, loop: Loop, tell: Callable[[Step, LoopStep | None], None] = quietly) -> None:
     with Lake.open(lake, create=True) as opened:
-        run_loop(opened, loop, lambda progress: nullcontext(), tell, Execution())
+        run_loop(opened, loop, lambda progress: nullcontext(), tell, lambda words: None, Execution())
 
 
 def steps(lake: Path, loop: Loop) -> list[tuple[int, str, str | None]]:

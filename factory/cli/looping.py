@@ -83,7 +83,7 @@ def run_loop_and_report(found: Any, lake: str, log_format: str | None) -> None:
 
     from factory.loops.running import run_loop
     from factory.monitor.display import watch
-    from factory.monitor.plain_text import clock
+    from factory.monitor.plain_text import clock, visible
     from factory.monitor.rounds import headline, plot_rounds, print_rounds
     from factory.monitor.telemetry import exporting
     from factory.runs.loop import Execution
@@ -106,13 +106,16 @@ def run_loop_and_report(found: Any, lake: str, log_format: str | None) -> None:
                 Text(f"{of}: done in {clock(row.seconds)}{f', {row.note}' if row.note else ''}"), soft_wrap=True
             )
 
+    def say(words: str) -> None:
+        console.print(Text(visible(words)), soft_wrap=True)
+
     def watched(progress: Progress) -> Any:
         progress.heading = heading
         return watch(progress, log_format)
 
     with Lake.open(lake, create=True) as opened:
         try:
-            run_loop(opened, found, watched, tell, Execution(observe=exporting))
+            run_loop(opened, found, watched, tell, say, Execution(observe=exporting))
         except KeyboardInterrupt:
             said = "stopped; no answer is lost: continue with `factory resume`"
             raise Stopped(to_type(said, loop_id, lake)) from None

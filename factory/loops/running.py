@@ -30,7 +30,9 @@ Tell = Callable[[Step, LoopStep | None], None]
 """Told of a step when it begins, and with its row when it has ended."""
 
 
-def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execution) -> None:
+def run_loop(
+    lake: Lake, loop: Loop, watch: Watch, tell: Tell, say: Callable[[str], None], execution: Execution
+) -> None:
     """Does what is left of a loop. A step that was cut short goes on where it was.
 
     Raises:
@@ -44,7 +46,7 @@ def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execut
     with run_lock(lake.place, "loop"), disk_faults(lake), signals.in_order():
         row = _begin(lake, loop)
         try:
-            _do_all(Working(lake, loop, watch, execution), tell)
+            _do_all(Working(lake, loop, watch, say, execution), tell)
         except KeyboardInterrupt:
             with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the loop
                 _note_end(lake, row, "stopped", signals.told())

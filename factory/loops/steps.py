@@ -15,12 +15,14 @@ from factory.loops.rounds import (
     first_model,
     model_after,
     models_folder,
+    models_of,
     output_name,
     round_specification,
     runs_of_data,
     trained_model,
     with_models,
 )
+from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, train, weights_of
 from factory.runs.loop import Execution, run_on
 from factory.runs.progress import Progress
@@ -45,6 +47,8 @@ class Working:
     lake: Lake
     loop: Loop
     watch: Watch
+    say: Callable[[str], None]
+    """receives what a user's command says, and what is waited for"""
     execution: Execution
 
     def tokens_left(self, step: Step, done: Done) -> int | None:
@@ -84,6 +88,7 @@ def do(working: Working, step: Step, done: Done) -> LoopStep:
 
 
 def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
+    bring(working.loop, working.lake, models_of(working.loop, done, step.round), working.say)
     spec = round_specification(working.loop, working.lake, done, step.round, working.tokens_left(step, done))
     progress = Progress()
     with working.watch(progress):
@@ -171,6 +176,7 @@ def _evaluate(working: Working, step: Step, done: Done) -> dict[str, Any]:
     model_id = trained.model_id if trained is not None else None
     if model_id is None:
         model_id = model_after(loop, done, step.round - 1 if step.round else 0, role)
+    bring(loop, working.lake, {role: model_id}, working.say)
     left = working.tokens_left(step, done)
     seen_in = [str(row.run_id) for row in done.values() if row.step == "run"]
     progress = Progress()
