@@ -1,6 +1,6 @@
 # make demo   SPaR on 24 prompts with a real model, on a fresh machine
-# make test   all tests, the linter and the type checker
-# Both create the virtual environments they need; `make torture` and `make train-demo` take longer.
+# make test   the tests, the linter and the type checker
+# Both create the virtual environments they need; `make test-all`, `make torture` and `make train-demo` take longer.
 
 PYTHON ?= python3
 DEMO_LAKE ?= lake
@@ -8,7 +8,6 @@ VENV = .venv
 TEST_VENV = .venv-test
 VLLM_VENV = .venv-vllm
 
-# make test-all  the slow tests as well
 .PHONY: demo train-demo test test-all torture lint clean
 
 $(VENV)/installed: pyproject.toml

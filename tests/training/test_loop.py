@@ -20,7 +20,7 @@ from schemas.tables import LoopStep, TrainingRun, TrainingSet
 from stores.lake import Lake
 from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
-from tests.training.tiny import needs_torch
+from tests.training.tiny import CONFIG, needs_torch
 
 KILLS = 6
 TIMES = {
@@ -54,7 +54,9 @@ def endpoint_that_takes(names: Path) -> Iterator[ScriptedEndpoint]:
 
 
 def write_loop(folder: Path, place: SimpleNamespace, url: str, names: Path) -> Path:
-    training = {"config": str(place.folder / "config.yaml"), "weights": str(place.folder / "tiny")}
+    config = folder / "config.yaml"
+    config.write_text(CONFIG.replace("max_tokens: 128", "max_tokens: 2048"))  # a token is a byte
+    training = {"config": str(config), "weights": str(place.folder / "tiny")}
     file = folder / "tiny.loop.yaml"
     loop = {
         "recipe": "spar",
