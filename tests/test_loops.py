@@ -1,17 +1,21 @@
 """Loops: their steps and rows, what is left after a stop, forks, guards, and mistakes told before anything is paid for."""
 
+import re
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from factory.loops.forking import find_loop, fork
 from factory.loops.plan import Step, steps_of
 from factory.loops.reading import Loop, load_loop, loop_from_row
 from factory.loops.settings import LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.loops.steps import RoundEmpty
-from factory.monitor.rounds import plot_rounds, rounds_of
+from factory.monitor.loop_plan import print_plan
+from factory.monitor.rounds import plot_rounds, print_loops, rounds_of
 from schemas.errors import FactoryError
 from schemas.settings import described
 from schemas.tables import LoopStep, Run
@@ -60,6 +64,24 @@ def test_a_loop_is_its_rounds_steps_in_order_and_each_is_a_row(
     assert {one["relation"] for one in family} == {"start"} and {one["round"] for one in family} == {1, 2}
     assert [one["round"] for one in rounds] == [1, 2] and all(one["acceptance"] is not None for one in rounds)
     assert "<svg" in (tmp_path / "rounds.svg").read_text("utf-8")
+
+
+def test_a_loops_plan_status_and_rounds_are_told(endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path) -> None:
+    loop = spar_loop(endpoint.url)
+    text = StringIO()
+    console = Console(file=text, width=200)
+    print_plan(None, loop, console)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake") as lake:
+        print_plan(lake, loop, console)
+        assert print_loops(lake, "", console) == 1
+    said = text.getvalue()
+    assert "0 of 7" in said and "7 of 7" in said and "not known yet: `factory run spar --dry-run`" in said
+    assert re.search(r"about [\d,]+ tokens and \d:\d\d a round for its run, by 4 prompts in this lake", said)
+    assert f"loop {loop.loop_id}  finished, done up to keep refiner of round 2 of 2" in said
+    assert re.search(r"trees accepted +\d\.\d\d +\d\.\d\d", said) and re.search(
+        r"kept +actor, refiner +actor, refiner", said
+    )
 
 
 def test_the_next_round_starts_and_refers_to_what_the_settings_say(

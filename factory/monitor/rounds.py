@@ -9,6 +9,7 @@ from rich.text import Text
 
 from factory.monitor.plain_text import clock, visible
 from stores.lake import Lake
+from stores.locks import is_held
 from stores.sql import sql
 from stores.whole import whole_file
 
@@ -48,9 +49,25 @@ def rounds_of(lake: Lake, loop_id: str) -> list[dict[str, Any]]:
     return rounds
 
 
+def print_loops(lake: Lake, loop_id: str, console: Console) -> int:
+    """Prints the loops whose ids have this prefix; if there is just one, its rounds. Returns how many there are."""
+    loops = lake.query(sql("report/loops"), {"loop_id": loop_id, "held": is_held(lake.place, "loop")}).to_pylist()
+    for one in loops:
+        done = "no step is done" if one["round"] is None else f"done up to {one['step']} of round {one['round']}"
+        why = f" ({visible(one['reason'])})" if one["reason"] else ""
+        again = "" if one["status"] in ("running", "finished") else f"; factory resume {one['loop_id']} continues it"
+        told = f"  {one['status']}{why}, {done} of {one['rounds']}{again}"
+        console.print(Text.assemble(("loop ", "dim"), (one["loop_id"], "bold"), told), soft_wrap=True)
+    if len(loops) == 1:
+        print_rounds(lake, loops[0]["loop_id"], console)
+    return len(loops)
+
+
 def print_rounds(lake: Lake, loop_id: str, console: Console) -> None:
     """Prints a table with a column for each round; rows without any figure are left out."""
     rounds = rounds_of(lake, loop_id)
+    if not rounds:
+        return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column(loop_id, overflow="fold")
     for one in rounds:
