@@ -63,7 +63,7 @@ def test_rows_name_the_weights_and_no_place(folder: Path, tmp_path: Path) -> Non
         assert specification_of(lake, run_id).recipe.models["actor"].embedded == str(folder)
 
         other = folder_of("Mistral", tmp_path / "other" / "actor-1")
-        with pytest.raises(FactoryError, match="its settings .* have changed"):
+        with pytest.raises(FactoryError, match=r"its settings .* have changed"):
             specification_of(lake, run_id, {"models.actor.endpoint": f"embedded:{other}"})
 
 
