@@ -153,14 +153,6 @@ def test_a_gguf_file_is_trained_with_its_own_tokenizer_and_template(place: Simpl
 
 
 @needs_torch
-def test_nothing_is_written_over(place: SimpleNamespace, dpo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = weights(dpo)
-    assert start(place, "dpo", dpo) == 1
-    assert "is not empty" in capsys.readouterr().err
-    assert all(value.equal(weights(dpo)[name]) for name, value in before.items())
-
-
-@needs_torch
 @pytest.mark.parametrize(
     ("make", "words"),
     [
