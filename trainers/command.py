@@ -45,7 +45,9 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     parser.add_argument("--lake", default="lake", help="folder or PostgreSQL URL of the lake (default: lake)")
     parser.add_argument("--set", required=True, help="training set, NAME@VERSION")
     parser.add_argument(
-        "--model", required=True, help="the model to start from: folder of safetensors, .gguf file, or hub id[@revision]"
+        "--model",
+        required=True,
+        help="the model to start from: folder of safetensors, .gguf file, or hub id[@revision]",
     )
     parser.add_argument("--called", help="the model's name in rows and cards (default: its folder's, file's or hub id)")
     parser.add_argument(

@@ -30,8 +30,7 @@ def climbing(entries: Sequence[Entry], steps: int, most: float) -> str | None:
     if last - first <= most:
         return None
     return (
-        f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first "
-        f"(max_loss_rise {most:g} nats)"
+        f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} nats)"
     )
 
 

@@ -60,7 +60,9 @@ def load_model(base: Base, dtype: torch.dtype) -> Any:
     try:
         model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, **source)
     except (OSError, ValueError) as error:
-        raise FactoryError(f"{base.option} {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise FactoryError(
+            f"{base.option} {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
     if base.gguf:
         # The weights are plain now, but transformers would refuse to train and to save what it thinks quantized.
         model.is_quantized = False

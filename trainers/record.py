@@ -89,7 +89,9 @@ def model_row(base: Base, sha256: str, called: str | None, template: str | None)
 def diverged_before(lake: str, known: Known) -> str | None:
     """Why the same training has diverged before on the same hardware; None: it has not."""
     with Lake.open(lake) as opened:
-        runs = opened.read(TrainingRun, "status = 'diverged' AND training_set_id = $id", {"id": known["training_set_id"]})
+        runs = opened.read(
+            TrainingRun, "status = 'diverged' AND training_set_id = $id", {"id": known["training_set_id"]}
+        )
     return next((run.reason for run in runs if all(getattr(run, name) == known[name] for name in known)), None)
 
 
@@ -110,7 +112,9 @@ def write_record(
         models: start and reference, whose rows are added if they are not there.
     """
     sha256 = weights_sha256(Base(str(part.model), part.model, None))
-    run = _row(part, known, status="finished", reason=None, weights_sha256=sha256, output=output.resolve().name, **found)
+    run = _row(
+        part, known, status="finished", reason=None, weights_sha256=sha256, output=output.resolve().name, **found
+    )
     name = folder_model_name(output, sha256)
     model = Model(
         model_id=model_id(name, sha256),

@@ -59,7 +59,9 @@ class TrainerSettings(Settings, frozen=True, kw_only=True):
     keep_checkpoints: Annotated[int, about("how many checkpoints are kept; all are removed at the end", above=0)] = 1
     guard_steps: Annotated[int, about("steps that a guard takes the mean of", above=0)] = 10
     max_loss_rise: (
-        Annotated[float, about("nats that the loss may rise above that of the first steps, or the training ends", above=0)]
+        Annotated[
+            float, about("nats that the loss may rise above that of the first steps, or the training ends", above=0)
+        ]
         | None
     ) = 0.5
 

@@ -41,7 +41,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
     accelerated = torch.accelerator.is_available()
     steps = settings.epochs * math.ceil(len(job.examples.rows) / settings.batch_size)
     return {
-        "output_dir": str(job.part.folder / "saving"),
+        "output_dir": str(job.part.saving),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "lr_scheduler_type": SCHEDULES[settings.schedule],
@@ -161,7 +161,9 @@ def train_and_record(
     fault = _train(job, trainer)
     if fault is None:
         now = answer_log_probs(trainer, held_out.tokens)
-        fault = None if all(map(math.isfinite, chain.from_iterable(now))) else "the trained model's scores are no numbers"
+        fault = (
+            None if all(map(math.isfinite, chain.from_iterable(now))) else "the trained model's scores are no numbers"
+        )
     curve = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
     if fault is not None:
         if main_process:

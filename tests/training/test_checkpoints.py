@@ -189,9 +189,10 @@ def test_killed_before_its_rows_were_written_only_the_rows_are(
         patched.setattr(trainers.record, "_add_rows", fail)
         start(place, "dpo", output)
     assert (output / "training.json").is_file() and (tmp_path / ".unrecorded.part").is_dir()
-    assert str(tmp_path) not in (output / "training.json").read_text() and str(place.folder) not in (
-        output / "training.json"
-    ).read_text()
+    assert (
+        str(tmp_path) not in (output / "training.json").read_text()
+        and str(place.folder) not in (output / "training.json").read_text()
+    )
     files = {file: file.stat().st_mtime_ns for file in output.iterdir()}
     monkeypatch.setattr("trainers.training.train_and_record", fail)
     for words in ("trained before, and recorded only now: ", "trained before: "):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from schemas.ids import model_id, sha256_text, weights_sha256
 from schemas.tables import Model
 from stores.lake import Lake
 from tests.training.tiny import (
@@ -149,6 +150,9 @@ def test_a_gguf_file_is_trained_with_its_own_tokenizer_and_template(place: Simpl
     trained = weights(tmp_path / "out")
     assert trained.keys() == weights(place.folder / "tiny").keys()
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
+    run = training_run(place, tmp_path / "out")
+    assert run.chat_template_hash == sha256_text(CHAT_TEMPLATE)
+    assert run.start_model_id == model_id("tiny", weights_sha256([tmp_path / "tiny.gguf"]))
     assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
 
 
