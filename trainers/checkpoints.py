@@ -4,7 +4,6 @@ They are read by this machine's own training alone (`unfinished.py`), and torch'
 checkpoint is renamed to its name, `step-N`, when all its files are on the disk; the ones before it go afterwards.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -89,5 +88,4 @@ def step_of(checkpoint: Path) -> int:
 
 def _by_step(folder: Path) -> list[Path]:
     """Whole checkpoints, the newest first."""
-    names = os.listdir(folder) if folder.is_dir() else []
-    return sorted((folder / name for name in names if name.startswith("step-")), key=step_of, reverse=True)
+    return sorted(folder.glob("step-*"), key=step_of, reverse=True)

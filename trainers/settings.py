@@ -46,19 +46,24 @@ class TrainerSettings(Settings, frozen=True, kw_only=True):
         bool, about("leave out examples longer than max_tokens; otherwise they stop the training")
     ] = False
     lora: Annotated[Lora | None, about("adapters; none: every weight is trained")] = None
-    save_every: Annotated[
-        int | None,
-        about(
-            "steps from one checkpoint to the next; 0: none; unset: about ten minutes, and a fiftieth of the time at most",
-            least=0,
-        ),
-    ] = None
+    save_every: (
+        Annotated[
+            int,
+            about(
+                "steps from one checkpoint to the next; 0: none; unset: ten minutes, and a fiftieth of the time at most",
+                least=0,
+            ),
+        ]
+        | None
+    ) = None
     keep_checkpoints: Annotated[int, about("how many checkpoints are kept; all are removed at the end", above=0)] = 1
     guard_steps: Annotated[int, about("steps that a guard takes the mean of", above=0)] = 10
-    max_loss_rise: Annotated[
-        float | None,
-        about("nats that the loss may rise above that of the first steps before the training ends", above=0),
-    ] = 0.5
+    max_loss_rise: (
+        Annotated[
+            float, about("nats that the loss may rise above that of the first steps, or the training ends", above=0)
+        ]
+        | None
+    ) = 0.5
 
 
 class DpoSettings(TrainerSettings, frozen=True, kw_only=True):
@@ -75,10 +80,12 @@ class DpoSettings(TrainerSettings, frozen=True, kw_only=True):
     sft_weight: Annotated[
         float, about("the weight of the chosen answers' negative log-likelihood per token; 0: plain DPO", CODE, least=0)
     ] = 0.1
-    max_fall: Annotated[
-        float | None,
-        about("nats that a token of chosen and rejected answers alike may lose before the training ends", above=0),
-    ] = 1.0
+    max_fall: (
+        Annotated[
+            float, about("nats that a token of chosen and rejected answers may lose, or the training ends", above=0)
+        ]
+        | None
+    ) = 1.0
 
     def __post_init__(self) -> None:
         if self.sigmoid_weight + self.sft_weight == 0:

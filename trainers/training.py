@@ -41,7 +41,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
     accelerated = torch.accelerator.is_available()
     steps = settings.epochs * math.ceil(len(job.examples.rows) / settings.batch_size)
     return {
-        "output_dir": str(job.part.folder / "saving"),
+        "output_dir": str(job.part.saving),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "lr_scheduler_type": SCHEDULES[settings.schedule],

@@ -49,6 +49,11 @@ class Part:
         return self.folder / "checkpoints"
 
     @property
+    def saving(self) -> Path:
+        """Where a checkpoint lies until it is whole."""
+        return self.folder / "saving"
+
+    @property
     def model(self) -> Path:
         return self.folder / "model"
 
@@ -107,7 +112,8 @@ def begin(output: Path, wanted: Wanted, now: datetime, main_process: bool) -> Pa
         lock.close()
         raise FactoryError(f"another process is training {output} right now: wait until it ends") from None
     part = Part(folder, now, lock)
-    shutil.rmtree(part.model, ignore_errors=True)
+    for half_written in (part.model, part.saving):
+        shutil.rmtree(half_written, ignore_errors=True)
     with whole_file(folder / "asked.json") as file:
         file.write_text(json.dumps({"wanted": wanted, "started_at": now.isoformat()}), encoding="utf-8")
     return part

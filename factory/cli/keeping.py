@@ -11,6 +11,8 @@ from factory.cli.options import LakeOption, assignments
 from factory.monitor.console import Console
 from schemas.errors import FactoryError
 
+OBJECTIVES = ("dpo", "rft", "sft")
+
 
 def build(
     name: Annotated[
@@ -36,48 +38,57 @@ def build(
 
 def train(
     context: typer.Context,
-    objective: Annotated[str, typer.Argument(help="dpo (actor) or rft (refiner).")],
+    objective: Annotated[str, typer.Argument(help="dpo (actor), rft (refiner), or sft (given answers).")],
     training_set: Annotated[
         str, typer.Option("--set", help="A training set, such as spar_dpo@1; without a version, the newest.")
     ],
-    model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file or a hub id.")],
+    model: Annotated[str, typer.Option(help="The start: embedded:NAME, a folder, a .gguf file or a hub id.")],
+    reference: Annotated[
+        str | None, typer.Option(help="dpo: the reference model, given as --model is; by default, the start.")
+    ] = None,
     config: Annotated[str | None, typer.Option(help="A preset (small-cpu) or a YAML file.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
+    allow_other_template: Annotated[
+        bool, typer.Option("--allow-other-template", help="Train though the answers had another chat template.")
+    ] = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Train on a pinned training set, in a separate process."""
+    """Train on a pinned training set, in a separate process.
+
+    Started again after a kill, it goes on from its checkpoint. Exit code 3: it diverged, and gives no model.
+    """
     import subprocess
 
-    if objective not in ("dpo", "rft"):
-        raise FactoryError(f"there is no objective {objective!r}: give dpo (the actor) or rft (the refiner)")
-    called: list[str] = []
-    if model.startswith("embedded:"):
-        from factory.inference.folders import folder_of
-        from factory.inference.weights import fetch
-
-        model = model.removeprefix("embedded:")
-        if folder_of(model) is None:
-            weights = fetch(model)
-            called, model = ["--called", f"embedded:{weights.name}"], str(weights.path)
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        f"trainers.{objective}",
-        "--lake",
-        lake,
-        "--set",
-        training_set,
-        "--model",
-        model,
-    ]
+    if objective not in OBJECTIVES:
+        raise FactoryError(
+            f"there is no objective {objective!r}: give dpo (the actor), rft (the refiner) or sft (given answers)"
+        )
+    if reference is not None and objective != "dpo":
+        raise FactoryError(f"--reference is for dpo: {objective} compares with no other model; leave it out")
+    command = [sys.executable, "-P", "-m", f"trainers.{objective}", "--lake", lake, "--set", training_set]
+    command += _weights("--model", model, "--called")
+    command += _weights("--reference", reference, "--reference-called") if reference is not None else []
     command += ["--seed", str(seed)]
-    command += called
     command += ["--config", config] if config else []
     command += ["--output", str(output)] if output else []
+    command += ["--allow-other-template"] if allow_other_template else []
     command += ["--debug"] if context.find_root().params["debug"] else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def _weights(option: str, given: str, called: str) -> list[str]:
+    """A model as recipes name it, in the words of a trainer, which knows files and hub ids."""
+    for prefix in ("embedded:", "vllm:"):
+        folder = given.removeprefix(prefix)
+        if folder != given and Path(folder).expanduser().is_dir():
+            return [option, str(Path(folder).expanduser())]  # as trained, not as the embedded server has it
+    if given.startswith("embedded:"):
+        from factory.inference.weights import fetch
+
+        weights = fetch(given.removeprefix("embedded:"))
+        return [option, str(weights.path), called, f"embedded:{weights.name}"]
+    return [option, given.removeprefix("vllm:")]
 
 
 def compact(lake: LakeOption = "lake") -> None:
