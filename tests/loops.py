@@ -11,10 +11,9 @@ import pytest
 from factory.loops.plan import Step
 from factory.loops.reading import Loop, load_loop
 from factory.loops.running import run_loop
-from factory.loops.training import Training
 from factory.runs.loop import Execution
 from schemas.ids import content_id, folder_model_name, model_id
-from schemas.tables import LoopStep, Model, TrainingRun
+from schemas.tables import LoopStep, Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from tests.rows import row
 from tests.runs import spar_overrides
@@ -49,10 +48,12 @@ class Trainer:
         self.commands: list[Sequence[str]] = []
         self.diverges: Callable[[Sequence[str]], bool] = lambda command: False
 
-    def __call__(self, command: Sequence[str], lake: Lake, asked: Training) -> tuple[TrainingRun, Model | None]:
-        output, training_set = asked.output.name, asked.training_set
+    def __call__(
+        self, command: Sequence[str], lake: Lake, training_set: TrainingSet, folder: Path
+    ) -> tuple[TrainingRun, Model | None]:
+        output = folder.name
         self.commands.append(command)
-        folder = Path(str(option(command, "--output")))
+        assert option(command, "--output") == str(folder)
         folder.mkdir(parents=True)
         start = str(option(command, "--model"))
         weights = hashlib.sha256(f"{training_set.fingerprint} {Path(start).name}".encode()).hexdigest()

@@ -1,6 +1,5 @@
 """Commands that use a lake's rows, or maintain the lake."""
 
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -60,35 +59,27 @@ def train(
     """
     import subprocess
 
+    from factory.loops.training import Training, command_of, weights_of
+
     if objective not in OBJECTIVES:
         raise FactoryError(
             f"there is no objective {objective!r}: give dpo (the actor), rft (the refiner) or sft (given answers)"
         )
     if reference is not None and objective != "dpo":
         raise FactoryError(f"--reference is for dpo: {objective} compares with no other model; leave it out")
-    command = [sys.executable, "-P", "-m", f"trainers.{objective}", "--lake", lake, "--set", training_set]
-    command += _weights("--model", model, "--called")
-    command += _weights("--reference", reference, "--reference-called") if reference is not None else []
-    command += ["--seed", str(seed)]
-    command += ["--config", config] if config else []
-    command += ["--output", str(output)] if output else []
+    asked = Training(
+        objective,
+        training_set,
+        weights_of(model),
+        None if reference is None else weights_of(reference),
+        output,
+        seed,
+        config,
+    )
+    command = command_of(lake, asked, None)
     command += ["--allow-other-template"] if allow_other_template else []
     command += ["--debug"] if context.find_root().params["debug"] else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)
-
-
-def _weights(option: str, given: str, called: str) -> list[str]:
-    """A model as recipes name it, in the words of a trainer, which knows files and hub ids."""
-    for prefix in ("embedded:", "vllm:"):
-        folder = given.removeprefix(prefix)
-        if folder != given and Path(folder).expanduser().is_dir():
-            return [option, str(Path(folder).expanduser())]  # as trained, not as the embedded server has it
-    if given.startswith("embedded:"):
-        from factory.inference.weights import fetch
-
-        weights = fetch(given.removeprefix("embedded:"))
-        return [option, str(weights.path), called, f"embedded:{weights.name}"]
-    return [option, given.removeprefix("vllm:")]
 
 
 def compact(lake: LakeOption = "lake") -> None:

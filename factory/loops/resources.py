@@ -1,5 +1,6 @@
 """Whether a round fits on this machine, reckoned before it begins."""
 
+import importlib.util
 import json
 import math
 import shutil
@@ -7,6 +8,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from factory.inference.memory import Parts, check_memory
 from factory.loops.reading import Loop
 from factory.loops.rounds import models_folder
 from factory.loops.training import weights_of
@@ -66,6 +70,27 @@ def _in_safetensors(file: Path) -> int:
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
+def training_memory(parameters: int, *, lora: bool) -> Parts:
+    """What DPO takes at least, in bytes: with LoRA the frozen weights in bfloat16, else all in float32."""
+    if lora:
+        return {"weights": 2 * parameters}
+    each = FLOAT32_BYTES * parameters
+    return {"weights": each, "gradients": each, "Adam's averages": 2 * each, "reference": each}
+
+
+def _has_lora(config: str | None) -> bool:
+    if config is None:
+        return False
+    found = importlib.util.find_spec("trainers")
+    preset = Path(str(found.origin)).parent / "presets" / f"{config}.yaml" if found is not None else Path(config)
+    file = preset if preset.is_file() else Path(config)
+    try:
+        settings = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False  # the trainer says what is wrong with it
+    return isinstance(settings, dict) and any(isinstance(one, dict) and one.get("lora") for one in settings.values())
+
+
 def folder_bytes(folder: Path) -> int:
     """The size of all files below a folder; 0 if there is none."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
@@ -81,12 +106,18 @@ def free_bytes(folder: Path) -> int:
 def check_resources(lake: Lake, loop: Loop, number: int) -> None:
     """
     Raises:
-        FactoryError: the round's models do not fit on the disk, or into the loop's share of it.
+        FactoryError: a training does not fit into the memory, or the round's models on the disk or into the loop's share.
     """
     trained = loop.settings.train if number else loop.settings.start_with
     if not trained:
         return
-    disk = disk_of({role: count for role, count in parameters_of(loop).items() if role in trained})
+    parameters = {role: count for role, count in parameters_of(loop).items() if role in trained}
+    for role, count in parameters.items():
+        remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"
+        check_memory(
+            f"round {number}: training {role}", training_memory(count, lora=_has_lora(trained[role].config)), remedy
+        )
+    disk = disk_of(parameters)
     folder = models_folder(lake)
     need = disk.models + disk.checkpoint
     if (free := free_bytes(folder)) < need:

@@ -133,16 +133,17 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
         chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
         start, reference = chosen[training.start], chosen[training.reference]
     other = objective == "dpo" and reference != start
+    output = models_folder(lake) / output_name(loop.loop_id, step)
     asked = Training(
         objective,
-        training_set,
+        f"{training_set.name}@{training_set.version}",
         _weights(working, role, start),
         _weights(working, role, reference) if other else None,
-        models_folder(lake) / output_name(loop.loop_id, step),
+        output,
         settings.seed + step.round,
         config,
     )
-    run, model = train(command_of(lake.place.where, asked, settings.launch), lake, asked)
+    run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
     made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
     if model is None:
         return {**made, "note": f"diverged: {run.reason}"}

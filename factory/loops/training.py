@@ -29,14 +29,15 @@ class Weights:
 
 
 def weights_of(model: str) -> Weights:
-    """The weights of a model as people name it: embedded:NAME, a folder, a .gguf file or a hub id."""
-    if not model.startswith("embedded:"):
-        return Weights(model)
-    named = model.removeprefix("embedded:")
-    if Path(named).expanduser().exists():
-        return Weights(str(Path(named).expanduser()))
-    weights = fetch(named)
-    return Weights(str(weights.path), f"embedded:{weights.name}")
+    """The weights of a model as people name it: embedded:NAME, embedded:FOLDER, vllm:FOLDER, a folder, a .gguf file or a hub id."""
+    kind, _, named = model.partition(":") if model.startswith(("embedded:", "vllm:")) else ("", "", model)
+    path = Path(named).expanduser()
+    if kind and path.exists():
+        return Weights(str(path))  # as trained, not as the embedded server has it
+    if kind == "embedded":
+        weights = fetch(named)
+        return Weights(str(weights.path), f"embedded:{weights.name}")
+    return Weights(named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,13 @@ class Training:
     """What a trainer is asked for."""
 
     objective: str
-    training_set: TrainingSet
+    training_set: str
+    """NAME, or NAME@VERSION"""
     start: Weights
     reference: Weights | None
     """None: the start"""
-    output: Path
+    output: Path | None
+    """None: the trainer's choice"""
     seed: int
     config: str | None
 
@@ -62,8 +65,8 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     started = [sys.executable, "-P"] if launch is None else shlex.split(launch)
     ends = ["--parent", str(os.getpid())] if launch is None else []
     command = [*started, "-m", f"trainers.{training.objective}", *ends, "--lake", where]
-    command += ["--set", f"{training.training_set.name}@{training.training_set.version}"]
-    command += ["--model", training.start.path, "--seed", str(training.seed), "--output", str(training.output)]
+    command += ["--set", training.training_set, "--model", training.start.path, "--seed", str(training.seed)]
+    command += ["--output", str(training.output)] if training.output else []
     command += ["--called", training.start.called] if training.start.called else []
     if training.reference is not None:
         command += ["--reference", training.reference.path]
@@ -72,8 +75,13 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     return command
 
 
-def train(command: Sequence[str], lake: Lake, training: Training) -> tuple[TrainingRun, Model | None]:
+def train(
+    command: Sequence[str], lake: Lake, training_set: TrainingSet, output: Path
+) -> tuple[TrainingRun, Model | None]:
     """Trains, or goes on from the checkpoint of the same training; returns its row and the model, None if it diverged.
+
+    Args:
+        output: the folder that the command names.
 
     Raises:
         FactoryError: the trainer failed; it has said why.
@@ -85,14 +93,14 @@ def train(command: Sequence[str], lake: Lake, training: Training) -> tuple[Train
         rows = lake.read(
             TrainingRun,
             "status = 'diverged' AND training_set_id = $set AND ended_at >= $began",
-            {"set": training.training_set.training_set_id, "began": began},
+            {"set": training_set.training_set_id, "began": began},
         )
         return max(rows, key=lambda row: row.ended_at), None
     if code:
         raise FactoryError(
             f"the training ended with exit code {code}, and says why above: mend that, then continue with `factory resume`"
         )
-    rows = lake.read(TrainingRun, "output = $output AND status = 'finished'", {"output": training.output.name})
+    rows = lake.read(TrainingRun, "output = $output AND status = 'finished'", {"output": output.name})
     run = max(rows, key=lambda row: row.ended_at)
     [model] = lake.read(Model, "training_run_id = $id", {"id": run.training_run_id})
     return run, model
