@@ -139,10 +139,9 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
             )
         if role in others:
             given = settings.models.get(given, msgspec.to_builtins(base.models[given]))
-        if isinstance(given, str):
-            overrides[f"models.{role}"] = {"endpoint": given}
-        else:
-            overrides |= {f"models.{role}.{key}": value for key, value in dict(given).items()}
+        given = {"endpoint": given} if isinstance(given, str) else dict(given)
+        whole = bool({"endpoint", "vllm"} & given.keys())  # another model than the recipe's
+        overrides |= {f"models.{role}": given} if whole else {f"models.{role}.{key}": given[key] for key in given}
     if settings.prompts.source is not None:
         overrides["prompts.source"] = settings.prompts.source
     recipe = read({**overrides, **settings.override})
