@@ -27,6 +27,8 @@ FLOORS = (
     "audit",
     "recipes",
     "runs",
+    "evaluation",
+    "loops",
     "monitor",
     "batch",
     "cli",

@@ -20,14 +20,15 @@ TEXTS = ("language", "subject", "licence", "reference")
 
 
 def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
-    """Streams a source's prompts in order: only those in `settings.language`, at most `settings.limit`.
+    """Streams a source's prompts in order: only those in `settings.language`, `settings.limit` after `settings.skip`.
 
     Raises:
         FactoryError: a missing file, a broken line (with its number), an empty prompt, an unknown column.
     """
     columns = columns_of(settings)
     wanted = (p for p in _source(settings, columns, seed) if settings.language in (None, p.language))
-    yield from islice(wanted, settings.limit)
+    end = None if settings.limit is None else settings.skip + settings.limit
+    yield from islice(wanted, settings.skip, end)
 
 
 def source_name(source: str | Path) -> str:
@@ -74,6 +75,11 @@ def _source(settings: PromptSettings, columns: Columns, seed: int) -> Iterator[P
         from factory.prompts.bundled import bundled_prompts  # the checkers are slow to load
 
         yield from bundled_prompts(seed)
+        return
+    if settings.source == "bundled:development":
+        from factory.prompts.bundled import development_prompts
+
+        yield from development_prompts()
         return
     if settings.source.startswith("datasets:"):
         name = settings.source.removeprefix("datasets:")

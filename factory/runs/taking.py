@@ -39,12 +39,14 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
     read = 0
     never = _Impossible()
     verifier, others = _judges(spec.recipe)
+    # A benchmark keeps them: they count as not followed, as in everybody's figures.
+    leaves_out = verifier and run.purpose == "data"
     for chunk in _chunks(enumerate(prompts), IMPORT_BATCH):
         if rows:
             lake.append(rows, message=f"run {run.run_id}: prompts", details={"run_id": run.run_id})
         rows = []
         for position, prompt in chunk:
-            if verifier and never.has(position, prompt):
+            if leaves_out and never.has(position, prompt):
                 continue
             read += 1
             try:

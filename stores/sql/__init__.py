@@ -28,6 +28,9 @@ _VIEWS = (
     "readings",
     "run_progress",
     "run_cost",
+    "drift",
+    "family",
+    "loop_rounds",
 )
 
 
