@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from factory.audit.audit import examination, settings_of
 from factory.evaluation.measuring import Options, run_benchmark
 from factory.loops.keeping import Figures, broken
 from factory.loops.plan import Step
@@ -98,8 +99,9 @@ def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
 def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     training = working.loop.settings.train[str(step.role)]
     runs = runs_of_data(working.loop, done, step.round)
+    examine = examination(working.lake, settings_of(working.lake, runs), ())
     try:
-        built = build_training_set(working.lake, training.set, training.parameters, runs)
+        built = build_training_set(working.lake, training.set, training.parameters, runs, examine)
     except NoRows as error:
         raise RoundEmpty(
             f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
