@@ -27,7 +27,7 @@ def duplicate_rows(given: Audited) -> Measured:
 
 
 def near_duplicate_prompts(given: Audited) -> Measured:
-    prompts = _grouped(given).unique("prompt_key", keep="first", maintain_order=True)
+    prompts = _grouped(given).unique("task_key", keep="first", maintain_order=True)
     repeated = prompts.filter(pl.col("group").is_duplicated())
     sizes = repeated.group_by("group").len()["len"]
     return counted(
@@ -45,18 +45,18 @@ def split_leak(given: Audited) -> Measured:
     trained = prompts.filter(pl.col("split") == "train")
     held_out = prompts.filter(pl.col("split") == "held_out")
     bad = held_out.join(trained.select("group").unique(), on="group", how="semi")
-    exactly = held_out.join(trained, on="prompt_key", how="semi").height
+    exactly = held_out.join(trained, on="task_key", how="semi").height
     return counted(bad.height, held_out.height, bad["id"].head(EXAMPLES).to_list(), detail={"word for word": exactly})
 
 
 @lru_cache(maxsize=1)
 def _grouped(given: Audited) -> pl.DataFrame:
-    """The first row of each prompt in each split: id, split, prompt_key, and its group of near duplicates."""
-    rows = given.rows.select("id", "split", "prompt", "prompt_key")
-    texts = rows.unique("prompt_key", keep="first", maintain_order=True)
-    groups = texts.select("prompt_key", group=pl.Series(near_groups(texts["prompt"])))
-    first = rows.unique(["split", "prompt_key"], keep="first", maintain_order=True).drop("prompt")
-    return first.join(groups, on="prompt_key", how="left", maintain_order="left")
+    """The first row of each prompt in each split: id, split, task_key, and its group of near duplicates."""
+    rows = given.rows.select("id", "split", "task", "task_key")
+    texts = rows.unique("task_key", keep="first", maintain_order=True)
+    groups = texts.select("task_key", group=pl.Series(near_groups(texts["task"])))
+    first = rows.unique(["split", "task_key"], keep="first", maintain_order=True).drop("task")
+    return first.join(groups, on="task_key", how="left", maintain_order="left")
 
 
 def near_groups(texts: pl.Series) -> Any:

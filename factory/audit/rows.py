@@ -56,7 +56,8 @@ class Audited:
     reference: str
     format: str
     rows: pl.DataFrame
-    """id, split, prompt (all turns), asked (the last user turn), chosen (or the completion), rejected; prompt_key, chosen_key,
+    """id, split, prompt (all turns), task (the actor's prompt behind it), asked (the last user turn), chosen (or the
+    completion), rejected; prompt_key, task_key, chosen_key,
     rejected_key: hashes of the texts as two are compared; figures and lineage"""
     turns: pl.DataFrame
     """id, prompt, chosen, rejected: as lists of turns"""
@@ -119,7 +120,9 @@ def audited(
     if lineage is not None:
         own = set(rows.columns)
         rows = rows.hstack(lineage.select(c for c in lineage.columns if c not in own))
-    rows = rows.with_columns(
+    known = pl.col("task") if "task" in rows.columns else pl.lit(None, pl.String)
+    rows = rows.with_columns(task=pl.coalesce(known, "prompt")).with_columns(
+        task_key=normal("task").hash(seed=0),
         chosen_words=word_count("chosen"),
         **{f"{side}_key": normal(side).hash(seed=0) for side in ("prompt", "chosen", "rejected")},
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.audit.audit import examination, settings_of
+from factory.audit.audit import examination
 from factory.evaluation.measuring import Options, run_benchmark
 from factory.loops.keeping import Figures, broken
 from factory.loops.plan import Step
@@ -25,6 +25,7 @@ from factory.loops.rounds import (
 )
 from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, train, weights_of
+from factory.runs.audit_settings import settings_of
 from factory.runs.loop import Execution, run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
