@@ -154,3 +154,17 @@ def test_a_catalog_whose_rows_have_changed_is_found(lake: Lake, tmp_path: Path) 
         found = verify_files(whole)
         assert found.damages == [] and found.unsure is not None
         assert verify_files(whole).unsure is None
+
+
+@pytest.mark.parametrize("value", [1e300, "many", b"\xff"])
+@pytest.mark.parametrize("column", ["file_size_bytes", "record_count", "row_id_start", "table_id"])
+def test_a_value_of_another_type_in_the_catalog_is_damage_told_in_a_sentence(
+    lake: Lake, column: str, value: object
+) -> None:
+    lake.append(SET_ROWS, message="by hand")
+    where = lake.place.where
+    lake.close()
+    with closing(sqlite3.connect(f"{where}/catalog.sqlite")) as catalog, catalog:
+        catalog.execute(f"UPDATE ducklake_data_file SET {column} = ?", [value])
+    with pytest.raises(FactoryError, match="may be damaged"), Lake.open(where) as damaged:
+        damaged.query("SELECT * FROM responses ORDER BY ALL")
