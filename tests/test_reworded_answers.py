@@ -79,6 +79,7 @@ ECHOES = [  # written by SmolLM2-135M, as answers
     ("forbidden", "Rewrite the text above using other words."),
     ("postscript", "Your response has no postscript."),
     ("postscript", "P.S. I hope this response meets your requirements."),
+    ("postscript", "P.S. I hope this response meets your expectations."),
     ("placeholders", "Remember, you can add at least 3 more placeholders."),
     (
         "placeholders",
@@ -109,6 +110,8 @@ OTHER = [  # sentences that an answer may well need, near the wording of some ru
     "P.S. I hope you have a wonderful day.",
     "P.S. I added a jar of honey at the end.",
     "I hope this helps.",
+    "I hope this meets your needs, and I hope to see you soon.",
+    "I hope this pot meets your expectations.",
     "The very last words of the song still make me smile.",
     "Do not use any bleach on the pot.",
     "Please add at least three cups of water to the soup.",
@@ -184,6 +187,14 @@ def test_what_a_parent_with_an_echo_says_excuses_no_child() -> None:
     assert flaw_of(f"Here is the revised response:\n{BODY}", "stop", shown) == "preamble"
     shown = Refined(TASK, f"{PARENT}\n\nRewrite the text above.", "echo", critique, BRIEF)
     assert flaw_of(f"{BODY}\n\nRewrite the text above.", "stop", shown) == "echo"
+
+
+def test_a_reply_may_hope_that_it_satisfies() -> None:
+    text = "Dear Anna, we ship on Monday. I hope this response meets your expectations."
+    assert (
+        flaw_of(text, "stop", Refined("Write a response to a customer.", "We ship it.", None, "Too short.", BRIEF))
+        is None
+    )
 
 
 def test_an_answer_that_only_repeats_the_request_is_an_echo_where_more_was_asked() -> None:

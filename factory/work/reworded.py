@@ -33,7 +33,7 @@ _OF_ANSWER = (  # the answer must …, your response has …, this text does not
     r"includes?|ends?|starts?|begins?|meets?|misses|lacks?|does|can|may|will|is (?:not|in)|appears?) "
 )
 _SPEAKS = re.compile(
-    _OF_ANSWER +
+    rf"{_OF_ANSWER}"
     # do not use …, you can add …: at the sentence's beginning, or told to 'you'
     rf"|^ (?:please |now |remember |also |and |but )?(?:you (?:can|could|must|should|may|have to|need to) (?:also )?)?"
     rf"(?:do not |don t |never )?{_IMPERATIVE} (?:.* )?{_FORM} "
@@ -43,6 +43,8 @@ _SPEAKS = re.compile(
     r"|(?:(?:你|您) 的|该|本|整 个) ?(?:回 答|回 复|答 案|文 本)|(?:回 答|回 复|答 案) (?:中 |里 |的 .*)?(?:必 须|应 当|应 该|不 要|需 要|缺 少|没 有|至 少|要)"
     r"|^ (?:请 )?(?:至 少 |正 好 )|^ 请 (?:先 |在 |把 |用 |给 |不 要 )|^ 不 要 (?:使 用|出 现)"
 )
+_HOPES = re.compile(rf" i hope (?:that )?(?:this|my|the) (?:\w+ )?{_ANSWER} meets ")
+"""'I hope this response meets your expectations' is told to whoever asked, unless the task is to answer somebody."""
 _COMMON = frozenset(
     re.findall(
         r"\w+",
@@ -95,6 +97,8 @@ def rewords(
     for found in spoken:
         if any(_similar(found, old) or spaced(found) in spaced(old) for old in before):
             continue
+        if _HOPES.search(spaced(found)) and not {"reply", "respond", "answer", "response"} & (known | shown.about):
+            return True
         if any(_copies(found, source) for source in shown.clauses) or _is_covered(found, shown, known):
             return True
     return False
@@ -110,7 +114,8 @@ def _clauses(text: str, least: int = LEAST_WORDS) -> Iterator[list[str]]:
 @lru_cache(maxsize=64)
 def _shown(prompt: str, critique: str, templates: tuple[str, ...], repeats_prompt: bool) -> _Shown:
     asked = list(sentences(QUOTED.sub(" ", prompt)))
-    rules = [found for found in asked if any(_SPEAKS.search(spaced(part)) for part in _clauses(" ".join(found)))]
+    # The first sentence is the task, however it is worded: 'Write a text to my brother.'
+    rules = [found for found in asked[1:] if any(_SPEAKS.search(spaced(part)) for part in _clauses(" ".join(found)))]
     fixed = [part for template in templates for part in PLACEHOLDER.split(template)]
     told = "\n".join([critique, *fixed] if repeats_prompt else [prompt, critique, *fixed])
     return _Shown(
