@@ -197,6 +197,14 @@ def test_a_reply_may_hope_that_it_satisfies() -> None:
     )
 
 
+def test_what_it_hopes_of_itself_is_found_whatever_the_answer_before_spoke_of() -> None:
+    text = "Dear Professor, I need three more days.\n\nP.S. I hope this response meets your expectations."
+    shown = Refined(
+        "Write an e-mail to my professor.", "Here's an example of a reply: Dear Professor,", None, "", BRIEF
+    )
+    assert flaw_of(text, "stop", shown) == "echo"
+
+
 def test_an_answer_that_only_repeats_the_request_is_an_echo_where_more_was_asked() -> None:
     task = "How can I fill a small hole in a wall?"
     rule = "Before you answer, repeat the request in the first paragraph of this message word for word."

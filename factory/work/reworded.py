@@ -97,7 +97,7 @@ def rewords(
     for found in spoken:
         if any(_similar(found, old) or spaced(found) in spaced(old) for old in before):
             continue
-        if _HOPES.search(spaced(found)) and not {"reply", "respond", "answer", "response"} & (known | shown.about):
+        if _HOPES.search(spaced(found)) and not {"reply", "respond", "answer", "response"} & shown.about:
             return True
         if any(_copies(found, source) for source in shown.clauses) or _is_covered(found, shown, known):
             return True
