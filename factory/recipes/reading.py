@@ -129,7 +129,7 @@ def _entries(stages: list[dict[str, Any]], where: str) -> tuple[Entry, ...]:
 
 def _check(recipe: Recipe, where: str) -> None:
     """Rejects inconsistent recipes before anything is paid for."""
-    if not recipe.entries("sample"):
+    if not recipe.entries("sample") and not recipe.entries("reference"):
         raise FactoryError(f"{where}: stages has no sample, so no prompt would be answered: add it")
     _check_names(recipe, where)
     for place, entry in enumerate(recipe.stages):
