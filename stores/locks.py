@@ -1,4 +1,4 @@
-"""One run at a time per lake: two would ask, and pay, for the same answers."""
+"""One run at a time per lake, and one loop: two would ask, and pay, for the same answers."""
 
 import fcntl
 import hashlib
@@ -17,16 +17,18 @@ LOOK_S = 0.05
 
 
 @contextmanager
-def run_lock(at: Place) -> Iterator[None]:
+def run_lock(at: Place, of: str = "run") -> Iterator[None]:
     """Locks the lake for one run, across all machines; the lock ends with the process, however that ends.
 
+    Args:
+        of: run, or loop, whose runs take the other lock one after another.
     Raises:
-        FactoryError: another run has it.
+        FactoryError: another one has it.
     """
-    with _held_file(at.folder) if at.folder is not None else _held_on_server(at) as taken:
+    with _held_file(at.folder, of) if at.folder is not None else _held_on_server(at, of) as taken:
         if not taken:
             raise FactoryError(
-                f"another run is using lake {at.where}: wait until it ends, or choose another place with --lake"
+                f"another {of} is using lake {at.where}: wait until it ends, or choose another place with --lake"
             )
         yield
 
@@ -50,8 +52,8 @@ def is_held(at: Place) -> bool:
 
 
 @contextmanager
-def _held_file(folder: Path) -> Iterator[bool]:
-    with (folder / "run.lock").open("a") as opened:
+def _held_file(folder: Path, of: str) -> Iterator[bool]:
+    with (folder / f"{of}.lock").open("a") as opened:
         taken = _take(opened)
         if not taken:
             time.sleep(LOOK_S)  # `is_held` takes it for a moment to see whether it is free
@@ -68,13 +70,13 @@ def _take(opened: IO[str]) -> bool:
 
 
 @contextmanager
-def _held_on_server(at: Place) -> Iterator[bool]:
+def _held_on_server(at: Place, of: str) -> Iterator[bool]:
     """An advisory lock in PostgreSQL, in an open transaction: otherwise DuckDB would not keep the connection."""
     with closing(connect()) as connection:
         try:
-            taken = _try_lock(connection, at)
+            taken = _try_lock(connection, at, of)
         except duckdb.Error as error:
-            raise FactoryError(f"lake {at.where} cannot be locked for a run: {' '.join(str(error).split())}") from error
+            raise FactoryError(f"lake {at.where} cannot be locked for a {of}: {' '.join(str(error).split())}") from error
         try:
             yield taken
         finally:
@@ -84,7 +86,7 @@ def _held_on_server(at: Place) -> Iterator[bool]:
 
 
 def _is_held_on_server(at: Place) -> bool:
-    key = _key(at)
+    key = _key(at, "run")
     # PostgreSQL stores a 64-bit key as two unsigned halves.
     halves = f"classid::bigint = {(key >> 32) & 0xFFFFFFFF} AND objid::bigint = {key & 0xFFFFFFFF}"
     here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -100,12 +102,12 @@ def _is_held_on_server(at: Place) -> bool:
     return bool(held)
 
 
-def _try_lock(connection: duckdb.DuckDBPyConnection, at: Place) -> bool:
+def _try_lock(connection: duckdb.DuckDBPyConnection, at: Place, of: str) -> bool:
     _attach_server(connection, at)
     connection.execute("BEGIN")
     connection.execute("CALL postgres_execute('server', 'SET LOCAL idle_in_transaction_session_timeout = 0')")
     [(taken,)] = connection.execute(
-        f"FROM postgres_query('server', 'SELECT pg_try_advisory_xact_lock({_key(at)}) AS taken')"
+        f"FROM postgres_query('server', 'SELECT pg_try_advisory_xact_lock({_key(at, of)}) AS taken')"
     ).fetchall()
     return bool(taken)
 
@@ -117,7 +119,7 @@ def _attach_server(connection: duckdb.DuckDBPyConnection, at: Place) -> None:
     connection.execute(f"ATTACH {server} AS server (TYPE postgres, READ_ONLY, ISOLATION_LEVEL 'READ COMMITTED')")
 
 
-def _key(at: Place) -> int:
+def _key(at: Place, of: str) -> int:
     """The advisory lock's key: a database may hold a lake in each schema."""
-    digest = hashlib.sha256(f"preference-factory run {at.metadata_schema}".encode()).digest()
+    digest = hashlib.sha256(f"preference-factory {of} {at.metadata_schema}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from factory.cli.looping import run_loop_and_report
 from factory.cli.options import (
     Choices,
     ExecutorOption,
@@ -71,7 +72,7 @@ def run(
 
 
 def resume(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id or a prefix of it.")],
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The id of a run or loop, or a prefix of it.")],
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,
     executor: ExecutorOption = "local",
@@ -83,14 +84,19 @@ def resume(
     ] = False,
     override: OverrideOption = None,
 ) -> None:
-    """Continue a stopped run; nothing already answered is asked again.
+    """Continue a stopped run or loop; nothing already answered is asked again.
 
     Only settings that no answer depends on may change, such as endpoints and budgets (-o budget.max_requests=1000).
     """
+    from factory.loops.forking import find_loop
+    from factory.loops.reading import loop_from_row
     from factory.runs.specification import specification_of
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
+        if (row := find_loop(opened, run_id)) is not None:
+            run_loop_and_report(loop_from_row(row, assignments(override)), lake, log_format)
+            return
         spec = specification_of(opened, run_id, assignments(override))
     execution = _execution(executor, workers, ray_address, gpus_per_worker)
     _run(spec, lake, log_format, replace(execution, retry_set_aside=retry_set_aside))

@@ -132,7 +132,8 @@ def line(progress: Progress, reading: Reading, state: str) -> str:
     parts.append(f"{clock(reading.elapsed_s)} elapsed")
     if reading.left_s is not None:
         parts.append(f"about {clock(reading.left_s)} left")
-    return f"{progress.run_id or 'run'}: {state}, {', '.join(parts)}"
+    heading = f"{progress.heading}, " if progress.heading else ""
+    return f"{heading}{progress.run_id or 'run'}: {state}, {', '.join(parts)}"
 
 
 def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableType:
@@ -140,6 +141,8 @@ def picture(progress: Progress, reading: Reading, now_s: float) -> RenderableTyp
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="ellipsis", no_wrap=True)
+    if progress.heading:
+        grid.add_row("loop", Text(visible(progress.heading), overflow="fold", no_wrap=False))
     left = f", about {clock(reading.left_s)} left" if reading.left_s is not None else ""
     title = Text.assemble((progress.run_id or "run", "bold"), f"  {progress.phase}")
     grid.add_row("run", title + Text(f"  {clock(reading.elapsed_s)} elapsed{left}", "cyan"))

@@ -20,14 +20,15 @@ TEXTS = ("language", "subject", "licence", "reference")
 
 
 def read_prompts(settings: PromptSettings, seed: int) -> Iterator[Prompt]:
-    """Streams a source's prompts in order: only those in `settings.language`, at most `settings.limit`.
+    """Streams a source's prompts in order: only those in `settings.language`, `settings.limit` after `settings.skip`.
 
     Raises:
         FactoryError: a missing file, a broken line (with its number), an empty prompt, an unknown column.
     """
     columns = columns_of(settings)
     wanted = (p for p in _source(settings, columns, seed) if settings.language in (None, p.language))
-    yield from islice(wanted, settings.limit)
+    end = None if settings.limit is None else settings.skip + settings.limit
+    yield from islice(wanted, settings.skip, end)
 
 
 def source_name(source: str | Path) -> str:

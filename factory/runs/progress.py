@@ -10,6 +10,8 @@ from factory.inference.endpoints import Endpoint
 class Progress:
     """How far a run is."""
 
+    heading: str = ""
+    """what the run is a part of, such as a loop's round"""
     run_id: str = ""
     phase: str = "starting"
     prompts: int = 0

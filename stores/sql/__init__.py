@@ -27,6 +27,9 @@ _VIEWS = (
     "readings",
     "run_progress",
     "run_cost",
+    "drift",
+    "family",
+    "loop_rounds",
 )
 
 

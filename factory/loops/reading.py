@@ -1,0 +1,219 @@
+"""Reads a loop from YAML or from its row, and names every mistake before anything is paid for."""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from factory.loops.keeping import Rule, rule_of
+from factory.loops.plan import Step, steps_of
+from factory.loops.settings import LoopSettings, RoleTraining, RoundPrompts
+from factory.prompts.packing import content_of
+from factory.recipes.reading import load_recipe, recipe_of
+from factory.recipes.recipe import Recipe
+from factory.runs.places import Places, with_places, without_places
+from schemas.errors import FactoryError, nearest
+from schemas.ids import canonical_json, content_id
+from schemas.settings import differing, read_settings
+from schemas.tables import Loop as LoopRow
+from stores.training_sets import format_of
+
+JUDGING, REFINING = "judge", "refine"
+"""Evaluations of the judging and the refining model; every other one is of the answering model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop that can be run."""
+
+    settings: LoopSettings
+    recipe: Recipe
+    """the first round's: models and overrides are applied"""
+    follows: dict[str, str]
+    """roles that use another role's model, and are not trained themselves"""
+    rules: tuple[Rule, ...]
+    forked_from: str | None = None
+    forked_round: int | None = None
+
+    @property
+    def loop_id(self) -> str:
+        """The recipe's name and a hash of all that the rows depend on: more rounds or a larger budget continue a loop."""
+        asked = differing(self.settings)
+        for name in ("recipe", "models", "override", "rounds", "budget", "keep_rounds", "on_new_weights"):
+            asked.pop(name, None)
+        asked["prompts"] = {**asked.get("prompts", {}), "source": self.prompts_hash}
+        asked["questions"] = differing(msgspec.structs.replace(self.recipe.prompts, source=self.prompts_hash))
+        fork = [self.forked_from, self.forked_round] if self.forked_from else []
+        return f"{self.recipe.name}-loop-{content_id('loop', self.recipe.hash(), asked, *fork)[:10]}"
+
+    @property
+    def prompts_hash(self) -> str:
+        """What identifies the prompts' source: a file's content, not its path."""
+        source = self.recipe.prompts.source
+        of_files = source != "bundled" and not source.startswith("datasets:")
+        return (content_of(source) if of_files else None) or source
+
+    @property
+    def evaluations(self) -> list[tuple[str, str]]:
+        """Each benchmark with the role that it measures."""
+        return [(benchmark, role_of(self.recipe, benchmark)) for benchmark in self.settings.evaluate]
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps, in order."""
+        s = self.settings
+        return steps_of(s.rounds, list(s.start_with), list(s.train), self.evaluations)
+
+    def as_json(self) -> tuple[str, Places]:
+        """What its row keeps, and the paths that only this machine keeps."""
+        whole = {
+            "loop": msgspec.to_builtins(self.settings),
+            "recipe": json.loads(self.recipe.as_json()),
+            "asked": {"recipe": self.recipe.hash(), "prompts": self.prompts_hash},
+        }
+        return without_places(canonical_json(whole))
+
+
+def load_loop(name: str, changes: Mapping[str, Any] | None = None) -> Loop:
+    """The loop of a YAML file, or of a recipe's name or file with every other setting by default.
+
+    Args:
+        changes: settings of the loop by key, as in train.actor.set, or of its recipe, as in stages.search.depth.
+    Raises:
+        FactoryError: no such file, an unknown key, or settings that cannot be.
+    """
+    document = _document(name)
+    if "recipe" not in document:
+        document = {"recipe": name}  # a recipe's own file
+    where = f"loop {Path(name).name}"
+    return loop_of(read_settings(LoopSettings, changed(document, changes or {}), where), where)
+
+
+def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A loop's settings with some changed; keys that only a recipe has become overrides of it."""
+    document = copy.deepcopy(document)
+    for path, value in changes.items():
+        first, _, rest = path.partition(".")
+        if first not in LoopSettings.__struct_fields__ or (first == "prompts" and rest not in RoundPrompts.__struct_fields__):
+            document.setdefault("override", {})[path] = value
+        else:
+            _set(document, path, value)
+    return document
+
+
+def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = None) -> Loop:
+    """The loop of its settings.
+
+    Args:
+        stored: the recipe, if not the one that the settings name.
+    Raises:
+        FactoryError: settings that cannot be.
+    """
+    read = partial(load_recipe, settings.recipe) if stored is None else partial(recipe_of, stored, where)
+    base = read({})
+    others = {role: given for role, given in settings.models.items() if given in base.models}
+    """roles that begin with another role's model"""
+    overrides: dict[str, Any] = {}
+    for role, given in settings.models.items():
+        if role not in base.models:
+            raise FactoryError(f"{where}: models: recipe {base.name} has no role {role!r}: {nearest(role, base.models)}")
+        if role in others:
+            given = settings.models.get(given, msgspec.to_builtins(base.models[given]))
+        overrides[f"models.{role}"] = {"endpoint": given} if isinstance(given, str) else given
+    if settings.prompts.source is not None:
+        overrides["prompts.source"] = settings.prompts.source
+    recipe = read({**overrides, **settings.override})
+    train = settings.train or {role: RoleTraining(set=name) for role, name in recipe.train.items()}
+    if not train:
+        raise FactoryError(
+            f"{where}: recipe {recipe.name} does not say which roles to train: give them, as in "
+            "train: {actor: {set: spar_dpo}}"
+        )
+    settings = msgspec.structs.replace(settings, train=train)
+    for section in ("train", "start_with"):
+        for role in getattr(settings, section):
+            if role not in recipe.models:
+                raise FactoryError(f"{where}: {section}: recipe {recipe.name} has no role {role!r}: {nearest(role, recipe.models)}")
+    for role, training in train.items():
+        if format_of(training.set) != "preference" and training.reference != "previous":
+            raise FactoryError(f"{where}: train.{role}.reference: {training.set} is not a preference set, and has no reference")
+    rules = tuple(map(rule_of, settings.keep))
+    for rule in rules:
+        if rule.role not in train:
+            raise FactoryError(f"{where}: keep: {rule.text!r} is about {rule.role}, which is not trained: {nearest(rule.role, train)}")
+        if (rule.benchmark, rule.role) not in [(b, role_of(recipe, b)) for b in settings.evaluate]:
+            raise FactoryError(f"{where}: keep: {rule.text!r} needs {rule.benchmark} of {rule.role}: add it to evaluate")
+    follows = {role: given for role, given in others.items() if role not in train}
+    return Loop(settings, recipe, follows, rules)
+
+
+def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loop:
+    """The loop of a lake's row, with the paths that this machine remembers.
+
+    Args:
+        changes: as in `load_loop`.
+    Raises:
+        FactoryError: its recipe, prompts or base model are others than when it began.
+    """
+    whole = with_places(row.settings, row.loop_id)
+    where = f"loop {row.loop_id}"
+    loop, asked = loop_of(read_settings(LoopSettings, whole["loop"], where), where, whole["recipe"]), whole["asked"]
+    differ = [
+        what
+        for what, now, then in (
+            ("its recipe, templates or base model", loop.recipe.hash(), asked["recipe"]),
+            ("its prompts", loop.prompts_hash, asked["prompts"]),
+        )
+        if now != then
+    ]
+    if differ:
+        raise FactoryError(
+            f"{where} cannot continue: {' and '.join(differ)} have changed since it began, and its rounds would no longer "
+            "compare: restore them, or start another loop with `factory loop`"
+        )
+    loop = replace(loop, forked_from=row.forked_from, forked_round=row.forked_round)
+    if not changes:
+        return loop
+    settings = read_settings(LoopSettings, changed(whole["loop"], changes), where)
+    return replace(loop_of(settings, where, whole["recipe"]), forked_from=row.forked_from, forked_round=row.forked_round)
+
+
+def role_of(recipe: Recipe, benchmark: str) -> str:
+    """The role whose model a benchmark measures: the one that judges, refines or answers."""
+    stages = {JUDGING: ("judge",), REFINING: ("search",)}.get(benchmark, ("sample",))
+    roles = [role for entry in recipe.stages if entry.stage in stages for role in entry.settings.roles()]
+    if not roles and benchmark == JUDGING:  # the verifier judges: the model that refines is the one to become a judge
+        return role_of(recipe, REFINING)
+    if not roles:
+        raise FactoryError(f"evaluate: recipe {recipe.name} has no model that {benchmark} could measure: leave it out")
+    return roles[0]
+
+
+def _document(name: str) -> dict[str, Any]:
+    file = Path(name)
+    if not file.is_file():
+        return {}
+    try:
+        document = yaml.safe_load(file.read_text("utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FactoryError(f"loop {file} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise FactoryError(f"loop {file} must be a mapping of keys such as recipe, rounds and train")
+    return document if "stages" not in document else {}
+
+
+def _set(document: dict[str, Any], path: str, value: Any) -> None:
+    *above, last = path.split(".")
+    place = document
+    for key in above:
+        inner = place.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise FactoryError(f"{path}: {key} is not a mapping: set it as a whole")
+        place = inner
+    place[last] = value

@@ -1,0 +1,131 @@
+"""Runs a loop: the steps that its rows lack, one after another."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import duckdb
+
+from factory.inference.budget import BudgetReached
+from factory.loops.plan import Step, finished
+from factory.loops.reading import Loop
+from factory.loops.resources import check_resources
+from factory.loops.rounds import Done, model_after, models_folder, trained_model
+from factory.loops.steps import RoundEmpty, Watch, Working, do
+from factory.loops.training import check_packages
+from factory.runs.loop import Execution, disk_faults
+from factory.runs.places import remember, without_paths
+from schemas import signals
+from schemas.errors import FactoryError
+from schemas.ids import content_id
+from schemas.tables import Loop as LoopRow
+from schemas.tables import LoopStep
+from stores.checksums import keep_checksums
+from stores.lake import Lake
+from stores.locks import run_lock
+
+Tell = Callable[[Step, LoopStep | None], None]
+"""Told of a step when it begins, and with its row when it has ended."""
+
+
+def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execution = Execution()) -> None:
+    """Does what is left of a loop. A step that was cut short goes on where it was.
+
+    Raises:
+        BudgetReached: the loop has spent its budget; it can continue with a larger one.
+        RoundEmpty: a round gave nothing to train on.
+        FactoryError: anything else that a person has to fix; finished steps are kept.
+        KeyboardInterrupt: stopped by Ctrl-C, SIGTERM or SIGHUP; finished steps are kept.
+    """
+    check_packages()
+    lake.check_writable()
+    with run_lock(lake.place, "loop"), disk_faults(lake), signals.in_order():
+        row = _begin(lake, loop)
+        try:
+            _do_all(Working(lake, loop, watch, execution), tell)
+        except KeyboardInterrupt:
+            with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the loop
+                _note_end(lake, row, "stopped", signals.told())
+            raise
+        except BudgetReached as reached:
+            _note_end(lake, row, "stopped", str(reached))
+            raise BudgetReached(
+                f"the loop's budget is spent: continue with `factory resume {loop.loop_id} -o budget.max_tokens=…`, no answer "
+                "is lost",
+                reached.limit,
+            ) from None
+        except FactoryError as error:
+            with suppress(FactoryError, duckdb.Error):  # if the lake itself is at fault, the first error is told
+                _note_end(lake, row, "stopped" if isinstance(error, RoundEmpty) else "failed", str(error))
+            raise
+        _note_end(lake, row, "finished", None)
+
+
+def _do_all(working: Working, tell: Tell) -> None:
+    lake, loop = working.lake, working.loop
+    done = finished(lake, loop.loop_id)
+    reckoned = -1
+    for step in loop.steps:
+        if step in done:
+            continue
+        if step.round != reckoned:
+            check_resources(lake, loop, step.round)
+            reckoned = step.round
+        tell(step, None)
+        with signals.in_order():
+            row = do(working, step, done)
+            lake.append([row], message=f"loop {loop.loop_id}: round {step.round}, {step}")
+        done[step] = row
+        tell(step, row)
+        if step == max((one for one in loop.steps if one.round == step.round), key=loop.steps.index):
+            _prune(lake, loop, done, step.round)
+
+
+def _prune(lake: Lake, loop: Loop, done: Done, number: int) -> None:
+    """Removes the folders of rounds that are older than `keep_rounds` and that no later round needs."""
+    if loop.settings.keep_rounds is None:
+        return
+    needed = {model_after(loop, done, at, role) for at in (0, number) for role in loop.settings.train}
+    for step, row in done.items():
+        old = 0 < step.round <= number - loop.settings.keep_rounds
+        if old and step.step == "train" and row.model_id is not None and row.model_id not in needed:
+            with suppress(FactoryError):  # it is gone already
+                shutil.rmtree(trained_model(lake, row.model_id).folder)
+
+
+def _begin(lake: Lake, loop: Loop) -> LoopRow:
+    stored, places = loop.as_json()
+    remember(loop.loop_id, places)
+    attempts = lake.query(
+        "SELECT count(DISTINCT attempt) AS n FROM loops WHERE loop_id = $id AND status = 'running'", {"id": loop.loop_id}
+    )
+    attempt = attempts.column(0)[0].as_py()
+    row = LoopRow(
+        loop_event_id=content_id("loop_event", loop.loop_id, attempt, "running"),
+        loop_id=loop.loop_id,
+        attempt=attempt,
+        status="running",
+        reason=None,
+        settings=stored,
+        forked_from=loop.forked_from,
+        forked_round=loop.forked_round,
+        started_at=datetime.now(UTC),
+        ended_at=None,
+    )
+    models_folder(lake).mkdir(parents=True, exist_ok=True)
+    lake.append([row], message=f"loop {loop.loop_id}: started")
+    return row
+
+
+def _note_end(lake: Lake, row: LoopRow, status: str, reason: str | None) -> None:
+    ended = replace(
+        row,
+        loop_event_id=content_id("loop_event", row.loop_id, row.attempt, status),
+        status=status,
+        reason=None if reason is None else without_paths(reason),
+        ended_at=datetime.now(UTC),
+    )
+    lake.append([ended], message=f"loop {row.loop_id}: {status}")
+    keep_checksums(lake)

@@ -1,0 +1,85 @@
+"""A loop in YAML: which recipe, how many rounds, what each trains and how that is measured."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from schemas.settings import Settings, about
+
+Which = Literal["previous", "first"]
+
+
+class RoundPrompts(Settings, frozen=True, kw_only=True):
+    """The prompts of each round."""
+
+    source: Annotated[str | None, about("as in a recipe; none: the recipe's")] = None
+    each_round: Annotated[int, about("prompts in each round; none: all of them", least=1)] | None = None
+    same: Annotated[bool, about("take the same prompts in every round; otherwise each round takes the next ones")] = (
+        False
+    )
+
+
+class RoleTraining(Settings, frozen=True, kw_only=True):
+    """How a role's model is trained after each round. A preference set is trained on by dpo, others by rft."""
+
+    set: Annotated[str, about("the training set, by name or SQL file")]
+    parameters: Annotated[dict[str, Any], about("the set's parameters, such as min_similarity")] = msgspec.field(
+        default_factory=dict
+    )
+    start: Annotated[Which, about("the model that training starts from: the round's, or the loop's first")] = "previous"
+    reference: Annotated[Which, about("the reference model of dpo: the round's, or the loop's first")] = "previous"
+    config: Annotated[str | None, about("the trainer's preset or YAML file; none: settings for 7B-class models")] = None
+
+
+class StartTraining(Settings, frozen=True, kw_only=True):
+    """Supervised fine-tuning of a role's model before the first round."""
+
+    set: Annotated[str, about("a training set that is in the lake, such as reference_sft@1")]
+    config: Annotated[str | None, about("the trainer's preset or YAML file")] = None
+
+
+class LoopBudget(Settings, frozen=True, kw_only=True):
+    """Where a loop stops; it can be resumed with a larger budget. An omitted key means no limit."""
+
+    max_tokens: Annotated[int, about("the most prompt and answer tokens of all rounds and evaluations", above=0)] | None = (
+        None
+    )
+    disk_gb: Annotated[float, about("the most disk space for the loop's models, in GB (1e9 bytes)", above=0)] | None = None
+
+
+class LoopSettings(Settings, frozen=True, kw_only=True):
+    """A loop."""
+
+    recipe: Annotated[str, about("a bundled recipe's name or a YAML file")]
+    rounds: Annotated[int, about("the number of rounds", least=1)] = 3
+    models: Annotated[
+        dict[str, Any], about("by role: an endpoint, another role, or a mapping as in a recipe; none: the recipe's")
+    ] = msgspec.field(default_factory=dict)
+    override: Annotated[dict[str, Any], about("keys of the recipe to set, such as stages.search.strategy: dfs")] = (
+        msgspec.field(default_factory=dict)
+    )
+    prompts: Annotated[RoundPrompts, about("which prompts each round takes")] = RoundPrompts()
+    start_with: Annotated[dict[str, StartTraining], about("by role: fine-tuning before the first round")] = msgspec.field(
+        default_factory=dict
+    )
+    train: Annotated[dict[str, RoleTraining], about("by role: its training after each round; none: the recipe's")] = (
+        msgspec.field(default_factory=dict)
+    )
+    data: Annotated[
+        Literal["this", "last_two", "all"], about("the rounds that a training set is built from", "last_two: SPIN")
+    ] = "this"
+    generate_with: Annotated[
+        Literal["kept", "first"], about("the models that make the data: those kept so far, or the loop's first throughout")
+    ] = "kept"
+    evaluate: Annotated[
+        tuple[str, ...], about("what is measured before the first round and after each: ifeval, ifbench, judge, refine, a file")
+    ] = ()
+    evaluate_limit: Annotated[int, about("prompts of each evaluation; none: all of them", least=1)] | None = None
+    keep: Annotated[
+        tuple[str, ...],
+        about("a model is used on only if these hold, in percentage points: actor.ifbench.instruction_loose >= previous - 1.0"),
+    ] = ()
+    on_new_weights: Annotated[str | None, about("a command that brings {folder} to a remote endpoint as {name}")] = None
+    keep_rounds: Annotated[int, about("the rounds whose model folders stay on the disk; none: all", least=1)] | None = None
+    budget: Annotated[LoopBudget, about("where the loop stops")] = LoopBudget()
+    seed: Annotated[int, about("all seeds of runs and trainers are derived from it")] = 0

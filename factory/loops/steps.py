@@ -1,0 +1,205 @@
+"""The steps of a round: each does one thing and returns the row that says it is done."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from factory.loops.keeping import Figures, broken
+from factory.loops.plan import Step
+from factory.loops.reading import Loop
+from factory.loops.rounds import (
+    Done,
+    Trained,
+    first_model,
+    model_after,
+    models_folder,
+    output_name,
+    round_specification,
+    runs_of_data,
+    served_by,
+    trained_model,
+    with_models,
+)
+from factory.loops.training import Weights, command_of, train, weights_of
+from factory.runs.loop import Execution, run_on
+from factory.runs.progress import Progress
+from schemas.errors import FactoryError
+from schemas.tables import Evaluation, LoopStep, TrainingSet
+from stores.lake import Lake
+from stores.sql import sql
+from stores.training_sets import NoRows, build_training_set, read_training_set, write_parquet
+
+Watch = Callable[[Progress], AbstractContextManager[None]]
+"""Shows a run while the context is open."""
+
+
+class RoundEmpty(FactoryError):
+    """A round has no pairs to train on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """What the steps of a loop share."""
+
+    lake: Lake
+    loop: Loop
+    watch: Watch
+    execution: Execution
+
+    def tokens_left(self, step: Step, done: Done) -> int | None:
+        """What a step's run may use, its own earlier attempts included; None: there is no limit."""
+        limit = self.loop.settings.budget.max_tokens
+        if limit is None:
+            return None
+        runs = [row.run_id for earlier, row in done.items() if row.run_id and earlier != step]
+        [spent] = self.lake.query(sql("tokens_of_runs"), {"run_ids": runs}).column(0).to_pylist()
+        return max(1, limit - int(spent))
+
+
+def do(working: Working, step: Step, done: Done) -> LoopStep:
+    """Does a step, or goes on with it, and returns its row.
+
+    Raises:
+        RoundEmpty: a training set has no rows.
+        BudgetReached, FactoryError: see `run_on`.
+    """
+    began = datetime.now(UTC)
+    kind = step.step.partition(" ")[0]
+    made = {"run": _run, "build": _build, "train": _train, "evaluate": _evaluate, "keep": _keep}[kind](
+        working, step, done
+    )
+    now = datetime.now(UTC)
+    empty = dict.fromkeys(("run_id", "training_set_id", "training_run_id", "model_id", "shared_from", "note"))
+    return LoopStep(
+        step_id=step.id(working.loop.loop_id),
+        loop_id=working.loop.loop_id,
+        round=step.round,
+        step=step.step,
+        role=step.role,
+        seconds=(now - began).total_seconds(),
+        recorded_at=now,
+        **(empty | made),
+    )
+
+
+def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
+    spec = round_specification(working.loop, working.lake, done, step.round, working.tokens_left(step, done))
+    progress = Progress()
+    with working.watch(progress):
+        return {"run_id": run_on(working.lake, spec, progress, working.execution)}
+
+
+def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
+    training = working.loop.settings.train[str(step.role)]
+    runs = runs_of_data(working.loop, done, step.round)
+    try:
+        built = build_training_set(working.lake, training.set, training.parameters, runs)
+    except NoRows as error:
+        raise RoundEmpty(
+            f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
+            f"an easier recipe (-o stages.search.branch=4, lower thresholds) or older rounds too (data: all); {error}"
+        ) from error
+    if not built.train.num_rows:
+        raise RoundEmpty(
+            f"round {step.round}: every row of {training.set} is held out: take more prompts (prompts.each_round) or hold out "
+            f"fewer (train.{step.role}.parameters.held_out)"
+        )
+    if working.lake.place.folder is not None:
+        name = f"{built.row.name}@{built.row.version}"
+        write_parquet(built, working.lake.place.folder / "training_sets" / name)
+    return {"training_set_id": built.row.training_set_id}
+
+
+def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
+    lake, loop, role = working.lake, working.loop, str(step.role)
+    settings = loop.settings
+    start: str | None
+    reference: str | None
+    if step.round == 0:
+        given = settings.start_with[role]
+        training_set, config = read_training_set(lake, given.set).row, given.config
+        start = reference = None
+    else:
+        training = settings.train[role]
+        [training_set] = lake.read(
+            TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
+        )
+        config = training.config
+        first, previous = first_model(loop, done, role), model_after(loop, done, step.round - 1, role)
+        start, reference = (
+            {"first": first, "previous": previous}[which] for which in (training.start, training.reference)
+        )
+    output = output_name(loop.loop_id, step)
+    command = command_of(
+        lake.place.where,
+        training_set,
+        _weights(working, role, start),
+        _weights(working, role, reference) if training_set.format == "preference" and reference != start else None,
+        models_folder(lake) / output,
+        settings.seed + step.round,
+        config,
+    )
+    run, model = train(command, lake, training_set, output)
+    made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
+    if model is None:
+        return {**made, "note": f"diverged: {run.reason}"}
+    return {**made, "model_id": model.model_id}
+
+
+def _weights(working: Working, role: str, model_id: str | None) -> Weights:
+    """The files of a model that the loop has made, or (None) began with."""
+    if model_id is not None:
+        return Weights(str(trained_model(working.lake, model_id).folder))
+    settings = working.loop.recipe.models[role]
+    if settings.embedded is not None:
+        return weights_of(f"embedded:{settings.embedded}")
+    if settings.vllm is not None:
+        return Weights(settings.vllm.model)
+    if settings.name is not None:
+        return Weights(settings.name if settings.revision is None else f"{settings.name}@{settings.revision}")
+    raise FactoryError(
+        f"models.{role} is known by its address only, and training needs its weights: give models.{role}.name as a folder or "
+        "a hub id"
+    )
+
+
+def _evaluate(working: Working, step: Step, done: Done) -> dict[str, Any]:
+    model_id, run_id = evaluate(working, step, done)
+    return {"model_id": model_id, "run_id": run_id}
+
+
+def evaluate(working: Working, step: Step, done: Done) -> tuple[str | None, str | None]:
+    """Measures the model that a round has made, kept or not; returns its id and the evaluation's run."""
+    raise NotImplementedError
+
+
+def _keep(working: Working, step: Step, done: Done) -> dict[str, Any]:
+    """Decides whether the next round uses the new model; a note says why not."""
+    loop, role = working.loop, str(step.role)
+    trained = done[Step(step.round, "train", role)]
+    if trained.model_id is None:
+        return {"note": trained.note}
+    reasons = []
+    for rule in loop.rules:
+        if rule.role == role:
+            new, before, first = (
+                _figures(working, loop, done, number, rule.benchmark, role)
+                for number in (step.round, _kept_round(loop, done, step.round - 1, role), 0)
+            )
+            reasons.append(broken(rule, new, before, first))
+    note = next(filter(None, reasons), None)
+    return {"model_id": trained.model_id, "note": note}
+
+
+def _kept_round(loop: Loop, done: Done, number: int, role: str) -> int:
+    """The newest round up to `number` whose model was kept; 0: none was."""
+    kept = (n for n in range(number, 0, -1) if done[Step(n, "keep", role)].note is None)
+    return next(kept, 0)
+
+
+def _figures(working: Working, loop: Loop, done: Done, number: int, benchmark: str, role: str) -> Figures:
+    row = done[Step(number, f"evaluate {benchmark}", role)]
+    found = working.lake.read(Evaluation, "run_id = $run_id AND model_id = $model_id", {"run_id": row.run_id, "model_id": row.model_id})
+    return {(benchmark, one.metric): one.value for one in found}
