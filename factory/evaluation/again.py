@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.evaluation.agreement import kappa
-from factory.evaluation.intervals import Figure, bootstrapped, share
+from factory.evaluation.figures import Figure
+from factory.evaluation.intervals import bootstrapped, share
 from factory.evaluation.judging import Run, settings_of
-from factory.evaluation.recipes import MODEL, VERIFIER, Plain, again_recipe
-from factory.evaluation.recording import Measured, model_asked, prompts_hash, record
+from factory.evaluation.recipes import MODEL, VERIFIER, again_recipe
+from factory.evaluation.rows import Measured, model_asked, prompts_hash, record
+from factory.inference.settings import ModelSettings
 from factory.runs.specification import RunSpecification
+from factory.verifier.checkers import checkers_hash
 from schemas.errors import FactoryError, nearest
 from stores.lake import Lake
 from stores.sql import sql
@@ -84,7 +87,9 @@ def earlier_judge(lake: Lake, beginning: str, judge: str | None) -> Earlier:
         {"id": run_id},
     ).to_pylist()
     if not judges:
-        raise FactoryError(f"run {run_id} has no verdicts to compare with: judge its answers first, as `factory run` does")
+        raise FactoryError(
+            f"run {run_id} has no verdicts to compare with: judge its answers first, as `factory run` does"
+        )
     names = [row["judge"] for row in judges]
     if judge is not None and judge not in names:
         raise FactoryError(f"run {run_id} has no judge {judge!r}: {nearest(judge, names, 'it has')}")
@@ -98,7 +103,7 @@ def earlier_judge(lake: Lake, beginning: str, judge: str | None) -> Earlier:
 def judge_again(
     lake: Lake,
     earlier: Earlier,
-    judge: Plain | None,
+    judge: ModelSettings | None,
     reasons: bool,
     overrides: Mapping[str, Any],
     seed: int,
@@ -116,7 +121,7 @@ def judge_again(
     given = {"run_id": run_id, "judge": name, "of_run_id": earlier.run_id, "of_judge": earlier.judge}
     rows = lake.query(sql("report/verdict_pairs"), given).to_pylist()
     changes = [Change(**row) for row in rows]
-    figures = again_figures([(one.before, one.after) for one in changes], seed)
+    figures = again_figures([(one.before, one.after) for one in changes])
     # Where the verifier judges again, the earlier model is what is measured.
     models = [None if judge is None else model_asked(lake, run_id, "judge"), earlier.model_id]
     if measured_ids := [id for id in models if id is not None]:
@@ -126,6 +131,7 @@ def judge_again(
             role="judge",
             benchmark="judge again",
             prompts_hash=prompts_hash(lake, run_id),
+            checkers_hash=checkers_hash() if judge is None else None,
             other_model_id=next(iter(measured_ids[1:]), None),
             settings=settings_of(recipe, before={"run": earlier.run_id, "judge": earlier.judge}),
             seed=seed,
@@ -134,12 +140,12 @@ def judge_again(
     return JudgedAgain(run_id, earlier, name, changes, figures)
 
 
-def again_figures(verdicts: Sequence[tuple[bool | None, bool | None]], seed: int = 0) -> dict[str, Figure]:
+def again_figures(verdicts: Sequence[tuple[bool | None, bool | None]]) -> dict[str, Figure]:
     """Figures of two judges, before and after, on the same answers: agreement and kappa where both decided."""
     decided = [(before, after) for before, after in verdicts if before is not None and after is not None]
     return {
         "agreement": share(sum(before == after for before, after in decided), len(decided)),
-        "kappa": bootstrapped(decided, kappa, seed),
+        "kappa": bootstrapped(decided, kappa),
         "pass_rate": share(sum(after for _, after in decided), len(decided)),
         "pass_rate_before": share(sum(before for before, _ in decided), len(decided)),
         "undecided": share(sum(after is None for _, after in verdicts), len(verdicts)),

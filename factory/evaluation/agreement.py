@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from factory.evaluation.intervals import Figure, bootstrapped, share
+from factory.evaluation.figures import Figure
+from factory.evaluation.intervals import bootstrapped, share
 
 Verdicts = tuple[bool, bool]
 """The truth and what the judge says about one answer: whether it passes."""
 
 
-def agreement_figures(verdicts: Sequence[tuple[bool | None, bool | None]], seed: int = 0) -> dict[str, Figure]:
+def agreement_figures(verdicts: Sequence[tuple[bool | None, bool | None]]) -> dict[str, Figure]:
     """Figures of a judge's verdicts; an undecided one (None) is counted, and left out of the others.
 
     Args:
@@ -18,33 +19,34 @@ def agreement_figures(verdicts: Sequence[tuple[bool | None, bool | None]], seed:
     decided = [(truth, said) for truth, said in known if said is not None]
     return {
         "agreement": share(sum(truth == said for truth, said in decided), len(decided)),
-        "f1": bootstrapped(decided, f1_of(True), seed),
-        "f1_failing": bootstrapped(decided, f1_of(False), seed),
-        "kappa": bootstrapped(decided, kappa, seed),
+        "f1": bootstrapped(decided, f1_passing),
+        "f1_failing": bootstrapped(decided, f1_failing),
+        "kappa": bootstrapped(decided, kappa),
         "pass_rate": share(sum(said for _, said in decided), len(decided)),
         "true_pass_rate": share(sum(truth for truth, _ in known), len(known)),
         "undecided": share(len(known) - len(decided), len(known)),
     }
 
 
-class f1_of:
-    """F1 of finding the answers with one verdict: the harmonic mean of precision and recall.
+def f1_passing(counts: Mapping[Verdicts, int]) -> float | None:
+    """F1 of finding the answers that pass: the harmonic mean of precision and recall; None: no answer passes by either."""
+    return _f1(counts, True)
 
-    None if neither the truth nor the judge gives this verdict to any answer.
-    """
 
-    def __init__(self, positive: bool) -> None:
-        self.positive = positive
+def f1_failing(counts: Mapping[Verdicts, int]) -> float | None:
+    """F1 of finding the answers that fail."""
+    return _f1(counts, False)
 
-    def __call__(self, counts: Mapping[Verdicts, int]) -> float | None:
-        right = counts.get((self.positive, self.positive), 0)
-        wrong = sum(times for (truth, said), times in counts.items() if truth != said)
-        return 2 * right / (2 * right + wrong) if right or wrong else None
+
+def _f1(counts: Mapping[Verdicts, int], positive: bool) -> float | None:
+    right = counts.get((positive, positive), 0)
+    wrong = sum(times for (truth, said), times in counts.items() if truth != said)
+    return 2 * right / (2 * right + wrong) if right or wrong else None
 
 
 def macro_f1(counts: Mapping[Verdicts, int]) -> float | None:
     """The mean of the F1 of both verdicts: for two sides, of which neither is the positive one."""
-    both = [one for positive in (True, False) if (one := f1_of(positive)(counts)) is not None]
+    both = [one for one in (f1_passing(counts), f1_failing(counts)) if one is not None]
     return sum(both) / len(both) if both else None
 
 

@@ -1,68 +1,61 @@
-"""95% intervals of figures: Wilson's for shares of independent examples, the percentile bootstrap for everything else.
+"""Figures of judges and refiners with 95% intervals: Wilson's for shares of independent examples, else the bootstrap's."""
 
-Sources: Wilson 1927 (score interval); Efron 1979 (bootstrap). The bootstrap's generator is seeded, so that the same
-examples always give the same interval.
-"""
-
-import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+import numpy as np
+
+from factory.evaluation.figures import HOW, Array, Figure, interval, wilson
 
 Item = TypeVar("Item", bound=Hashable)
 
-Z = 1.959963984540054
-"""The normal distribution's 97.5th percentile."""
-RESAMPLES = 2_000
+INTERVALS = {"shares": "Wilson", "others": HOW}
+"""How they are made, for the rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A measured value with the ends of its 95% interval; None: there was nothing to measure."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    examples: int
-    """how many examples it was computed from"""
-
-
-def share(successes: int, examples: int) -> Figure:
-    """The share of examples for which something holds, with Wilson's interval."""
+def share(count: int, examples: int) -> Figure:
+    """The share of independent examples for which something holds, with Wilson's interval."""
     if not examples:
         return Figure(None, None, None, 0)
-    p, n, z2 = successes / examples, examples, Z * Z
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    # Rounding must not leave the value outside.
-    return Figure(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)), n)
+    return _around(count / examples, *wilson(count / examples, examples), examples)
 
 
-def bootstrapped(
-    items: Sequence[Item], statistic: Callable[[Mapping[Item, int]], float | None], seed: int = 0
-) -> Figure:
-    """A statistic of examples, with the interval between the 2.5th and 97.5th percentile of RESAMPLES resamples.
+def bootstrapped(items: Sequence[Item], statistic: Callable[[Mapping[Item, int]], float | None]) -> Figure:
+    """A statistic of examples, with the interval of the bootstrap over them.
 
     Args:
-        items: one for each independent example; equal ones are counted together.
-        statistic: of how often each item is there; None where it is undefined. Such resamples are left out.
+        items: one for each independent example; few of them differ.
+        statistic: of how often each item is there; None where it is undefined: such resamples are left out.
     """
-    counts = Counter(items)
-    value = statistic(counts) if items else None
+    kinds = list(Counter(items))
+    value = statistic(Counter(items)) if items else None
     if value is None:
         return Figure(None, None, None, 0)
-    import numpy
+    is_kind = np.array([[item == kind for kind in kinds] for item in items], dtype=float)
 
-    kinds, drawn = list(counts), numpy.random.default_rng(seed)
-    shares = [counts[kind] / len(items) for kind in kinds]
-    resamples = drawn.multinomial(len(items), shares, RESAMPLES).tolist()
-    found = [one for times in resamples if (one := statistic(dict(zip(kinds, times, strict=True)))) is not None]
-    low, high = numpy.percentile(found, [2.5, 97.5]) if found else (value, value)
-    return Figure(value, min(value, float(low)), max(value, float(high)), len(items))
+    def of_resamples(drawn: Array) -> Array:
+        counts = (drawn @ is_kind).astype(int).tolist()
+        return np.array([statistic(dict(zip(kinds, row, strict=True))) for row in counts], dtype=float)
+
+    return _figure(value, of_resamples, len(items))
 
 
-def mean(values: Mapping[float, int]) -> float | None:
-    """The mean of values, each as often as it is there: a statistic for `bootstrapped`."""
-    total = sum(values.values())
-    return sum(value * times for value, times in values.items()) / total if total else None
+def mean(values: Sequence[float]) -> Figure:
+    """The mean of values in [0, 1], with the interval of the bootstrap over them."""
+    if not values:
+        return Figure(None, None, None, 0)
+    given = np.array(values)
+    return _figure(float(given.mean()), lambda drawn: (drawn @ given) / len(given), len(given))
+
+
+def _figure(value: float, of_resamples: Callable[[Array], Array], examples: int) -> Figure:
+    low, high = interval(of_resamples, examples)
+    if low == high and 0 <= value <= 1:  # all resamples are alike: Wilson's says how little few examples tell
+        low, high = wilson(value, examples)
+    return _around(value, low, high, examples)
+
+
+def _around(value: float, low: float, high: float, examples: int) -> Figure:
+    """Rounding must not leave the value outside of its interval."""
+    return Figure(value, min(value, low), max(value, high), examples)

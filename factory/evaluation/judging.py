@@ -1,16 +1,19 @@
 """Measures a model as a judge: against the verifier on fresh prompts, and against the labels of a file of pairs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from factory.evaluation.agreement import agreement_figures
-from factory.evaluation.intervals import RESAMPLES, Figure
+from factory.evaluation.intervals import INTERVALS
 from factory.evaluation.labelled import LabelledFile
 from factory.evaluation.preferring import Asked, preference_figures
 from factory.evaluation.recipes import COMPARE, MODEL, VERIFIER
-from factory.evaluation.recording import Measured, model_asked, prompts_hash, record
+from factory.evaluation.rows import Measured, model_asked, prompts_hash, record
 from factory.recipes.recipe import Recipe
 from factory.runs.specification import RunSpecification
+from factory.verifier.checkers import checkers_hash
 from schemas.ids import seed_of
 from schemas.tables import Comparison, Evaluation
 from stores.lake import Lake
@@ -18,8 +21,6 @@ from stores.sql import sql
 
 Run = Callable[[RunSpecification], str]
 """Carries out a run on the lake, or goes on with it, and returns its id."""
-
-INTERVALS = {"shares": "Wilson", "others": f"percentile bootstrap, {RESAMPLES} resamples"}
 
 
 def evaluate_judge(lake: Lake, recipe: Recipe, seed: int, run: Run) -> list[Evaluation]:
@@ -33,13 +34,14 @@ def evaluate_judge(lake: Lake, recipe: Recipe, seed: int, run: Run) -> list[Eval
         undecided.
     """
     run_id = run(RunSpecification(recipe, fresh_seed(seed)))
-    figures = agreement_figures(verdict_pairs(lake, run_id, MODEL, run_id, VERIFIER), seed)
+    figures = agreement_figures(verdict_pairs(lake, run_id, MODEL, run_id, VERIFIER))
     measured = Measured(
         run_id=run_id,
         model_id=model_asked(lake, run_id, "judge"),
         role="judge",
         benchmark="judge",
         prompts_hash=prompts_hash(lake, run_id),
+        checkers_hash=checkers_hash(),
         settings=settings_of(recipe, actor=model_asked(lake, run_id, "actor")),
         seed=seed,
     )
@@ -79,7 +81,7 @@ def evaluate_labelled(lake: Lake, file: LabelledFile, recipe: Recipe, seed: int,
         settings=settings_of(recipe),
         seed=seed,
     )
-    return record(lake, measured, preference_figures(asked, seed))
+    return record(lake, measured, preference_figures(asked))
 
 
 def fresh_seed(seed: int) -> int:
@@ -98,7 +100,5 @@ def verdict_pairs(
 
 def settings_of(recipe: Recipe, **more: Any) -> dict[str, Any]:
     """What an evaluation's row says of how it was made."""
-    import msgspec
-
     stages = [entry.plain(msgspec.to_builtins(entry.settings)) for entry in recipe.stages]
     return {"stages": stages, "intervals": INTERVALS, **more}

@@ -64,7 +64,9 @@ def read_labelled(path: Path) -> LabelledFile:
             (a tie), or two lines that contradict each other.
     """
     if not path.is_file():
-        raise FactoryError(f"there is no labelled file {path}: give one with input, output_1, output_2 and label in each line")
+        raise FactoryError(
+            f"there is no labelled file {path}: give one with input, output_1, output_2 and label in each line"
+        )
     source, columns = source_name(path), Columns(_COLUMNS)
     found: dict[tuple[str, str, str], LabelledPair] = {}
     for file in files_of(path):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from factory.evaluation.agreement import macro_f1
-from factory.evaluation.intervals import Figure, bootstrapped, share
+from factory.evaluation.figures import Figure
+from factory.evaluation.intervals import bootstrapped, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Asked:
         return _side(self.first_in_order), _side(self.first_reversed)
 
 
-def preference_figures(asked: Sequence[Asked], seed: int = 0) -> dict[str, Figure]:
+def preference_figures(asked: Sequence[Asked]) -> dict[str, Figure]:
     """Figures of a judge's preferences.
 
     Returns:
@@ -62,24 +63,24 @@ def preference_figures(asked: Sequence[Asked], seed: int = 0) -> dict[str, Figur
     labelled = [one for one in asked if one.words != one.other_words]
     return {
         "accuracy": share(sum(one.label == chosen for one, chosen in decided), len(decided)),
-        "f1": bootstrapped([(one.label == 1, chosen == 1) for one, chosen in decided], macro_f1, seed),
-        "single_order_accuracy": _over_votes([tuple(v == one.label for v in _there(one.votes)) for one in asked], seed),
+        "f1": bootstrapped([(one.label == 1, chosen == 1) for one, chosen in decided], macro_f1),
+        "single_order_accuracy": _over_votes([tuple(v == one.label for v in _there(one.votes)) for one in asked]),
         "position_bias": share(sum(one == other for one, other in in_both), len(in_both)),
-        "first_position_wins": _over_votes([tuple(p == 1 for p in _there(one.positions)) for one in asked], seed),
+        "first_position_wins": _over_votes([tuple(p == 1 for p in _there(one.positions)) for one in asked]),
         "length_bias": share(sum(chosen == _longer(one) for one, chosen in unequal), len(unequal)),
         "longer_is_better": share(sum(one.label == _longer(one) for one in labelled), len(labelled)),
         "undecided": share(len(asked) - len(decided), len(asked)),
     }
 
 
-def _over_votes(votes: Sequence[tuple[bool, ...]], seed: int) -> Figure:
+def _over_votes(votes: Sequence[tuple[bool, ...]]) -> Figure:
     """The share of votes that hold; a pair's two votes are resampled together."""
 
     def statistic(counts: Mapping[tuple[bool, ...], int]) -> float | None:
         total = sum(len(pair) * times for pair, times in counts.items())
         return sum(sum(pair) * times for pair, times in counts.items()) / total if total else None
 
-    return bootstrapped([pair for pair in votes if pair], statistic, seed)
+    return bootstrapped([pair for pair in votes if pair], statistic)
 
 
 def _there(sides: Iterable[int | None]) -> list[int]:

@@ -1,9 +1,11 @@
 """The recipes of evaluations of judges and refiners, built from what is asked: which model judges, and how."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from factory.inference.settings import ModelSettings
 from factory.recipes.reading import recipe_of
 from factory.recipes.recipe import Recipe
 
@@ -22,29 +24,15 @@ _VERIFIER: Plain = {"stage": "judge", "name": VERIFIER, "kind": "verifier"}
 _BUNDLED: Plain = {"source": "bundled", "language": "en", "limit": 128}
 
 
-def model_settings(word: str, name: str | None = None) -> Plain:
-    """A model's settings in a recipe.
+def reasons_by_default(settings: ModelSettings) -> bool:
+    """Whether a judge gives its reasons first unless told otherwise: not an embedded one.
 
-    Args:
-        word: embedded:NAME, vllm:FOLDER, a folder or file of weights, or a base URL.
-        name: the model's name at the endpoint.
+    Reasons make the labels of small models worse.
     """
-    named = {} if name is None else {"name": name}
-    if word.startswith("vllm:"):
-        return {"vllm": {"model": word.removeprefix("vllm:")}, **named}
-    is_file = "://" not in word and not word.startswith("embedded:") and Path(word).expanduser().exists()
-    return {"endpoint": f"embedded:{word}" if is_file else word, **named}
+    return settings.embedded is None
 
 
-def reasons_by_default(settings: Mapping[str, Any]) -> bool:
-    """Whether a judge gives its reasons first unless told otherwise: not the embedded ones.
-
-    Reasons were measured to make small judges worse (RLAIF, arXiv:2309.00267, and here).
-    """
-    return not str(settings.get("endpoint", "")).startswith("embedded:")
-
-
-def judge_recipe(judge: Plain, actor: Plain, reasons: bool, overrides: Mapping[str, Any]) -> Recipe:
+def judge_recipe(judge: ModelSettings, actor: ModelSettings, reasons: bool, overrides: Mapping[str, Any]) -> Recipe:
     """An actor answers fresh prompts; the verifier and the judge judge each answer."""
     return _recipe(
         "evaluate_judge",
@@ -55,7 +43,7 @@ def judge_recipe(judge: Plain, actor: Plain, reasons: bool, overrides: Mapping[s
     )
 
 
-def labelled_recipe(judge: Plain, answers: str, reasons: bool, overrides: Mapping[str, Any]) -> Recipe:
+def labelled_recipe(judge: ModelSettings, answers: str, reasons: bool, overrides: Mapping[str, Any]) -> Recipe:
     """The judge compares the two outputs of each pair of an imported file, in both orders."""
     stage = {"stage": "compare", "name": COMPARE, "which": "paired", "model": "judge"}
     stage |= _REASONED_LABEL if reasons else _ONE_LABEL
@@ -63,7 +51,7 @@ def labelled_recipe(judge: Plain, answers: str, reasons: bool, overrides: Mappin
     return _recipe("evaluate_labelled", {"judge": judge}, [stage], overrides, answers=given)
 
 
-def refine_recipe(refiner: Plain, actor: Plain, small: bool, overrides: Mapping[str, Any]) -> Recipe:
+def refine_recipe(refiner: ModelSettings, actor: ModelSettings, small: bool, overrides: Mapping[str, Any]) -> Recipe:
     """The verifier finds the failures of an actor's answers; each is refined once.
 
     Args:
@@ -82,7 +70,7 @@ def refine_recipe(refiner: Plain, actor: Plain, small: bool, overrides: Mapping[
 
 
 def again_recipe(
-    judge: Plain | None, answers: str, kinds: list[str], reasons: bool, overrides: Mapping[str, Any]
+    judge: ModelSettings | None, answers: str, kinds: list[str], reasons: bool, overrides: Mapping[str, Any]
 ) -> Recipe:
     """A judge judges the answers of a run again.
 
@@ -104,7 +92,8 @@ def _judge_stage(reasons: bool) -> Plain:
 
 
 def _recipe(
-    name: str, models: Plain, stages: list[Plain], overrides: Mapping[str, Any], **more: Any
+    name: str, models: Mapping[str, ModelSettings], stages: list[Plain], overrides: Mapping[str, Any], **more: Any
 ) -> Recipe:
-    document = {"name": name, "purpose": "evaluation", "models": models, "stages": stages, "pairs": [], **more}
+    plain = {role: msgspec.to_builtins(settings) for role, settings in models.items()}
+    document = {"name": name, "purpose": "evaluation", "models": plain, "stages": stages, "pairs": [], **more}
     return recipe_of(document, f"recipe {name}", overrides)

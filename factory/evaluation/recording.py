@@ -1,81 +1,151 @@
-"""Figures as rows of `evaluations`."""
+"""Figures of a run of purpose evaluation as rows of `evaluations`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.evaluation.intervals import Figure
+import msgspec
+
+from factory.evaluation import comparing, figures
+from factory.evaluation.figures import METRICS, Figure, answers_of, figure
+from factory.verifier.checkers import checkers_hash
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id, sha256_text
-from schemas.tables import Evaluation
+from schemas.tables import Evaluation, Run
 from stores.lake import Lake
+from stores.sql import sql
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What figures are about."""
+def record(lake: Lake, run_id: str, benchmark: str, role: str | None, seen_in: Sequence[str] = ()) -> list[Evaluation]:
+    """Computes the figures of a finished run and adds them to the lake; repeating it adds nothing.
 
-    run_id: str
-    model_id: str
-    role: str
-    benchmark: str
-    prompts_hash: str
-    seed: int
-    settings: Mapping[str, Any]
-    other_model_id: str | None = None
-    judge_model_id: str | None = None
-    checkers_hash: str | None = None
-
-
-def record(lake: Lake, measured: Measured, figures: Mapping[str, Figure]) -> list[Evaluation]:
-    """Writes the figures as rows, unless they are there, and returns them in the given order."""
-    now = datetime.now(UTC)
-    models = (measured.model_id, measured.other_model_id, measured.judge_model_id)
-    rows = [
-        Evaluation(
-            evaluation_id=content_id("evaluation", measured.run_id, *models, measured.benchmark, metric),
-            run_id=measured.run_id,
-            model_id=measured.model_id,
-            role=measured.role,
-            other_model_id=measured.other_model_id,
-            benchmark=measured.benchmark,
-            metric=metric,
-            value=figure.value,
-            low=figure.low,
-            high=figure.high,
-            p_value=None,
-            examples=figure.examples,
-            prompts_hash=measured.prompts_hash,
-            checkers_hash=measured.checkers_hash,
-            judge_model_id=measured.judge_model_id,
-            settings=canonical_json(measured.settings),
-            seed=measured.seed,
-            recorded_at=now,
-        )
-        for metric, figure in figures.items()
-    ]
-    details = {"run_id": measured.run_id}
-    lake.append(rows, message=f"evaluation {measured.benchmark} of run {measured.run_id}", details=details)
+    Args:
+        seen_in: runs whose prompts' kinds of constraints count as seen: each figure is then also given of the constraints
+            of seen and of unseen kinds, as in `instruction_loose_unseen`.
+    Raises:
+        FactoryError: some prompts were set aside, so the figures would be of the others only.
+    """
+    check_whole(lake, run_id)
+    measured = _measured(lake, run_id, benchmark, role)
+    answers = answers_of(lake, run_id)
+    rows = [measured.row(metric, figure(metric, answers)) for metric in METRICS]
+    if seen_in:
+        kinds = kinds_of_runs(lake, seen_in)
+        for word, among in (("seen", True), ("unseen", False)):
+            answers = answers_of(lake, run_id, kinds, among)
+            rows += [
+                measured.row(f"{metric}_{word}", figure(metric, answers), {"seen_kinds": kinds}) for metric in METRICS
+            ]
+    lake.append(rows, message=f"run {run_id}: Evaluation", details={"run_id": run_id})
     return rows
 
 
-def prompts_hash(lake: Lake, run_id: str) -> str:
-    """SHA-256 over the ids of a run's prompts."""
-    ids = lake.query("SELECT prompt_id FROM run_prompts WHERE run_id = $id ORDER BY prompt_id", {"id": run_id})
-    return sha256_text("\n".join(ids.column(0).to_pylist()))
+def compare(lake: Lake, one: Sequence[Evaluation], other: Sequence[Evaluation]) -> list[Evaluation]:
+    """What the first model has more than the other on the same prompts; adds the rows to the lake.
 
-
-def model_asked(lake: Lake, run_id: str, role: str) -> str:
-    """The id of the model that a run asked in a role.
-
+    Args:
+        one, other: what `record` returned for each.
     Raises:
-        FactoryError: it asked none.
+        FactoryError: the two were not measured on the same prompts, or are the same model in the same run.
     """
-    found = lake.query(
-        "SELECT model_id FROM calls WHERE run_id = $id AND role = $role ORDER BY started_at DESC LIMIT 1",
-        {"id": run_id, "role": role},
-    )
-    if not found.num_rows:
-        raise FactoryError(f"run {run_id} has asked its {role} nothing, so there is nothing to measure: take more prompts")
-    return str(found.column(0)[0].as_py())
+    first, second = one[0], other[0]
+    assert first.run_id is not None and second.run_id is not None
+    if first.run_id == second.run_id:
+        raise FactoryError("both are the same model, as far as its name tells: give two")
+    answers, others = answers_of(lake, first.run_id), answers_of(lake, second.run_id)
+    measured = _measured(lake, first.run_id, first.benchmark, first.role)
+    more = {"other_run_id": second.run_id, "test": comparing.TESTS}
+    rows = []
+    for metric in METRICS:
+        found, p_value = comparing.difference(metric, answers, others)
+        rows.append(measured.row(metric, found, more, other_model_id=second.model_id, p_value=p_value))
+    lake.append(rows, message=f"run {first.run_id}: Evaluation", details={"run_id": first.run_id})
+    return rows
+
+
+def kinds_of_runs(lake: Lake, run_ids: Sequence[str]) -> list[str]:
+    """The kinds of constraints in the prompts that runs took, sorted."""
+    kinds: list[str] = lake.query(sql("evaluation/kinds_of_runs"), {"run_ids": list(run_ids)}).column(0).to_pylist()
+    return kinds
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What all figures of a run share."""
+
+    run: Run
+    model_id: str
+    prompts_hash: str
+    benchmark: str
+    role: str | None
+
+    def row(
+        self,
+        metric: str,
+        found: Figure,
+        more: Mapping[str, Any] | None = None,
+        *,
+        other_model_id: str | None = None,
+        p_value: float | None = None,
+    ) -> Evaluation:
+        """A figure's row.
+
+        Args:
+            more: what else the figure depends on: part of its id and settings.
+        """
+        sample = next(stage for stage in msgspec.json.decode(self.run.recipe)["stages"] if stage["stage"] == "sample")
+        sampling = {name: sample[name] for name in ("n", "temperature", "top_p", "max_tokens")}
+        asked = [
+            self.run.run_id,
+            self.model_id,
+            other_model_id,
+            self.benchmark,
+            metric,
+            *([dict(more)] if more else []),
+        ]
+        return Evaluation(
+            evaluation_id=content_id("evaluation", *asked),
+            run_id=self.run.run_id,
+            model_id=self.model_id,
+            role=self.role,
+            other_model_id=other_model_id,
+            benchmark=self.benchmark,
+            metric=metric,
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            p_value=p_value,
+            examples=found.examples,
+            prompts_hash=self.prompts_hash,
+            checkers_hash=checkers_hash(),
+            judge_model_id=None,
+            settings=canonical_json({"sampling": sampling, "interval": figures.HOW, **(more or {})}),
+            seed=self.run.seed,
+            recorded_at=datetime.now(UTC),
+        )
+
+
+def _measured(lake: Lake, run_id: str, benchmark: str, role: str | None) -> _Measured:
+    in_current = "run_event_id IN (SELECT run_event_id FROM current_runs WHERE run_id = $id)"
+    [run] = lake.read(Run, in_current, {"id": run_id})
+    asked = lake.query("SELECT DISTINCT model_id FROM calls WHERE run_id = $id ORDER BY model_id", {"id": run_id})
+    taken = lake.query("SELECT prompt_id FROM run_prompts WHERE run_id = $id ORDER BY prompt_id", {"id": run_id})
+    models = asked.column(0).to_pylist()
+    if len(models) != 1:
+        raise FactoryError(f"run {run_id} was answered by {len(models)} models: the figures would be of none of them")
+    prompts_hash = sha256_text("\n".join(taken.column(0).to_pylist()))
+    return _Measured(run, models[0], prompts_hash, benchmark, role)
+
+
+def check_whole(lake: Lake, run_id: str) -> None:
+    """Raises:
+    FactoryError: some prompts of the run were set aside, so its figures would be of the others only.
+    """
+    failed = lake.query("SELECT prompt_id, error FROM failed_prompts WHERE run_id = $run_id", {"run_id": run_id})
+    if failed.num_rows:
+        raise FactoryError(
+            f"{failed.num_rows} prompts of run {run_id} have no answer, so there are no figures: ask them again with "
+            f"`factory resume {run_id} --retry-set-aside`, then repeat the command; the first: "
+            f"{failed.column('error')[0].as_py()}"
+        )

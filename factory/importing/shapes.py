@@ -168,7 +168,9 @@ def _labelled(row: Mapping[str, Any], question: Question, where: str) -> Sample:
     """LLMBar's two outputs: the label is the better one's number, anything but 1 and 2 a tie."""
     answers = [Answer(_text(row[name], where, name)) for name in ("output_1", "output_2")]
     label = row["label"] if isinstance(row["label"], int | float | str) else None
-    pairs = [] if isinstance(label, bool) or label not in (1, 2, "1", "2") else [(0, 1) if label in (1, "1") else (1, 0)]
+    pairs = (
+        [] if isinstance(label, bool) or label not in (1, 2, "1", "2") else [(0, 1) if label in (1, "1") else (1, 0)]
+    )
     return Sample(question.messages, answers, pairs, compared=True)
 
 

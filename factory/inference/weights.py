@@ -117,7 +117,7 @@ def fetch_file(name: str, known: KnownFile) -> Path:
     cached = cache_dir() / name
     if not cached.exists():
         _download(name, known, cached)
-    _check(cached, known.sha256, "move it away or delete it, and it will be fetched again")
+    _check(cached, known.sha256, "move it away or delete it, and it will be fetched again", "file")
     return cached
 
 
@@ -148,7 +148,8 @@ def _download(name: str, model: KnownFile, target: Path) -> None:
             for source, take in sources:
                 failure = take(model, fetched)
                 if failure is None:
-                    _check(fetched, model.sha256, f"the {source} sent it, and it was deleted")
+                    kind = "weight file" if isinstance(model, KnownModel) else "file"
+                    _check(fetched, model.sha256, f"the {source} sent it, and it was deleted", kind)
                     fetched.replace(target)
                     return
                 failures.append(failure)
@@ -222,11 +223,11 @@ def _from_hub(model: KnownFile, target: Path) -> str | None:
     return None
 
 
-def _check(path: Path, expected_sha256: str, advice: str) -> None:
+def _check(path: Path, expected_sha256: str, advice: str, kind: str = "weight file") -> None:
     found = _sha256(path)
     if found != expected_sha256:
         raise FactoryError(
-            f"{path} is not the expected file: SHA-256 {found} found, {expected_sha256} expected; {advice}"
+            f"{path} is not the expected {kind}: SHA-256 {found} found, {expected_sha256} expected; {advice}"
         )
 
 

@@ -55,9 +55,9 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
             "its log-probabilities if the endpoint gives them"
         ),
     ] = "text"
-    logprobs: Annotated[
-        bool, about("whether to ask for a word's log-probabilities; false if the endpoint refuses")
-    ] = True
+    logprobs: Annotated[bool, about("whether to ask for a word's log-probabilities; false if the endpoint refuses")] = (
+        True
+    )
 
     def __post_init__(self) -> None:
         if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:

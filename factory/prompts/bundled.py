@@ -11,13 +11,15 @@ from pathlib import Path
 
 from factory.verifier.constraints import join_prompt
 from factory.verifier.drawing import Task, draw
-from schemas.ids import prompt_id
+from schemas.ids import prompt_id, sha256_text
 from schemas.tables import Message, Prompt
 
 SOURCE = "bundled:v1"
 """The version of the tasks and of how constraints are drawn; raise it when either changes."""
 
 LICENCE = "Apache-2.0"
+_DEVELOPMENT_SHARE = 4
+_DEVELOPMENT_SEED = 2_311_07911
 
 
 def bundled_prompts(seed: int) -> list[Prompt]:
@@ -25,6 +27,16 @@ def bundled_prompts(seed: int) -> list[Prompt]:
     tasks = list(read_tasks())
     random.Random(f"order {seed}").shuffle(tasks)
     return [_prompt(task, seed) for task in tasks]
+
+
+def development_prompts() -> list[Prompt]:
+    """Prompts to try things on while developing: a quarter of the tasks, chosen by the hash of their text.
+
+    Their constraints are drawn with a seed of their own, so no run's prompt is one of them; but a run on all bundled tasks
+    has seen these tasks with other constraints.
+    """
+    chosen = [task for task in read_tasks() if int(sha256_text(task.text)[:8], 16) % _DEVELOPMENT_SHARE == 0]
+    return [_prompt(task, _DEVELOPMENT_SEED) for task in chosen]
 
 
 @cache

@@ -76,6 +76,11 @@ def _source(settings: PromptSettings, columns: Columns, seed: int) -> Iterator[P
 
         yield from bundled_prompts(seed)
         return
+    if settings.source == "bundled:development":
+        from factory.prompts.bundled import development_prompts
+
+        yield from development_prompts()
+        return
     if settings.source.startswith("datasets:"):
         name = settings.source.removeprefix("datasets:")
         yield from _prompts(_dataset_rows(name, settings.split), f"datasets:{name}/{settings.split}", columns)

@@ -169,7 +169,9 @@ def _check_answers(recipe: Recipe, where: str) -> None:
                 f"{where}: stages.{entry.name} cannot work on answers of another run (answers.run): judge and compare can"
             )
     if recipe.pairings():
-        raise FactoryError(f"{where}: pairs are made of a run's own answers, not of another's (answers.run): set pairs: []")
+        raise FactoryError(
+            f"{where}: pairs are made of a run's own answers, not of another's (answers.run): set pairs: []"
+        )
 
 
 def _check_pairs(recipe: Recipe, where: str) -> None:

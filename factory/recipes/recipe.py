@@ -90,8 +90,8 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         | None
     ) = None
     training_sets: Annotated[tuple[str, ...], about("what `factory build` builds from its runs")] = ()
-    train: Annotated[dict[str, str], about("by role: the training set that a loop trains its model on")] = msgspec.field(
-        default_factory=dict
+    train: Annotated[dict[str, str], about("by role: the training set that a loop trains its model on")] = (
+        msgspec.field(default_factory=dict)
     )
 
     def entries(self, stage: str) -> list[Entry]:

@@ -89,7 +89,9 @@ def _add_given(lake: Lake, work: dict[str, Work], given: AnswerSettings, among: 
     theirs = f"run_id = $of AND {among}"
     kinds = ",".join(given.kinds)
     for response in lake.read(
-        Response, f"{theirs} AND kind IN (SELECT unnest(string_split($kinds, ',')))", {"of": given.run, "ids": ids, "kinds": kinds}
+        Response,
+        f"{theirs} AND kind IN (SELECT unnest(string_split($kinds, ',')))",
+        {"of": given.run, "ids": ids, "kinds": kinds},
     ):
         work[response.prompt_id].responses.append(response)
     for pair in lake.read(Pair, theirs, {"of": given.run, "ids": ids}):

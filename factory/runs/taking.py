@@ -34,19 +34,23 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
     progress.phase = "reading prompts"
     source = spec.recipe.prompts
     given = spec.recipe.answers
-    prompts = read_prompts(source, spec.seed) if given is None else _answered_prompts(lake, spec.recipe, given, progress)
+    prompts = (
+        read_prompts(source, spec.seed) if given is None else _answered_prompts(lake, spec.recipe, given, progress)
+    )
     if spec.sample is not None:
         prompts = iter(heapq.nsmallest(spec.sample, prompts, key=lambda prompt: prompt.prompt_id))
     rows: list[Any] = []
     read = 0
     never = _Impossible()
     verifier, others = _judges(spec.recipe)
+    # A benchmark keeps them: they count as not followed, as in everybody's figures.
+    leaves_out = verifier and run.purpose == "data"
     for chunk in _chunks(enumerate(prompts), IMPORT_BATCH):
         if rows:
             lake.append(rows, message=f"run {run.run_id}: prompts", details={"run_id": run.run_id})
         rows = []
         for position, prompt in chunk:
-            if verifier and never.has(position, prompt):
+            if leaves_out and never.has(position, prompt):
                 continue
             read += 1
             try:
@@ -107,7 +111,9 @@ def _answered_prompts(lake: Lake, recipe: Recipe, given: AnswerSettings, progres
             "let a model judge them"
         )
     if left := len(prompts) - len(judged):
-        progress.notes.append(f"{left:,} of {len(prompts):,} prompts have no constraints, so their answers are not judged")
+        progress.notes.append(
+            f"{left:,} of {len(prompts):,} prompts have no constraints, so their answers are not judged"
+        )
     first = recipe.prompts.skip
     last = None if recipe.prompts.limit is None else first + recipe.prompts.limit
     yield from judged[first:last]

@@ -56,7 +56,11 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     max_tokens: Annotated[int, about("the maximum number of tokens per comparison", "arXiv:2309.00267", least=1)] = 512
 
     def templates(self) -> dict[str, TemplateUse]:
-        return {"compare": TemplateUse("compare" if self.reasons else "compare_word", ("prompt", "first", "second", "reference"))}
+        return {
+            "compare": TemplateUse(
+                "compare" if self.reasons else "compare_word", ("prompt", "first", "second", "reference")
+            )
+        }
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:

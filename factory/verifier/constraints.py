@@ -26,6 +26,7 @@ class Verification:
     passed: bool  # every constraint is followed
     score: float  # 0..1, share of the constraints that are followed
     critique: str  # which constraints failed, and how
+    followed: tuple[bool, ...]  # each constraint, in their order
 
 
 def verify(constraints: Sequence[Constraint], text: str) -> Verification:
@@ -41,6 +42,7 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
             passed=False,
             score=0.0,
             critique="The response is empty, so it follows nothing: write an answer.",
+            followed=(False,) * len(constraints),
         )
     failed = [c for c, followed in zip(constraints, verdicts, strict=True) if not followed]
     followed_count = len(constraints) - len(failed)
@@ -57,7 +59,28 @@ def verify(constraints: Sequence[Constraint], text: str) -> Verification:
             if followed_count == 1
             else f"The other {followed_count} constraints are followed: keep them so."
         )
-    return Verification(passed=not failed, score=followed_count / len(constraints), critique=" ".join(sentences))
+    return Verification(
+        passed=not failed,
+        score=followed_count / len(constraints),
+        critique=" ".join(sentences),
+        followed=tuple(verdicts),
+    )
+
+
+def follows_loosely(constraint: Constraint, text: str) -> bool:
+    """Whether the text, or what is left of it without first line, last line or asterisks, follows the constraint.
+
+    IFEval's loose verdict (arXiv:2311.07911, 3): eight variants forgive an introduction, an ending and Markdown.
+    """
+    return any(follows(constraint, variant) for variant in loose_variants(text))
+
+
+def loose_variants(text: str) -> list[str]:
+    """IFEval's eight variants of a response, each once, without those that are blank."""
+    lines = text.split("\n")
+    shortened = ("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))
+    found = [variant for one in (text, *shortened) for variant in (one, one.replace("*", ""))]
+    return [variant for variant in dict.fromkeys(found) if variant.strip()]
 
 
 def _explain(constraint: Constraint, text: str) -> str:

@@ -25,7 +25,11 @@ _GUESSED_WORDS = 8  # below, langdetect is often wrong
 
 def explain_failure(kind: str, kwargs: dict[str, Any], text: str) -> str:
     """One to three sentences on how `text` fails."""
-    return _EXPLANATIONS[kind](kwargs, text)
+    explain = _EXPLANATIONS.get(kind)
+    if explain is None:  # IFBench's, which measure and so need no advice
+        asked = f" ({', '.join(f'{name}: {value}' for name, value in kwargs.items())})" if kwargs else ""
+        return f"The response does not follow {kind}{asked}."
+    return explain(kwargs, text)
 
 
 def _count(number: int, noun: str) -> str:
