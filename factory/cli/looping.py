@@ -23,9 +23,7 @@ def loop(
     rounds: Annotated[int | None, typer.Option(min=1, help="The number of rounds.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Where the prompts come from.")] = None,
     each_round: Annotated[int | None, typer.Option(min=1, help="Prompts in each round.")] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Print what each round will do, cost and need, and do nothing.")
-    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what each round will do, cost and need, and do nothing.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of all rounds.")] = None,
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,
@@ -102,9 +100,7 @@ def run_loop_and_report(found: Any, lake: str, log_format: str | None) -> None:
             heading = of + (f" ({so_far})" if so_far else "")
             console.print(Text(of, "bold"), soft_wrap=True)
         else:
-            console.print(
-                Text(f"{of}: done in {clock(row.seconds)}{f', {row.note}' if row.note else ''}"), soft_wrap=True
-            )
+            console.print(Text(f"{of}: done in {clock(row.seconds)}{f', {row.note}' if row.note else ''}"), soft_wrap=True)
 
     def watched(progress: Progress) -> Any:
         progress.heading = heading

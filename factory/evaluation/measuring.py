@@ -67,29 +67,30 @@ def run_benchmark(
     recipe = _recipe(model, options.overrides)
     reading = msgspec.structs.replace(recipe.prompts, limit=limit or recipe.prompts.limit)
     found = load_benchmark(benchmark, reading)
-    if not options.allow_overlap:
-        check_overlap(lake, found)
     progress.notes += found.notes
+    if (overlap := overlap_with_data(lake, found)) is not None:
+        if not options.allow_overlap and found.name != "bundled":
+            raise FactoryError(f"{overlap}: measure on others, or give --allow-overlap")
+        progress.notes.append(overlap)
     recipe = msgspec.structs.replace(recipe, prompts=found.source)
     run_id = run_on(lake, RunSpecification(recipe, seed), progress, execution)
     return record(lake, run_id, found.name, role, options.seen_in)
 
 
-def check_overlap(lake: Lake, benchmark: Benchmark) -> None:
-    """Refuses a benchmark whose prompts the lake's data were made from: a model trained on them would only remember.
+def overlap_with_data(lake: Lake, benchmark: Benchmark) -> str | None:
+    """Which of the benchmark's prompts the lake's data were made from, as a sentence; None: none.
 
-    Raises:
-        FactoryError: so many prompts have the text of a prompt of a run made for data.
+    A prompt is one of them if its last turn has the same text.
     """
     texts = ",".join(sorted({sha256_text(prompt.messages[-1].content) for prompt in benchmark.prompts}))
     found = lake.query(sql("evaluation/overlap"), {"texts": texts}).to_pylist()
-    if found:
-        first, more = found[0], f" and {len(found) - 1} other runs" if len(found) > 1 else ""
-        raise FactoryError(
-            f"{first['prompts']} of the {len(benchmark.prompts)} prompts of {benchmark.name} are prompts of run "
-            f"{first['run_id']}{more}, which made data: a model trained on it has seen them; measure on others, or give "
-            "--allow-overlap"
-        )
+    if not found:
+        return None
+    more = f" and {len(found) - 1} other runs" if len(found) > 1 else ""
+    return (
+        f"{found[0]['prompts']} of the {len(benchmark.prompts)} prompts of {benchmark.name} are prompts of run "
+        f"{found[0]['run_id']}{more}, which made data: a model trained on it has seen them"
+    )
 
 
 def identified(role: str, settings: ModelSettings) -> ModelSettings:
