@@ -32,8 +32,7 @@ def bundled_prompts(seed: int) -> list[Prompt]:
 def development_prompts() -> list[Prompt]:
     """Prompts to try things on while developing: a quarter of the tasks, chosen by the hash of their text.
 
-    Their constraints are drawn with a seed of their own, so no run's prompt is one of them; but a run on all bundled tasks
-    has seen these tasks with other constraints.
+    Runs take these tasks too: hardly ever with the same constraints, as these are drawn with a seed of their own.
     """
     chosen = [task for task in read_tasks() if int(sha256_text(task.text)[:8], 16) % _DEVELOPMENT_SHARE == 0]
     return [_prompt(task, _DEVELOPMENT_SEED) for task in chosen]
