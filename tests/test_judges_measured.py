@@ -156,9 +156,7 @@ def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytes
             before = lake.query("FROM judgements ORDER BY judgement_id")
             counts = lake.counts()
             found = judge_again(lake, earlier, model(endpoint, "other"), False, {}, 0, carrier(lake))
-            kept = lake.query(
-                "FROM judgements WHERE run_id = $id ORDER BY judgement_id", {"id": earlier.run_id}
-            )
+            kept = lake.query("FROM judgements WHERE run_id = $id ORDER BY judgement_id", {"id": earlier.run_id})
             assert kept == before  # no earlier row has changed
             assert lake.counts()["responses"] == counts["responses"]  # they are referred to, not copied
             rendered = lake.query(
