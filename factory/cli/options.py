@@ -35,7 +35,7 @@ LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take onl
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Endpoint of every model: embedded:NAME or a base URL; repeat it for several servers of one model."
+        help="Endpoint of every model: embedded:NAME or FOLDER, vllm:FOLDER, or a base URL (repeat it for several servers)."
     ),
 ]
 ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at the endpoint.")]

@@ -25,8 +25,8 @@ from schemas.settings import differing, read_settings
 from schemas.tables import Loop as LoopRow
 from stores.training_sets import format_of
 
-JUDGING, REFINING = "judge", "refine"
-"""Evaluations of the judging and the refining model; every other one is of the answering model."""
+JUDGING, REFINING, ANSWERING = "judge", "refine", "sample"
+"""Evaluations of the judging and of the refining model, and what every other one is of: the answering model."""
 
 
 @dataclass(frozen=True)

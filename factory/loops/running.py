@@ -14,7 +14,8 @@ from factory.loops.plan import Step, finished
 from factory.loops.reading import Loop
 from factory.loops.resources import check_resources
 from factory.loops.rounds import Done, model_after, models_folder, trained_model
-from factory.loops.steps import RoundEmpty, Watch, Working, do
+from factory.loops.steps import RoundEmpty, do
+from factory.loops.working import Watch, Working
 from factory.runs.loop import Execution, disk_faults
 from factory.runs.places import remember, without_paths
 from schemas import signals
