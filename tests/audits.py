@@ -146,7 +146,11 @@ def facts_of(rows: Rows) -> dict[str, pl.DataFrame]:
     ]
     verifier = scores(rows, judge="verifier", kind="verifier", decides=False, points=1.0)
     orders = pl.DataFrame({"id": [row["pair_id"] for row in rows], "one": 0.9, "other": 0.1})
-    return {"scores": pl.concat([scores(rows), verifier, *tops], how="vertical_relaxed"), "orders": orders}
+    critiques = pl.DataFrame(
+        {"id": [row["pair_id"] for row in rows], "side": "chosen", "judge": "score", "points": 4.0, "said": 4.0}
+    )
+    scored = pl.concat([scores(rows), verifier, *tops], how="vertical_relaxed")
+    return {"scores": scored, "critiques": critiques, "orders": orders}
 
 
 def as_trained(rows: Rows, **given: Any) -> Trainer:
