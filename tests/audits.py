@@ -1,6 +1,7 @@
 """Training sets for tests of the audit: one that no check finds fault with, to which a test adds a fault."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -124,6 +125,7 @@ UNSEEN = Benchmark(
 )
 
 
+@cache
 def whole(count: int = 60) -> Audited:
     """A set without a fault to which every check but two applies: pairs of several turns, and harmful prompts."""
     rows = pairs(count)
