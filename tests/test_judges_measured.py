@@ -13,6 +13,7 @@ from factory.evaluation.agreement import agreement_figures
 from factory.evaluation.judging import evaluate_judge
 from factory.evaluation.recipes import judge_recipe, refine_recipe
 from factory.evaluation.refining import Refinement, evaluate_refine, refine_figures
+from factory.inference.settings import ModelSettings
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.judging import WORD, asked, carrier, model, part, values, write_lines
@@ -64,6 +65,12 @@ def test_a_judge_against_the_verifier_on_fresh_prompts(tmp_path: Path) -> None:
     assert (first.role, first.benchmark, first.examples, first.judge_model_id) == ("judge", "judge", PROMPTS, None)
     assert first.checkers_hash and first.low == pytest.approx(0.215216, abs=1e-6)
     assert_ids_unique(tmp_path / "lake")
+
+
+def test_what_one_recipe_overrides_stays_out_of_the_next() -> None:
+    one = ModelSettings(endpoint=("http://127.0.0.1:1/v1",))
+    assert judge_recipe(one, one, False, {"prompts.limit": 4}).prompts.limit == 4
+    assert judge_recipe(one, one, False, {}).prompts.limit == refine_recipe(one, one, True, {}).prompts.limit == 128
 
 
 def test_agreement_leaves_out_what_the_judge_does_not_decide() -> None:
@@ -142,7 +149,7 @@ def test_a_refinement_with_a_flaw_or_without_a_verdict_is_not_fixed() -> None:
 def test_a_refiner_without_anything_to_refine_says_so(tmp_path: Path) -> None:
     with running_endpoint(lambda request: ["no"]) as endpoint, Lake.open(tmp_path / "lake", create=True) as lake:
         recipe = refine_recipe(model(endpoint), model(endpoint), True, prompts_file(tmp_path))
-        with pytest.raises(FactoryError, match="no answer of run .* failed, so there is nothing to refine"):
+        with pytest.raises(FactoryError, match=r"no answer of run .* failed, so there is nothing to refine"):
             evaluate_refine(lake, recipe, None, False, 0, carrier(lake))
 
 
@@ -156,9 +163,7 @@ def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytes
             before = lake.query("FROM judgements ORDER BY judgement_id")
             counts = lake.counts()
             found = judge_again(lake, earlier, model(endpoint, "other"), False, {}, 0, carrier(lake))
-            kept = lake.query(
-                "FROM judgements WHERE run_id = $id ORDER BY judgement_id", {"id": earlier.run_id}
-            )
+            kept = lake.query("FROM judgements WHERE run_id = $id ORDER BY judgement_id", {"id": earlier.run_id})
             assert kept == before  # no earlier row has changed
             assert lake.counts()["responses"] == counts["responses"]  # they are referred to, not copied
             rendered = lake.query(
