@@ -1,6 +1,6 @@
 # make demo   SPaR on 24 prompts with a real model, on a fresh machine
-# make test   all tests, the linter and the type checker
-# Both create the virtual environments they need; `make torture` and `make train-demo` take longer.
+# make test   the tests, the linter and the type checker
+# Both create the virtual environments they need; `make test-all`, `make torture` and `make train-demo` take longer.
 
 PYTHON ?= python3
 DEMO_LAKE ?= lake
@@ -8,7 +8,7 @@ VENV = .venv
 TEST_VENV = .venv-test
 VLLM_VENV = .venv-vllm
 
-.PHONY: demo train-demo test torture lint clean
+.PHONY: demo train-demo test test-all torture lint clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,11 @@ lint: $(TEST_VENV)/installed
 
 # If vLLM cannot be installed, its tests are skipped; under CI=true they fail.
 test: lint
+	-$(MAKE) $(VLLM_VENV)/installed
+	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not heavy"
+
+# Also those that take long: loops that are killed and resumed, conversions of every kind of model.
+test-all: lint
 	-$(MAKE) $(VLLM_VENV)/installed
 	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 

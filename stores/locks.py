@@ -33,16 +33,16 @@ def run_lock(at: Place, of: str = "run") -> Iterator[None]:
         yield
 
 
-def is_held(at: Place) -> bool:
-    """Whether a run is using the lake, on any machine.
+def is_held(at: Place, of: str = "run") -> bool:
+    """Whether a run, or a loop, is using the lake, on any machine.
 
     Raises:
         FactoryError: the lake's server cannot be asked.
     """
     if at.folder is None:
-        return _is_held_on_server(at)
+        return _is_held_on_server(at, of)
     try:
-        with (at.folder / "run.lock").open() as opened:
+        with (at.folder / f"{of}.lock").open() as opened:
             fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -76,7 +76,9 @@ def _held_on_server(at: Place, of: str) -> Iterator[bool]:
         try:
             taken = _try_lock(connection, at, of)
         except duckdb.Error as error:
-            raise FactoryError(f"lake {at.where} cannot be locked for a {of}: {' '.join(str(error).split())}") from error
+            raise FactoryError(
+                f"lake {at.where} cannot be locked for a {of}: {' '.join(str(error).split())}"
+            ) from error
         try:
             yield taken
         finally:
@@ -85,8 +87,8 @@ def _held_on_server(at: Place, of: str) -> Iterator[bool]:
                 connection.execute("ROLLBACK")
 
 
-def _is_held_on_server(at: Place) -> bool:
-    key = _key(at, "run")
+def _is_held_on_server(at: Place, of: str) -> bool:
+    key = _key(at, of)
     # PostgreSQL stores a 64-bit key as two unsigned halves.
     halves = f"classid::bigint = {(key >> 32) & 0xFFFFFFFF} AND objid::bigint = {key & 0xFFFFFFFF}"
     here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"

@@ -174,9 +174,11 @@ def test_prompts_without_an_answer_give_no_figures(lake: Lake, file: str) -> Non
             return Reply(400, {"error": {"message": "This prompt is refused.", "type": "invalid_request_error"}})
         return script(request)
 
-    with running_endpoint(refuses, models=("plain",)) as running:
-        with pytest.raises(FactoryError, match="1 prompts? of run .* no answer"):
-            measured(lake, file, running.url)
+    with (
+        running_endpoint(refuses, models=("plain",)) as running,
+        pytest.raises(FactoryError, match=r"1 prompts? of run .* no answer"),
+    ):
+        measured(lake, file, running.url)
     assert lake.read(Evaluation) == []
 
 

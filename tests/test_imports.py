@@ -27,6 +27,7 @@ FLOORS = (
     "recipes",
     "runs",
     "evaluation",
+    "loops",
     "monitor",
     "batch",
     "cli",

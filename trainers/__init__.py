@@ -1,4 +1,4 @@
-"""What turns a training set into weights: started as `python -m trainers.dpo` and `python -m trainers.rft`.
+"""What turns a training set into weights: started as `python -m trainers.dpo`, `rft` or `sft`.
 
 All that this package knows of the lake is a training set's name. It never imports `factory`, and `factory` never
 imports it: making data needs no torch.

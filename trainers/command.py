@@ -1,4 +1,4 @@
-"""The command line that both trainers share, and how their errors are shown. Imports no torch."""
+"""The command line that the trainers share, and how their errors are shown. Imports no torch."""
 
 import argparse
 import os
@@ -10,9 +10,14 @@ from dataclasses import dataclass
 
 from schemas import signals
 from schemas.errors import FactoryError
+from schemas.parents import end_with
 from schemas.streams import standard_streams, visible
 
 TRAIN_EXTRA = ("torch", "transformers", "trl", "datasets", "accelerate", "peft")
+
+
+DIVERGED = 3
+"""The exit code of a training that its guards ended; 1 is an error, 2 a misspelt option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +26,18 @@ class Asked:
 
     lake: str
     training_set: str  # NAME@VERSION
-    model: str  # folder, .gguf file or hub id
+    model: str  # the start: folder, .gguf file or hub id
     config: str | None  # preset or YAML file
     output: str | None
     seed: int
     called: str | None  # the model's name in rows and cards; None: that of its folder or file, or its hub id
+    reference: str | None  # dpo alone: as `model`; None: the start
+    reference_called: str | None
+    other_template: bool  # whether the answers may have been written with another chat template
+
+
+class Diverged(FactoryError):
+    """A training that its guards ended: it is recorded, and gives no model."""
 
 
 def run_command(objective: str, train: Callable[[Asked], None], arguments: Sequence[str] | None) -> int:
@@ -33,29 +45,56 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     parser = argparse.ArgumentParser(prog=f"python -m trainers.{objective}", allow_abbrev=False)
     parser.add_argument("--lake", default="lake", help="folder or PostgreSQL URL of the lake (default: lake)")
     parser.add_argument("--set", required=True, help="training set, NAME@VERSION")
-    parser.add_argument("--model", required=True, help="folder of safetensors, .gguf file, or hub id[@revision]")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="the model to start from: folder of safetensors, .gguf file, or hub id[@revision]",
+    )
     parser.add_argument("--called", help="the model's name in rows and cards (default: its folder's, file's or hub id)")
+    parser.add_argument(
+        "--allow-other-template", action="store_true", help="train though the answers had another chat template"
+    )
+    if objective == "dpo":
+        parser.add_argument("--reference", help="the reference model, given as --model is (default: the start)")
+        parser.add_argument("--reference-called", help="the reference's name in rows and cards")
     parser.add_argument("--config", help="preset or YAML file (default: settings for 7B-class models)")
     parser.add_argument("--output", help="folder for the trained model (default: models/SET-OBJECTIVE-seedN)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling and initialisation (default: 0)")
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # the process with which a loop's training ends
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if arguments is None:
-        signals.listen()  # a signal ends a training at once: it has nothing to bring to an end
+        signals.listen()  # a signal ends a training at once: what is left of it is its last checkpoint
+    given = parser.parse_args(arguments)
+    if given.parent is not None:
+        end_with(given.parent)
     with standard_streams():
-        return _trained(train, parser.parse_args(arguments))
+        return _trained(train, given)
 
 
 def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:
     _be_quiet()
     try:
-        train(Asked(given.lake, given.set, given.model, given.config, given.output, given.seed, given.called))
+        train(
+            Asked(
+                given.lake,
+                given.set,
+                given.model,
+                given.config,
+                given.output,
+                given.seed,
+                given.called,
+                getattr(given, "reference", None),
+                getattr(given, "reference_called", None),
+                given.allow_other_template,
+            )
+        )
     except (FactoryError, ModuleNotFoundError) as error:
         # Under `accelerate launch` every process fails alike; one of them says so.
         if os.environ.get("RANK", "0") == "0":
             if given.debug:
                 traceback.print_exc()
             print(f"error: {' '.join(visible(_sentence(error)).split())}", file=sys.stderr)
-        return 1
+        return DIVERGED if isinstance(error, Diverged) else 1
     return 0
 
 

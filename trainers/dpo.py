@@ -1,9 +1,9 @@
 """Direct preference optimization (arXiv:2305.18290) with SPaR's SFT term (arXiv:2412.11605), by TRL.
 
     python -m trainers.dpo --set spar_dpo@1 --model Qwen/Qwen2.5-7B-Instruct
-    accelerate launch -m trainers.dpo --set spar_dpo@1 --model ./base --config mine.yaml
+    accelerate launch -m trainers.dpo --set spar_dpo@1 --model ./last-round --reference ./base --config mine.yaml
 
-The loss is sigmoid_weight * mean over pairs of -log sigmoid(beta * (margin - the base's margin)), plus sft_weight *
+The loss is sigmoid_weight * mean over pairs of -log sigmoid(beta * (margin - the reference's margin)), plus sft_weight *
 mean over the chosen answers' tokens of -log p(token). TRL takes the second mean over all tokens of a micro-batch:
 with micro_batch_size 1 it is SPaR's mean by answer, with more a long answer weighs more. Left out: every other loss.
 """
@@ -30,9 +30,13 @@ def train(asked: Asked) -> None:
     from trl import DPOConfig, DPOTrainer
 
     from trainers.log_probs import pair_figures
-    from trainers.training import prepare, train_and_record, trainer_arguments, trainer_parts
+    from trainers.models import load_model
+    from trainers.preparing import prepare
+    from trainers.training import train_and_record, trainer_arguments, trainer_parts, weights_dtype
 
     job = prepare(asked, OBJECTIVE, settings, rows)
+    if job is None:
+        return
     arguments = DPOConfig(
         **trainer_arguments(job),
         loss_type=["sigmoid", "sft"],
@@ -40,8 +44,11 @@ def train(asked: Asked) -> None:
         beta=settings.beta,
     )
     parts = trainer_parts(job)
-    # With LoRA the reference is the base without its adapters.
-    reference = None if settings.lora else copy.deepcopy(parts["model"])
+    if job.reference is not None:
+        reference = load_model(job.reference, weights_dtype(settings))
+    else:
+        # With LoRA it is the start without its adapters.
+        reference = None if settings.lora else copy.deepcopy(parts["model"])
     trainer = DPOTrainer(ref_model=reference, args=arguments, **parts)
     train_and_record(job, trainer, pair_figures)
 

@@ -21,9 +21,10 @@ class Base:
     name: str  # as it was asked for
     folder: Path
     gguf: str | None  # name of the file in `folder`; None: safetensors
+    option: str = "--model"  # that asked for it, for errors
 
 
-def find_model(name: str) -> Base:
+def find_model(name: str, option: str = "--model") -> Base:
     """The model at a folder of safetensors, a .gguf file, or under a hub id (`owner/name`, `owner/name@revision`).
 
     Raises:
@@ -31,15 +32,15 @@ def find_model(name: str) -> Base:
     """
     path = Path(name)
     if path.suffix == ".gguf" and path.is_file():
-        return Base(name, path.parent, path.name)
+        return Base(name, path.parent, path.name, option)
     if not path.is_dir():
-        return Base(name, _download(name), None)
+        return Base(name, _download(name, option), None, option)
     if not list(path.glob("*.safetensors")) or not (path / "config.json").is_file():
-        raise FactoryError(f"--model {name}: the folder holds no model: config.json and *.safetensors are needed")
-    return Base(name, path, None)
+        raise FactoryError(f"{option} {name}: the folder holds no model: config.json and *.safetensors are needed")
+    return Base(name, path, None, option)
 
 
-def _download(name: str) -> Path:
+def _download(name: str, option: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -48,7 +49,7 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise FactoryError(
-            f"--model {name}: neither a folder nor a .gguf file, and the hub does not give it: "
+            f"{option} {name}: neither a folder nor a .gguf file, and the hub does not give it: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
 
@@ -59,7 +60,9 @@ def load_model(base: Base, dtype: torch.dtype) -> Any:
     try:
         model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, **source)
     except (OSError, ValueError) as error:
-        raise FactoryError(f"--model {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise FactoryError(
+            f"{base.option} {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
     if base.gguf:
         # The weights are plain now, but transformers would refuse to train and to save what it thinks quantized.
         model.is_quantized = False
@@ -74,11 +77,11 @@ def load_tokenizer(base: Base) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(base.folder, **source)
     except (OSError, ValueError) as error:
         raise FactoryError(
-            f"--model {base.name}: its tokenizer cannot be loaded: {' '.join(str(error).split())[:300]}"
+            f"{base.option} {base.name}: its tokenizer cannot be loaded: {' '.join(str(error).split())[:300]}"
         ) from error
     if not tokenizer.chat_template:
         raise FactoryError(
-            f"--model {base.name}: its tokenizer has no chat template, and conversations need one: "
+            f"{base.option} {base.name}: its tokenizer has no chat template, and conversations need one: "
             "take an instruction-tuned model, or add chat_template.jinja to its folder"
         )
     return tokenizer

@@ -1,70 +1,177 @@
-"""What is kept of a training: its row in `training_runs`, the trained model's row, and the model's card."""
+"""What is kept of a training: its row in `training_runs`, its models' rows, and the trained model's card."""
 
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
+from schemas.errors import FactoryError
 from schemas.ids import content_id, folder_model_name, model_id
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from stores.whole import put_folder
+from trainers.command import Asked
 from trainers.log_probs import LABELS
+from trainers.models import Base, weights_sha256
+from trainers.settings import TrainerSettings
+from trainers.unfinished import RECORD, Part, Record, part_folder
 
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "peft", "tokenizers", "safetensors", "gguf")
+METHODS = {
+    "dpo": "direct preference optimization",
+    "rft": "rejection-sampling fine-tuning",
+    "sft": "supervised fine-tuning",
+}
+
+Known = Mapping[str, Any]
+"""The columns of TrainingRun that are settled when a training begins"""
+
+
+def known_columns(
+    training_set: TrainingSet,
+    objective: str,
+    settings: TrainerSettings,
+    asked: Asked,
+    start_sha256: str,
+    models: Sequence[Model],
+) -> dict[str, Any]:
+    """What is settled when a training begins.
+
+    Args:
+        models: the start, and the reference if it is another.
+    """
+    path = Path(asked.model)
+    return {
+        "training_set_id": training_set.training_set_id,
+        "objective": objective,
+        "base_model": asked.called or (path.resolve().name if path.exists() else asked.model),
+        "base_weights_sha256": start_sha256,
+        "start_model_id": models[0].model_id,
+        "reference_model_id": models[-1].model_id if objective == "dpo" else None,
+        "chat_template_hash": models[0].chat_template_hash,
+        "configuration": json.dumps(msgspec.to_builtins(settings), sort_keys=True),
+        "seed": asked.seed,
+        "package_versions": package_versions(),
+        "hardware": hardware(int(os.environ.get("WORLD_SIZE", "1"))),
+    }
+
+
+def model_row(base: Base, sha256: str, called: str | None, template: str | None) -> Model:
+    """The row of a model to start from or to refer to: the same as where it is served (`factory/inference/`)."""
+    path, revision = Path(base.name), sha256
+    if called is not None or base.gguf is not None:
+        name = called.removeprefix("embedded:") if called is not None else path.stem
+        origin = f"embedded:{name}"
+    elif path.exists():
+        name = folder_model_name(path, sha256)
+        origin = f"vllm:{name}"
+    else:
+        name, _, revision = base.name.partition("@")
+        origin = f"vllm:{name}"
+    return Model(
+        model_id=model_id(name, revision or None),
+        name=name,
+        origin=origin,
+        revision=revision or None,
+        training_run_id=None,
+        chat_template_hash=template,
+    )
+
+
+def diverged_before(lake: str, known: Known) -> str | None:
+    """Why the same training has diverged before on the same hardware; None: it has not."""
+    with Lake.open(lake) as opened:
+        runs = opened.read(
+            TrainingRun, "status = 'diverged' AND training_set_id = $id", {"id": known["training_set_id"]}
+        )
+    return next((run.reason for run in runs if all(getattr(run, name) == known[name] for name in known)), None)
 
 
 def write_record(
     lake: str,
     training_set: TrainingSet,
-    *,
-    processes: int,
-    made: Path,
+    known: Known,
+    models: Sequence[Model],
+    part: Part,
     output: Path,
-    started_at: datetime,
-    **known: Any,
+    wanted: dict[str, Any],
+    **found: Any,
 ) -> TrainingRun:
-    """Writes `made/README.md`, renames `made` to `output`, then adds the rows in one transaction; returns the row.
+    """Completes the model in `part`, renames it to `output`, then adds the rows in one transaction; returns the row.
 
     Args:
-        made: the folder that holds the complete model.
-        known: the columns of TrainingRun that the caller knows and that are not named here.
+        known, found: the columns of TrainingRun, settled at the start and found by training.
+        models: start and reference, whose rows are added if they are not there.
     """
-    asked = (known["base_weights_sha256"], known["configuration"], known["seed"], started_at.isoformat())
-    run = TrainingRun(
-        training_run_id=content_id("training run", training_set.training_set_id, *asked),
-        training_set_id=training_set.training_set_id,
-        start_model_id=None,
-        reference_model_id=None,
-        chat_template_hash=None,
-        status="finished",
-        reason=None,
-        package_versions=package_versions(),
-        hardware=hardware(processes),
-        output=output.resolve().name,
-        started_at=started_at,
-        ended_at=datetime.now(UTC),
-        **known,
+    sha256 = weights_sha256(Base(str(part.model), part.model, None))
+    run = _row(
+        part, known, status="finished", reason=None, weights_sha256=sha256, output=output.resolve().name, **found
     )
-    (made / "README.md").write_text(model_card(run, training_set), encoding="utf-8")
-    put_folder(made, output.resolve())
-    name = folder_model_name(output, run.weights_sha256)
+    name = folder_model_name(output, sha256)
     model = Model(
-        model_id=model_id(name, run.weights_sha256),
+        model_id=model_id(name, sha256),
         name=name,
         origin=f"vllm:{name}",
-        revision=run.weights_sha256,
+        revision=sha256,
         training_run_id=run.training_run_id,
         chat_template_hash=run.chat_template_hash,
     )
-    with Lake.open(lake) as opened:
-        opened.append([run, model], message=f"{run.objective} on {training_set.name}@{training_set.version}")
+    record = Record(wanted, run, [model, *models])
+    (part.model / "README.md").write_text(model_card(run, training_set), encoding="utf-8")
+    (part.model / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    put_folder(part.model, output.resolve())
+    _add_rows(lake, record, f"{training_set.name}@{training_set.version}")
     return run
+
+
+def write_diverged(
+    lake: str, set_name: str, known: Known, models: Sequence[Model], part: Part, **found: Any
+) -> TrainingRun:
+    """The row of a training that gives no model."""
+    run = _row(part, known, status="diverged", weights_sha256=None, output=None, **found)
+    _add_rows(lake, Record({}, run, list(models)), set_name)
+    return run
+
+
+def write_finished(lake: str, output: Path, record: Record, set_name: str) -> None:
+    """Adds the rows of a model that is complete, if the process that made it had no time to.
+
+    Raises:
+        FactoryError: its weights are not the ones that were trained.
+    """
+    run = record.run
+    if weights_sha256(Base(str(output), output, None)) != run.weights_sha256:
+        raise FactoryError(
+            f"{output} is not empty: its weights are not those that its {RECORD} names: give another folder with "
+            "--output, or remove it"
+        )
+    added = _add_rows(lake, record, set_name)
+    shutil.rmtree(part_folder(output), ignore_errors=True)
+    print(f"trained before{', and recorded only now' if added else ''}: {output}\ntraining run: {run.training_run_id}")
+
+
+def _row(part: Part, known: Known, **found: Any) -> TrainingRun:
+    what = (known["base_weights_sha256"], known["configuration"], known["seed"], part.started_at.isoformat())
+    return TrainingRun(
+        training_run_id=content_id("training run", known["training_set_id"], *what),
+        started_at=part.started_at,
+        ended_at=datetime.now(UTC),
+        **known,
+        **found,
+    )
+
+
+def _add_rows(lake: str, record: Record, set_name: str) -> int:
+    with Lake.open(lake) as opened:
+        return opened.append([record.run, *record.models], message=f"{record.run.objective} on {set_name}")
 
 
 def package_versions() -> dict[str, str]:
@@ -78,17 +185,19 @@ def package_versions() -> dict[str, str]:
 
 
 def hardware(processes: int) -> str:
-    """Accelerator or processor, and how many: '8 x NVIDIA H100' or '1 x CPU x86_64 (AVX512), 2 cores in all'."""
+    """Accelerator or processor, and how many: '8 x NVIDIA H100' or '1 x CPU x86_64 (AVX512), 2 threads on 2 cores'.
+
+    On a CPU, instruction set and threads decide over the last digits.
+    """
     if torch.cuda.is_available():
         return f"{processes} x {torch.cuda.get_device_name()}"
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{processes} x CPU {platform.machine()} ({capability}), {os.cpu_count()} cores in all"
+    return f"{processes} x CPU {platform.machine()} ({capability}), {torch.get_num_threads()} threads on {os.cpu_count()} cores"
 
 
 def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
     """The trained model's README.md."""
     metrics = json.loads(run.metrics)
-    method = {"dpo": "direct preference optimization", "rft": "rejection-sampling fine-tuning"}[run.objective]
     lines = [
         "---",
         "library_name: transformers",
@@ -98,7 +207,7 @@ def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
         "",
         f"# {run.output}",
         "",
-        f"`{run.base_model}`, trained by {method} on `{training_set.name}@{training_set.version}`.",
+        f"`{run.base_model}`, trained by {METHODS[run.objective]} on `{training_set.name}@{training_set.version}`.",
         "The base model's licence and limits hold for this one too.",
         "",
         "| | |",
@@ -106,7 +215,7 @@ def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
         f"| training run | `{run.training_run_id}` |",
         f"| training set's fingerprint | `{training_set.fingerprint}` |",
         f"| lake's snapshot | {training_set.snapshot} |",
-        f"| base model's weights, SHA-256 | `{run.base_weights_sha256}` |",
+        f"| start's weights, SHA-256 | `{run.base_weights_sha256}` |",
         f"| these weights, SHA-256 | `{run.weights_sha256}` |",
         f"| seed | {run.seed} |",
         f"| hardware | {run.hardware} |",

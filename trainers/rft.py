@@ -11,26 +11,35 @@ import sys
 from collections.abc import Sequence
 
 from trainers.command import Asked, run_command
+from trainers.settings import RftSettings
 
 OBJECTIVE = "rft"
 
 
 def train(asked: Asked) -> None:
-    """Trains as asked and writes model, card and row."""
+    """Trains as asked and writes model, card and rows."""
+    train_on_completions(asked, OBJECTIVE, RftSettings)
+
+
+def train_on_completions(asked: Asked, objective: str, kind: type[RftSettings]) -> None:
+    """The same loss whoever wrote the completions (`sft.py`)."""
     # Here, not at the top: Ctrl-C is to be heeded while they are imported.
     from trainers.examples import read_rows
-    from trainers.settings import RftSettings, load_settings
+    from trainers.settings import load_settings
 
-    settings = load_settings(RftSettings, OBJECTIVE, asked.config)
+    settings = load_settings(kind, objective, asked.config)
     rows = read_rows(asked, "prompt_completion")
 
     # After that: nobody should wait for torch to be told of a misspelt name.
     from trl import SFTConfig, SFTTrainer
 
     from trainers.log_probs import completion_figures
-    from trainers.training import prepare, train_and_record, trainer_arguments, trainer_parts
+    from trainers.preparing import prepare
+    from trainers.training import train_and_record, trainer_arguments, trainer_parts
 
-    job = prepare(asked, OBJECTIVE, settings, rows)
+    job = prepare(asked, objective, settings, rows)
+    if job is None:
+        return
     arguments = SFTConfig(**trainer_arguments(job), completion_only_loss=True)
     trainer = SFTTrainer(args=arguments, **trainer_parts(job))
     train_and_record(job, trainer, completion_figures)

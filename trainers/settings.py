@@ -1,6 +1,6 @@
 """The trainers' settings, whose defaults are for 7B-class models, and the YAML that changes them.
 
-A file has a section for each objective (`dpo:`, `rft:`); a trainer reads its own. The defaults are declared here alone:
+A file has a section for each objective (`dpo:`, `rft:`, `sft:`); a trainer reads its own. The defaults are declared here alone:
 a preset names only what it changes.
 """
 
@@ -14,7 +14,7 @@ from schemas.settings import Settings, about, read_settings
 from stores.named_files import read_named
 
 PRESETS = Path(__file__).parent / "presets"
-OBJECTIVES = ("dpo", "rft")
+OBJECTIVES = ("dpo", "rft", "sft")
 CODE = "SPaR's code"
 
 
@@ -46,6 +46,24 @@ class TrainerSettings(Settings, frozen=True, kw_only=True):
         bool, about("leave out examples longer than max_tokens; otherwise they stop the training")
     ] = False
     lora: Annotated[Lora | None, about("adapters; none: every weight is trained")] = None
+    save_every: (
+        Annotated[
+            int,
+            about(
+                "steps from one checkpoint to the next; 0: none; unset: ten minutes, and a fiftieth of the time at most",
+                least=0,
+            ),
+        ]
+        | None
+    ) = None
+    keep_checkpoints: Annotated[int, about("how many checkpoints are kept; all are removed at the end", above=0)] = 1
+    guard_steps: Annotated[int, about("steps that a guard takes the mean of", above=0)] = 10
+    max_loss_rise: (
+        Annotated[
+            float, about("nats that the loss may rise above that of the first steps, or the training ends", above=0)
+        ]
+        | None
+    ) = 0.5
 
 
 class DpoSettings(TrainerSettings, frozen=True, kw_only=True):
@@ -62,6 +80,12 @@ class DpoSettings(TrainerSettings, frozen=True, kw_only=True):
     sft_weight: Annotated[
         float, about("the weight of the chosen answers' negative log-likelihood per token; 0: plain DPO", CODE, least=0)
     ] = 0.1
+    max_fall: (
+        Annotated[
+            float, about("nats that a token of chosen and rejected answers may lose, or the training ends", above=0)
+        ]
+        | None
+    ) = 1.0
 
     def __post_init__(self) -> None:
         if self.sigmoid_weight + self.sft_weight == 0:
@@ -79,7 +103,14 @@ class RftSettings(TrainerSettings, frozen=True, kw_only=True):
     max_tokens: Annotated[int, about("tokens of a prompt and its answer together", CODE, above=0)] = 4096
 
 
-Kind = TypeVar("Kind", DpoSettings, RftSettings)
+class SftSettings(RftSettings, frozen=True, kw_only=True):
+    """Supervised fine-tuning on given answers: as the refiner's, for SPaR's own start is not published."""
+
+
+NOT_IN_WEIGHTS = frozenset({"save_every", "keep_checkpoints", "guard_steps", "max_loss_rise", "max_fall"})
+"""Settings that leave a training's weights as they are: with others, it is still the same training."""
+
+Kind = TypeVar("Kind", bound=TrainerSettings)
 
 
 def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:

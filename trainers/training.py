@@ -1,94 +1,31 @@
-"""What both trainers do around TRL: prepare, its arguments, LoRA, a line of progress, and the record at the end."""
+"""What the trainers do around TRL: its arguments, LoRA, a line of progress, checkpoints, guards, and the record."""
 
 import json
 import math
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
-import msgspec
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from schemas.errors import FactoryError
-from schemas.tables import TrainingSet
-from trainers.command import Asked
-from trainers.examples import Examples, Rows, Tokens, end_warning, fit_examples
+from trainers.checkpoints import Checkpoints, newest, step_of
+from trainers.command import Diverged
+from trainers.examples import Tokens
+from trainers.guards import Entry, climbing, falling, no_number
 from trainers.log_probs import LABELS, Figures, answer_log_probs
-from trainers.models import Base, end_tokens, find_model, load_model, load_tokenizer, save_model, weights_sha256
-from trainers.record import write_record
-from trainers.settings import Lora, TrainerSettings
+from trainers.models import load_model, save_model
+from trainers.preparing import Job
+from trainers.record import write_diverged, write_record
+from trainers.settings import DpoSettings, Lora, TrainerSettings
 
 SCHEDULES = {"linear": "linear", "constant": "constant_with_warmup"}
 LINES_OF_PROGRESS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """All that is known before a model is loaded."""
-
-    asked: Asked
-    objective: str
-    settings: TrainerSettings
-    training_set: TrainingSet
-    base: Base
-    tokenizer: Any
-    examples: Examples
-    held_out: Examples
-    output: Path
-    started_at: datetime
-    warnings: list[str]
-    """what does not keep it from being trained, but will be regretted"""
-
-    @property
-    def made(self) -> Path:
-        """Where the model is written; it becomes `output` when it is complete."""
-        output = self.output.resolve()
-        return output.with_name(f".{output.name}.part")
-
-    @property
-    def set_name(self) -> str:
-        return f"{self.training_set.name}@{self.training_set.version}"
-
-
-def prepare(asked: Asked, objective: str, settings: TrainerSettings, rows: Rows) -> Job:
-    """Refuses what cannot be trained: an output that is taken, no model, no chat template, examples too long."""
-    started_at = datetime.now(UTC)
-    name = f"{rows.training_set.name}@{rows.training_set.version}"
-    output = _output_folder(asked, f"{name.replace('@', '-')}-{objective}-seed{asked.seed}")
-    base = find_model(asked.model)
-    tokenizer = load_tokenizer(base)
-    examples = fit_examples(rows.train, tokenizer, settings, f"{name}, to train on")
-    held_out = fit_examples(rows.held_out, tokenizer, settings, f"{name}, held out")
-    ends = end_tokens(base, tokenizer)
-    warning = end_warning(examples.tokens, ends, ", ".join(tokenizer.convert_ids_to_tokens(sorted(ends))))
-    return Job(
-        asked,
-        objective,
-        settings,
-        rows.training_set,
-        base,
-        tokenizer,
-        examples,
-        held_out,
-        output,
-        started_at,
-        [warning] if warning else [],
-    )
-
-
-def _output_folder(asked: Asked, name: str) -> Path:
-    output = Path(asked.output or Path("models") / name)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FactoryError(f"{output} is not empty: give another folder with --output, or remove it")
-    return output
 
 
 def trainer_arguments(job: Job) -> dict[str, Any]:
@@ -104,7 +41,7 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
     accelerated = torch.accelerator.is_available()
     steps = settings.epochs * math.ceil(len(job.examples.rows) / settings.batch_size)
     return {
-        "output_dir": str(job.made),
+        "output_dir": str(job.part.saving),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
         "lr_scheduler_type": SCHEDULES[settings.schedule],
@@ -119,7 +56,8 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
         "use_cpu": not accelerated,  # said aloud, or several processes without a GPU would not find each other
         "full_determinism": not accelerated,  # on GPUs it costs too much time to be the default
         "logging_steps": 1,
-        "save_strategy": "no",
+        "logging_nan_inf_filter": False,  # it would hide them from the guards
+        "save_strategy": "no",  # `Checkpoints` asks for them
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": accelerated,
@@ -129,14 +67,14 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
 def trainer_parts(job: Job) -> dict[str, Any]:
     """What TRL's trainers are both given beside their arguments: model, examples, tokenizer, adapters."""
     return {
-        "model": load_model(job.base, _weights_dtype(job.settings)),
+        "model": load_model(job.base, weights_dtype(job.settings)),
         "train_dataset": Dataset.from_list(job.examples.rows),
         "processing_class": job.tokenizer,
         "peft_config": _lora_config(job.settings.lora),
     }
 
 
-def _weights_dtype(settings: TrainerSettings) -> torch.dtype:
+def weights_dtype(settings: TrainerSettings) -> torch.dtype:
     """float32 for weights that are trained: at SPaR's learning rates bfloat16 would round every step away."""
     return torch.bfloat16 if settings.lora and settings.precision == "bfloat16" else torch.float32
 
@@ -166,15 +104,44 @@ class Progress(TrainerCallback):  # type: ignore[misc, unused-ignore]
             print(f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}", flush=True)
 
 
+class Guards(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """Ends a training that has gone wrong, before its weights can become a checkpoint."""
+
+    def __init__(self, job: Job) -> None:
+        self.settings = job.settings
+        answers = [each.answers for each in job.examples.tokens]
+        self.tokens = [sum(map(len, side)) / len(side) for side in zip(*answers, strict=True)]
+        self.fault: str | None = None
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
+        if "loss" not in logs:
+            return
+        self.fault = self._fault(logs, state.log_history)
+        if self.fault is not None:
+            self.fault = f"step {state.global_step} of {state.max_steps}: {self.fault}"
+            control.should_training_stop, control.should_save = True, False
+
+    def _fault(self, logs: Any, history: Sequence[Entry]) -> str | None:
+        settings = self.settings
+        found = no_number(logs)
+        if found is None and settings.max_loss_rise is not None:
+            found = climbing(history, settings.guard_steps, settings.max_loss_rise)
+        if found is None and isinstance(settings, DpoSettings) and settings.max_fall is not None:
+            found = falling(history, settings.guard_steps, settings.max_fall, settings.beta, self.tokens)
+        return found
+
+
 def train_and_record(
     job: Job, trainer: Any, figures: Callable[[Sequence[Tokens], list[list[float]], list[list[float]]], Figures]
 ) -> None:
-    """Scores the held-out examples, trains, scores them again; saves model, card and row.
+    """Scores the held-out examples, trains, scores them again; saves model, card and rows.
 
     Called by every process; the main one prints and writes.
 
     Args:
         figures: held-out examples, their log-probabilities now and at the start -> figures.
+    Raises:
+        Diverged: a guard has ended it; its row is in the lake.
     """
     train, held_out = job.examples, job.held_out
     counts = {"examples": len(train.rows), "held_out": len(held_out.rows), "dropped": train.dropped + held_out.dropped}
@@ -188,30 +155,54 @@ def train_and_record(
         for warning in job.warnings:
             print(f"warning: {warning}", file=sys.stderr, flush=True)
     base = answer_log_probs(trainer, held_out.tokens)
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Progress())
-    trainer.train()
-    now = answer_log_probs(trainer, held_out.tokens)
-
     metrics: dict[str, Any] = dict(counts) | ({"warnings": job.warnings} if job.warnings else {})
     if held_out.tokens:
         metrics["before"] = figures(held_out.tokens, base, base)
+    fault = _train(job, trainer)
+    if fault is None:
+        now = answer_log_probs(trainer, held_out.tokens)
+        fault = (
+            None if all(map(math.isfinite, chain.from_iterable(now))) else "the trained model's scores are no numbers"
+        )
+    curve = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    if fault is not None:
+        if main_process:
+            _give_up(job, fault, curve, metrics)
+        _end(trainer)
+        raise Diverged(
+            f"the training has diverged ({fault}): no model is kept; lower learning_rate, or look at the set's longest "
+            "and strangest answers"
+        )
+    if held_out.tokens:
         metrics["after"] = figures(held_out.tokens, now, base)
-    if main_process:
-        shutil.rmtree(job.made, ignore_errors=True)  # of a training that was killed
-    trainer.accelerator.wait_for_everyone()
-    save_model(trainer, job.made)
+    save_model(trainer, job.part.model)
     if main_process:
         print(_report(metrics), flush=True)
-        _record(job, trainer, metrics)
+        _record(job, curve, metrics)
+    _end(trainer)
+
+
+def _train(job: Job, trainer: Any) -> str | None:
+    """Trains to the end, from the last checkpoint if there is one; returns what a guard has found."""
+    settings = job.settings
+    guards = Guards(job)
+    keep = Checkpoints(job.part.checkpoints, settings.save_every, settings.keep_checkpoints, trainer.accelerator)
+    trainer.remove_callback(PrinterCallback)
+    for callback in (Progress(), guards, keep):
+        trainer.add_callback(callback)
+    checkpoint = newest(job.part.checkpoints)
+    if checkpoint is not None and trainer.is_world_process_zero():
+        print(f"going on from step {step_of(checkpoint)}, where this training was stopped", flush=True)
+    with keep.told():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if guards.fault is None and not all(bool(weight.isfinite().all()) for weight in trainer.model.parameters()):
+        return "weights are no numbers after the last step"
+    return guards.fault
+
+
+def _end(trainer: Any) -> None:
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
-
-
-def _public_name(job: Job) -> str:
-    """The base model's name for rows and cards, which are not told how this machine's folders are called."""
-    path = Path(job.base.name)
-    return job.asked.called or (path.resolve().name if path.exists() else job.base.name)
 
 
 def _report(metrics: dict[str, Any]) -> str:
@@ -223,21 +214,32 @@ def _report(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _record(job: Job, trainer: Any, metrics: dict[str, Any]) -> None:
+def _record(job: Job, curve: list[float], metrics: dict[str, Any]) -> None:
     run = write_record(
         job.asked.lake,
         job.training_set,
-        objective=job.objective,
-        base_model=_public_name(job),
-        base_weights_sha256=weights_sha256(job.base),
-        configuration=json.dumps(msgspec.to_builtins(job.settings), sort_keys=True),
-        seed=job.asked.seed,
-        processes=trainer.accelerator.num_processes,
-        loss_curve=[float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
+        job.known,
+        job.models,
+        job.part,
+        job.output,
+        job.wanted,
+        loss_curve=curve,
         metrics=json.dumps(metrics, sort_keys=True),
-        weights_sha256=weights_sha256(Base(str(job.made), job.made, None)),
-        made=job.made,
-        output=job.output,
-        started_at=job.started_at,
     )
+    job.part.remove()
     print(f"model: {job.output}\ntraining run: {run.training_run_id}", flush=True)
+
+
+def _give_up(job: Job, fault: str, curve: list[float], metrics: dict[str, Any]) -> None:
+    run = write_diverged(
+        job.asked.lake,
+        job.set_name,
+        job.known,
+        job.models,
+        job.part,
+        reason=fault,
+        loss_curve=curve,
+        metrics=json.dumps(metrics, sort_keys=True),
+    )
+    job.part.remove()
+    print(f"training run: {run.training_run_id}", flush=True)

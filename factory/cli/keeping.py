@@ -1,6 +1,5 @@
 """Commands that use a lake's rows, or maintain the lake."""
 
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,8 @@ import typer
 from factory.cli.options import LakeOption, assignments
 from factory.monitor.console import Console
 from schemas.errors import FactoryError
+
+OBJECTIVES = ("dpo", "rft", "sft")
 
 
 def build(
@@ -36,43 +37,47 @@ def build(
 
 def train(
     context: typer.Context,
-    objective: Annotated[str, typer.Argument(help="dpo (actor) or rft (refiner).")],
+    objective: Annotated[str, typer.Argument(help="dpo (actor), rft (refiner), or sft (given answers).")],
     training_set: Annotated[
         str, typer.Option("--set", help="A training set, such as spar_dpo@1; without a version, the newest.")
     ],
-    model: Annotated[str, typer.Option(help="embedded:NAME, a folder, a .gguf file or a hub id.")],
+    model: Annotated[str, typer.Option(help="The start: embedded:NAME, a folder, a .gguf file or a hub id.")],
+    reference: Annotated[
+        str | None, typer.Option(help="dpo: the reference model, given as --model is; by default, the start.")
+    ] = None,
     config: Annotated[str | None, typer.Option(help="A preset (small-cpu) or a YAML file.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
+    allow_other_template: Annotated[
+        bool, typer.Option("--allow-other-template", help="Train though the answers had another chat template.")
+    ] = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Train on a pinned training set, in a separate process."""
+    """Train on a pinned training set, in a separate process.
+
+    Started again after a kill, it goes on from its checkpoint. Exit code 3: it diverged, and gives no model.
+    """
     import subprocess
 
-    if objective not in ("dpo", "rft"):
-        raise FactoryError(f"there is no objective {objective!r}: give dpo (the actor) or rft (the refiner)")
-    called: list[str] = []
-    if model.startswith("embedded:"):
-        from factory.inference.weights import fetch
+    from factory.loops.training import Training, command_of, weights_of
 
-        weights = fetch(model.removeprefix("embedded:"))
-        called, model = ["--called", f"embedded:{weights.name}"], str(weights.path)
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        f"trainers.{objective}",
-        "--lake",
-        lake,
-        "--set",
+    if objective not in OBJECTIVES:
+        raise FactoryError(
+            f"there is no objective {objective!r}: give dpo (the actor), rft (the refiner) or sft (given answers)"
+        )
+    if reference is not None and objective != "dpo":
+        raise FactoryError(f"--reference is for dpo: {objective} compares with no other model; leave it out")
+    asked = Training(
+        objective,
         training_set,
-        "--model",
-        model,
-    ]
-    command += ["--seed", str(seed)]
-    command += called
-    command += ["--config", config] if config else []
-    command += ["--output", str(output)] if output else []
+        weights_of(model),
+        None if reference is None else weights_of(reference),
+        output,
+        seed,
+        config,
+    )
+    command = command_of(lake, asked, None)
+    command += ["--allow-other-template"] if allow_other_template else []
     command += ["--debug"] if context.find_root().params["debug"] else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 

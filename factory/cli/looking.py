@@ -33,18 +33,21 @@ def recipes(
 
 def status(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="A run's id or a prefix of it; by default, all runs.")
+        str | None, typer.Argument(metavar="RUN", help="The id of a run or loop, or a prefix of it; by default, all.")
     ] = None,
     lake: LakeOption = "lake",
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Refresh every two seconds while a run is active.")
     ] = False,
 ) -> None:
-    """Show the progress and cost of a lake's runs, even while one is active."""
-    from factory.monitor.status import print_status, watch_status
+    """Show the progress and cost of a lake's runs and loops, even while one is active."""
+    from factory.monitor.rounds import print_loops
+    from factory.monitor.status import print_status, read_status, watch_status
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
+        if not watch and print_loops(opened, run_id or "", Console()) and not read_status(opened, run_id or ""):
+            return
         (watch_status if watch else print_status)(opened, run_id or "", Console())
 
 

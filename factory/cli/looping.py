@@ -23,7 +23,9 @@ def loop(
     rounds: Annotated[int | None, typer.Option(min=1, help="The number of rounds.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Where the prompts come from.")] = None,
     each_round: Annotated[int | None, typer.Option(min=1, help="Prompts in each round.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Print what each round will do, cost and need, and do nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print what each round will do, cost and need, and do nothing.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of all rounds.")] = None,
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,
@@ -81,7 +83,7 @@ def run_loop_and_report(found: Any, lake: str, log_format: str | None) -> None:
 
     from factory.loops.running import run_loop
     from factory.monitor.display import watch
-    from factory.monitor.plain_text import clock
+    from factory.monitor.plain_text import clock, visible
     from factory.monitor.rounds import headline, plot_rounds, print_rounds
     from factory.monitor.telemetry import exporting
     from factory.runs.loop import Execution
@@ -100,7 +102,12 @@ def run_loop_and_report(found: Any, lake: str, log_format: str | None) -> None:
             heading = of + (f" ({so_far})" if so_far else "")
             console.print(Text(of, "bold"), soft_wrap=True)
         else:
-            console.print(Text(f"{of}: done in {clock(row.seconds)}{f', {row.note}' if row.note else ''}"), soft_wrap=True)
+            console.print(
+                Text(f"{of}: done in {clock(row.seconds)}{f', {row.note}' if row.note else ''}"), soft_wrap=True
+            )
+
+    def say(words: str) -> None:
+        console.print(Text(visible(words)), soft_wrap=True)
 
     def watched(progress: Progress) -> Any:
         progress.heading = heading
@@ -108,7 +115,7 @@ def run_loop_and_report(found: Any, lake: str, log_format: str | None) -> None:
 
     with Lake.open(lake, create=True) as opened:
         try:
-            run_loop(opened, found, watched, tell, Execution(observe=exporting))
+            run_loop(opened, found, watched, tell, say, Execution(observe=exporting))
         except KeyboardInterrupt:
             said = "stopped; no answer is lost: continue with `factory resume`"
             raise Stopped(to_type(said, loop_id, lake)) from None

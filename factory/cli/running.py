@@ -94,7 +94,11 @@ def resume(
     from stores.lake import Lake
 
     with Lake.open(lake) as opened:
-        if (row := find_loop(opened, run_id)) is not None:
+        row = find_loop(opened, run_id)
+        runs = "SELECT run_id FROM current_runs WHERE starts_with(run_id, $id)"
+        if row is not None and opened.query(runs, {"id": run_id}).num_rows:
+            raise FactoryError(f"{run_id!r} begins the ids of a loop and of runs: give more of it, as {row.loop_id}")
+        if row is not None:
             run_loop_and_report(loop_from_row(row, assignments(override)), lake, log_format)
             return
         spec = specification_of(opened, run_id, assignments(override))

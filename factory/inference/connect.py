@@ -5,6 +5,7 @@ import difflib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from factory.inference.client import Client, client_of, exchange, public_address
@@ -12,7 +13,9 @@ from factory.inference.concurrency import Concurrency
 from factory.inference.embedded import serve
 from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.failures import Failure
+from factory.inference.folders import chat_template, folder_of, template_hash
 from factory.inference.keys import key_place, read_key
+from factory.inference.memory import check_memory, serving_parts
 from factory.inference.servers import Server
 from factory.inference.settings import ModelSettings, VllmSettings
 from factory.inference.values import storable
@@ -101,17 +104,23 @@ def _model(name: str, settings: ModelSettings) -> Model:
 
 @asynccontextmanager
 async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, name: str) -> AsyncIterator[Endpoint]:
+    folder = folder_of(name)
+    if folder is not None:
+        await asyncio.to_thread(_check_fits, role, folder)  # before it is converted
     weights = await asyncio.to_thread(fetch, name)
+    if folder is None:
+        await asyncio.to_thread(_check_fits, role, weights.path)
     model = Model(
         model_id=model_id(weights.name, weights.sha256),
         name=weights.name,
         origin=f"embedded:{weights.name}",
         revision=weights.sha256,
         training_run_id=None,
-        chat_template_hash=None,
+        chat_template_hash=weights.chat_template_hash,
     )
+    context_tokens = min(EMBEDDED_CONTEXT_TOKENS, weights.context_tokens or EMBEDDED_CONTEXT_TOKENS)
     async with (
-        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=EMBEDDED_CONTEXT_TOKENS) as embedded,
+        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=context_tokens) as embedded,
         client_of(embedded.api_key, embedded.base_url, settings.max_reply_bytes) as client,
     ):
         server = _server(model.origin, embedded.base_url, client, settings)
@@ -120,9 +129,13 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
         limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
         server.pace = Concurrency(limit, time.monotonic(), least=limit)
         tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
-        yield Endpoint(
-            role, model, [server], EMBEDDED_CONTEXT_TOKENS, listeners, tokenize_url, parameters=settings.parameters
-        )
+        yield Endpoint(role, model, [server], context_tokens, listeners, tokenize_url, parameters=settings.parameters)
+
+
+def _check_fits(role: str, model: Path) -> None:
+    parts = serving_parts(model, EMBEDDED_SLOTS, EMBEDDED_CONTEXT_TOKENS)
+    remedy = "end other programs, take a smaller model, or give the base URL of a server on a larger machine"
+    check_memory(f"models.{role}: serving {model.name}", parts, remedy)
 
 
 @asynccontextmanager
@@ -144,7 +157,7 @@ async def _vllm(
             origin=f"vllm:{name}",
             revision=revision,
             training_run_id=None,
-            chat_template_hash=None,
+            chat_template_hash=template_hash(chat_template(vllm.folder)) if vllm.folder else None,
         )
         server = _server(model.origin, started.base_url, client, settings)
         yield Endpoint(role, model, [server], context_tokens, listeners, parameters=settings.parameters)

@@ -9,11 +9,9 @@ Requests are left to the client, fetching weights to `weights.py`.
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import secrets
-import signal
 import sys
 import tempfile
 import threading
@@ -26,6 +24,7 @@ from typing import Any, BinaryIO
 
 from factory.inference.weights import Weights
 from schemas.errors import FactoryError
+from schemas.parents import end_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +178,7 @@ def _die_with(parent_pid: int) -> None:
     that started the child ends: here the event loop's).
     """
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <sys/prctl.h>
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent_pid:  # it died before the signal was requested
-            os._exit(0)
+    end_with(parent_pid)
 
 
 def _llama_server(settings: _Settings) -> Any:

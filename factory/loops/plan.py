@@ -24,7 +24,9 @@ class Step:
         return f"{self.step} {self.role}" if self.role else self.step
 
 
-def steps_of(rounds: int, started_with: list[str], trained: list[str], evaluations: list[tuple[str, str]]) -> list[Step]:
+def steps_of(
+    rounds: int, started_with: list[str], trained: list[str], evaluations: list[tuple[str, str]]
+) -> list[Step]:
     """All steps of a loop, in order. Round 0 measures the models that the loop starts from.
 
     Args:

@@ -4,20 +4,21 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
+from factory.inference.trust import check_trusted
 from factory.loops.keeping import Rule, rule_of
 from factory.loops.plan import Step, steps_of
-from factory.loops.settings import LoopSettings, RoleTraining, RoundPrompts
+from factory.loops.settings import COMMANDS, LoopSettings, RoleTraining, RoundPrompts
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
-from factory.runs.places import Places, with_places, without_places
+from factory.runs.places import Places, remembered, with_places, without_places
 from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
 from schemas.settings import differing, read_settings
@@ -28,9 +29,9 @@ JUDGING, REFINING = "judge", "refine"
 """Evaluations of the judging and the refining model; every other one is of the answering model."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loop:
-    """A loop that can be run."""
+    """A loop that can be run. Its id is settled when it is read: files that change later do not make it another."""
 
     settings: LoopSettings
     recipe: Recipe
@@ -41,18 +42,21 @@ class Loop:
     forked_from: str | None = None
     forked_round: int | None = None
 
-    @property
+    def __post_init__(self) -> None:
+        assert self.loop_id  # now, while its files are as they were read
+
+    @cached_property
     def loop_id(self) -> str:
         """The recipe's name and a hash of all that the rows depend on: more rounds or a larger budget continue a loop."""
         asked = differing(self.settings)
-        for name in ("recipe", "models", "override", "rounds", "budget", "keep_rounds", "on_new_weights"):
+        for name in ("recipe", "models", "override", "rounds", "budget", "keep_rounds", *COMMANDS):
             asked.pop(name, None)
         asked["prompts"] = {**asked.get("prompts", {}), "source": self.prompts_hash}
         asked["questions"] = differing(msgspec.structs.replace(self.recipe.prompts, source=self.prompts_hash))
         fork = [self.forked_from, self.forked_round] if self.forked_from else []
         return f"{self.recipe.name}-loop-{content_id('loop', self.recipe.hash(), asked, *fork)[:10]}"
 
-    @property
+    @cached_property
     def prompts_hash(self) -> str:
         """What identifies the prompts' source: a file's content, not its path."""
         source = self.recipe.prompts.source
@@ -73,11 +77,15 @@ class Loop:
     def as_json(self) -> tuple[str, Places]:
         """What its row keeps, and the paths that only this machine keeps."""
         whole = {
-            "loop": msgspec.to_builtins(self.settings),
+            "loop": msgspec.to_builtins(self.settings) | dict.fromkeys(COMMANDS),
             "recipe": json.loads(self.recipe.as_json()),
             "asked": {"recipe": self.recipe.hash(), "prompts": self.prompts_hash},
         }
-        return without_places(canonical_json(whole))
+        stored, places = without_places(canonical_json(whole))
+        commands = {
+            f"loop.{name}": command for name in COMMANDS if (command := getattr(self.settings, name)) is not None
+        }
+        return stored, places | commands
 
 
 def load_loop(name: str, changes: Mapping[str, Any] | None = None) -> Loop:
@@ -98,9 +106,13 @@ def load_loop(name: str, changes: Mapping[str, Any] | None = None) -> Loop:
 def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A loop's settings with some changed; keys that only a recipe has become overrides of it."""
     document = copy.deepcopy(document)
+    if not document.get("train") and any(path.startswith("train.") for path in changes):
+        document["train"] = {role: {"set": name} for role, name in load_recipe(document["recipe"]).train.items()}
     for path, value in changes.items():
         first, _, rest = path.partition(".")
-        if first not in LoopSettings.__struct_fields__ or (first == "prompts" and rest not in RoundPrompts.__struct_fields__):
+        if first not in LoopSettings.__struct_fields__ or (
+            first == "prompts" and rest not in RoundPrompts.__struct_fields__
+        ):
             document.setdefault("override", {})[path] = value
         else:
             _set(document, path, value)
@@ -117,15 +129,19 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
     """
     read = partial(load_recipe, settings.recipe) if stored is None else partial(recipe_of, stored, where)
     base = read({})
-    others = {role: given for role, given in settings.models.items() if given in base.models}
+    others = {role: given for role, given in settings.models.items() if isinstance(given, str) and given in base.models}
     """roles that begin with another role's model"""
     overrides: dict[str, Any] = {}
     for role, given in settings.models.items():
         if role not in base.models:
-            raise FactoryError(f"{where}: models: recipe {base.name} has no role {role!r}: {nearest(role, base.models)}")
+            raise FactoryError(
+                f"{where}: models: recipe {base.name} has no role {role!r}: {nearest(role, base.models)}"
+            )
         if role in others:
             given = settings.models.get(given, msgspec.to_builtins(base.models[given]))
-        overrides[f"models.{role}"] = {"endpoint": given} if isinstance(given, str) else given
+        given = {"endpoint": given} if isinstance(given, str) else dict(given)
+        whole = bool({"endpoint", "vllm"} & given.keys())  # another model than the recipe's
+        overrides |= {f"models.{role}": given} if whole else {f"models.{role}.{key}": given[key] for key in given}
     if settings.prompts.source is not None:
         overrides["prompts.source"] = settings.prompts.source
     recipe = read({**overrides, **settings.override})
@@ -139,16 +155,24 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
     for section in ("train", "start_with"):
         for role in getattr(settings, section):
             if role not in recipe.models:
-                raise FactoryError(f"{where}: {section}: recipe {recipe.name} has no role {role!r}: {nearest(role, recipe.models)}")
+                raise FactoryError(
+                    f"{where}: {section}: recipe {recipe.name} has no role {role!r}: {nearest(role, recipe.models)}"
+                )
     for role, training in train.items():
         if format_of(training.set) != "preference" and training.reference != "previous":
-            raise FactoryError(f"{where}: train.{role}.reference: {training.set} is not a preference set, and has no reference")
+            raise FactoryError(
+                f"{where}: train.{role}.reference: {training.set} is not a preference set, and has no reference"
+            )
     rules = tuple(map(rule_of, settings.keep))
     for rule in rules:
         if rule.role not in train:
-            raise FactoryError(f"{where}: keep: {rule.text!r} is about {rule.role}, which is not trained: {nearest(rule.role, train)}")
+            raise FactoryError(
+                f"{where}: keep: {rule.text!r} is about {rule.role}, which is not trained: {nearest(rule.role, train)}"
+            )
         if (rule.benchmark, rule.role) not in [(b, role_of(recipe, b)) for b in settings.evaluate]:
-            raise FactoryError(f"{where}: keep: {rule.text!r} needs {rule.benchmark} of {rule.role}: add it to evaluate")
+            raise FactoryError(
+                f"{where}: keep: {rule.text!r} needs {rule.benchmark} of {rule.role}: add it to evaluate"
+            )
     follows = {role: given for role, given in others.items() if role not in train}
     return Loop(settings, recipe, follows, rules)
 
@@ -162,6 +186,8 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
         FactoryError: its recipe, prompts or base model are others than when it began.
     """
     whole = with_places(row.settings, row.loop_id)
+    kept_here = remembered(row.loop_id)
+    whole["loop"] |= {name: kept_here.get(f"loop.{name}") for name in COMMANDS}  # whatever a lake names here
     where = f"loop {row.loop_id}"
     loop, asked = loop_of(read_settings(LoopSettings, whole["loop"], where), where, whole["recipe"]), whole["asked"]
     differ = [
@@ -177,11 +203,14 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
             f"{where} cannot continue: {' and '.join(differ)} have changed since it began, and its rounds would no longer "
             "compare: restore them, or start another loop with `factory loop`"
         )
+    check_trusted(loop.recipe.models.values(), row.loop_id)
     loop = replace(loop, forked_from=row.forked_from, forked_round=row.forked_round)
     if not changes:
         return loop
     settings = read_settings(LoopSettings, changed(whole["loop"], changes), where)
-    return replace(loop_of(settings, where, whole["recipe"]), forked_from=row.forked_from, forked_round=row.forked_round)
+    return replace(
+        loop_of(settings, where, whole["recipe"]), forked_from=row.forked_from, forked_round=row.forked_round
+    )
 
 
 def role_of(recipe: Recipe, benchmark: str) -> str:

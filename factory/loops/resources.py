@@ -1,11 +1,19 @@
 """Whether a round fits on this machine, reckoned before it begins."""
 
+import importlib.util
+import json
+import math
 import shutil
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from factory.inference.memory import Parts, check_memory
 from factory.loops.reading import Loop
 from factory.loops.rounds import models_folder
+from factory.loops.training import weights_of
 from schemas.errors import FactoryError
 from stores.lake import Lake
 
@@ -27,10 +35,60 @@ class Disk:
 def disk_of(parameters: dict[str, int]) -> Disk:
     """
     Args:
-        parameters: of each trained role's model.
+        parameters: the number of weights of each trained role's model.
     """
     largest = max(parameters.values(), default=0) * FLOAT32_BYTES
     return Disk(sum(parameters.values()) * FLOAT32_BYTES, CHECKPOINT_COPIES * largest)
+
+
+def parameters_of(loop: Loop) -> dict[str, int]:
+    """The number of weights of each trained role's model; without those whose weights are not on this machine."""
+    found = {}
+    for role in loop.settings.train:
+        settings = loop.recipe.models[role]
+        path = Path(weights_of(f"embedded:{settings.embedded}").path) if settings.embedded is not None else None
+        if settings.vllm is not None:
+            path = settings.vllm.folder
+        if path is not None and path.exists():
+            found[role] = count_parameters(path)
+    return found
+
+
+def count_parameters(path: Path) -> int:
+    """The number of weights in a .gguf file, or in a folder's safetensors, by their headers."""
+    if path.is_file():
+        import gguf
+
+        return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(path).tensors)
+    return sum(map(_in_safetensors, path.glob("*.safetensors")))
+
+
+def _in_safetensors(file: Path) -> int:
+    with file.open("rb") as opened:
+        (size,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(size))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def training_memory(parameters: int, *, lora: bool) -> Parts:
+    """What DPO takes at least, in bytes: with LoRA the frozen weights in bfloat16, else all in float32."""
+    if lora:
+        return {"weights": 2 * parameters}
+    each = FLOAT32_BYTES * parameters
+    return {"weights": each, "gradients": each, "Adam's averages": 2 * each, "reference": each}
+
+
+def _has_lora(config: str | None) -> bool:
+    if config is None:
+        return False
+    found = importlib.util.find_spec("trainers")
+    preset = Path(str(found.origin)).parent / "presets" / f"{config}.yaml" if found is not None else Path(config)
+    file = preset if preset.is_file() else Path(config)
+    try:
+        settings = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False  # the trainer says what is wrong with it
+    return isinstance(settings, dict) and any(isinstance(one, dict) and one.get("lora") for one in settings.values())
 
 
 def folder_bytes(folder: Path) -> int:
@@ -38,9 +96,40 @@ def folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
 
 
+def free_bytes(folder: Path) -> int:
+    """Free space where a folder is, or will be."""
+    while not folder.exists():
+        folder = folder.absolute().parent
+    return shutil.disk_usage(folder).free
+
+
 def check_resources(lake: Lake, loop: Loop, number: int) -> None:
     """
     Raises:
-        FactoryError: the round's models do not fit on the disk, or into the loop's share of it.
+        FactoryError: a training does not fit into the memory, or the round's models on the disk or into the loop's share.
     """
-    raise NotImplementedError
+    trained = loop.settings.train if number else loop.settings.start_with
+    if not trained:
+        return
+    parameters = {role: count for role, count in parameters_of(loop).items() if role in trained}
+    for role, count in parameters.items():
+        remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"
+        check_memory(
+            f"round {number}: training {role}", training_memory(count, lora=_has_lora(trained[role].config)), remedy
+        )
+    disk = disk_of(parameters)
+    folder = models_folder(lake)
+    need = disk.models + disk.checkpoint
+    if (free := free_bytes(folder)) < need:
+        raise FactoryError(
+            f"round {number} needs {need / 1e9:.1f} GB of disk ({disk.models / 1e9:.1f} for its models, "
+            f"{disk.checkpoint / 1e9:.1f} for a checkpoint), and {free / 1e9:.1f} GB are free: free some space, or keep fewer "
+            "rounds (-o keep_rounds=1)"
+        )
+    limit = loop.settings.budget.disk_gb
+    used = sum(map(folder_bytes, folder.glob(f"{loop.loop_id}-round*"))) if limit is not None else 0
+    if limit is not None and used + need > limit * 1e9:
+        raise FactoryError(
+            f"round {number} needs {need / 1e9:.1f} GB of disk beside the {used / 1e9:.1f} GB that the loop's models take, and "
+            f"budget.disk_gb is {limit:g}: raise it, or keep fewer rounds (-o keep_rounds=1)"
+        )

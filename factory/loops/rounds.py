@@ -71,6 +71,12 @@ def first_model(loop: Loop, done: Done, role: str) -> str | None:
     return model_after(loop, done, 0, role)
 
 
+def models_of(loop: Loop, done: Done, number: int) -> dict[str, str | None]:
+    """The ids of the models that make a round's data, by role; None: the one that the loop began with."""
+    before = 0 if loop.settings.generate_with == "first" else number - 1
+    return {role: model_after(loop, done, before, role) for role in loop.recipe.models}
+
+
 def served_by(recipe: Recipe, role: str, trained: Trained) -> dict[str, Any]:
     """The recipe's keys that let a role answer with a trained model."""
     settings = recipe.models[role]
@@ -96,8 +102,6 @@ def round_specification(loop: Loop, lake: Lake, done: Done, number: int, budget:
     Fresh prompts are the next ones of a file; of the bundled tasks, which each seed gives other constraints, all again.
     """
     settings = loop.settings
-    before = 0 if settings.generate_with == "first" else number - 1
-    chosen = {role: model_after(loop, done, before, role) for role in loop.recipe.models}
     prompts = settings.prompts
     of_seed = loop.recipe.prompts.source == "bundled"
     more: dict[str, Any] = {"budget.max_tokens": budget} if budget is not None else {}
@@ -107,7 +111,7 @@ def round_specification(loop: Loop, lake: Lake, done: Done, number: int, budget:
             more["prompts.skip"] = loop.recipe.prompts.skip + (number - 1) * prompts.each_round
     parent = done.get(Step(number - 1, "run"))
     return RunSpecification(
-        with_models(loop, lake, chosen, more),
+        with_models(loop, lake, models_of(loop, done, number), more),
         seed=settings.seed if prompts.same and of_seed else settings.seed + number - 1,
         iteration=number - 1,
         parent_run_id=parent.run_id if parent else None,

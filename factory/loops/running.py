@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import duckdb
 
 from factory.inference.budget import BudgetReached
+from factory.loops.checking import check_before
 from factory.loops.plan import Step, finished
 from factory.loops.reading import Loop
 from factory.loops.resources import check_resources
 from factory.loops.rounds import Done, model_after, models_folder, trained_model
 from factory.loops.steps import RoundEmpty, Watch, Working, do
-from factory.loops.training import check_packages
 from factory.runs.loop import Execution, disk_faults
 from factory.runs.places import remember, without_paths
 from schemas import signals
@@ -30,7 +30,9 @@ Tell = Callable[[Step, LoopStep | None], None]
 """Told of a step when it begins, and with its row when it has ended."""
 
 
-def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execution = Execution()) -> None:
+def run_loop(
+    lake: Lake, loop: Loop, watch: Watch, tell: Tell, say: Callable[[str], None], execution: Execution
+) -> None:
     """Does what is left of a loop. A step that was cut short goes on where it was.
 
     Raises:
@@ -39,12 +41,12 @@ def run_loop(lake: Lake, loop: Loop, watch: Watch, tell: Tell, execution: Execut
         FactoryError: anything else that a person has to fix; finished steps are kept.
         KeyboardInterrupt: stopped by Ctrl-C, SIGTERM or SIGHUP; finished steps are kept.
     """
-    check_packages()
     lake.check_writable()
+    check_before(loop)
     with run_lock(lake.place, "loop"), disk_faults(lake), signals.in_order():
         row = _begin(lake, loop)
         try:
-            _do_all(Working(lake, loop, watch, execution), tell)
+            _do_all(Working(lake, loop, watch, say, execution), tell)
         except KeyboardInterrupt:
             with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the loop
                 _note_end(lake, row, "stopped", signals.told())
@@ -99,7 +101,8 @@ def _begin(lake: Lake, loop: Loop) -> LoopRow:
     stored, places = loop.as_json()
     remember(loop.loop_id, places)
     attempts = lake.query(
-        "SELECT count(DISTINCT attempt) AS n FROM loops WHERE loop_id = $id AND status = 'running'", {"id": loop.loop_id}
+        "SELECT count(DISTINCT attempt) AS n FROM loops WHERE loop_id = $id AND status = 'running'",
+        {"id": loop.loop_id},
     )
     attempt = attempts.column(0)[0].as_py()
     row = LoopRow(

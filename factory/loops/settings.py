@@ -29,6 +29,9 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
     start: Annotated[Which, about("the model that training starts from: the round's, or the loop's first")] = "previous"
     reference: Annotated[Which, about("the reference model of dpo: the round's, or the loop's first")] = "previous"
     config: Annotated[str | None, about("the trainer's preset or YAML file; none: settings for 7B-class models")] = None
+    weights: Annotated[
+        str | None, about("where the weights of a model behind a base URL are: a folder or hub id; none: its name")
+    ] = None
 
 
 class StartTraining(Settings, frozen=True, kw_only=True):
@@ -41,10 +44,12 @@ class StartTraining(Settings, frozen=True, kw_only=True):
 class LoopBudget(Settings, frozen=True, kw_only=True):
     """Where a loop stops; it can be resumed with a larger budget. An omitted key means no limit."""
 
-    max_tokens: Annotated[int, about("the most prompt and answer tokens of all rounds and evaluations", above=0)] | None = (
+    max_tokens: (
+        Annotated[int, about("the most prompt and answer tokens of all rounds and evaluations", above=0)] | None
+    ) = None
+    disk_gb: Annotated[float, about("the most disk space for the loop's models, in GB (1e9 bytes)", above=0)] | None = (
         None
     )
-    disk_gb: Annotated[float, about("the most disk space for the loop's models, in GB (1e9 bytes)", above=0)] | None = None
 
 
 class LoopSettings(Settings, frozen=True, kw_only=True):
@@ -59,8 +64,8 @@ class LoopSettings(Settings, frozen=True, kw_only=True):
         msgspec.field(default_factory=dict)
     )
     prompts: Annotated[RoundPrompts, about("which prompts each round takes")] = RoundPrompts()
-    start_with: Annotated[dict[str, StartTraining], about("by role: fine-tuning before the first round")] = msgspec.field(
-        default_factory=dict
+    start_with: Annotated[dict[str, StartTraining], about("by role: fine-tuning before the first round")] = (
+        msgspec.field(default_factory=dict)
     )
     train: Annotated[dict[str, RoleTraining], about("by role: its training after each round; none: the recipe's")] = (
         msgspec.field(default_factory=dict)
@@ -69,17 +74,30 @@ class LoopSettings(Settings, frozen=True, kw_only=True):
         Literal["this", "last_two", "all"], about("the rounds that a training set is built from", "last_two: SPIN")
     ] = "this"
     generate_with: Annotated[
-        Literal["kept", "first"], about("the models that make the data: those kept so far, or the loop's first throughout")
+        Literal["kept", "first"],
+        about("the models that make the data: those kept so far, or the loop's first throughout"),
     ] = "kept"
     evaluate: Annotated[
-        tuple[str, ...], about("what is measured before the first round and after each: ifeval, ifbench, judge, refine, a file")
+        tuple[str, ...],
+        about("what is measured before the first round and after each: ifeval, ifbench, judge, refine, a file"),
     ] = ()
     evaluate_limit: Annotated[int, about("prompts of each evaluation; none: all of them", least=1)] | None = None
     keep: Annotated[
         tuple[str, ...],
-        about("a model is used on only if these hold, in percentage points: actor.ifbench.instruction_loose >= previous - 1.0"),
+        about(
+            "a model is used on only if these hold, in percentage points: actor.ifbench.instruction_loose >= previous - 1.0"
+        ),
     ] = ()
     on_new_weights: Annotated[str | None, about("a command that brings {folder} to a remote endpoint as {name}")] = None
-    keep_rounds: Annotated[int, about("the rounds whose model folders stay on the disk; none: all", least=1)] | None = None
+    launch: Annotated[
+        str | None, about("what starts a trainer on several GPUs, such as accelerate launch --num_processes 8")
+    ] = None
+    keep_rounds: Annotated[int, about("the rounds whose model folders stay on the disk; none: all", least=1)] | None = (
+        None
+    )
     budget: Annotated[LoopBudget, about("where the loop stops")] = LoopBudget()
     seed: Annotated[int, about("all seeds of runs and trainers are derived from it")] = 0
+
+
+COMMANDS = ("on_new_weights", "launch")
+"""settings that run a program: they stay on the machine whose user gave them, never in a row"""

@@ -6,23 +6,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from factory.evaluation.measuring import Options, run_benchmark
 from factory.loops.keeping import Figures, broken
 from factory.loops.plan import Step
 from factory.loops.reading import Loop
 from factory.loops.rounds import (
     Done,
-    Trained,
     first_model,
     model_after,
     models_folder,
+    models_of,
     output_name,
     round_specification,
     runs_of_data,
-    served_by,
     trained_model,
     with_models,
 )
-from factory.loops.training import Weights, command_of, train, weights_of
+from factory.loops.serving import bring
+from factory.loops.training import Training, Weights, command_of, train, weights_of
 from factory.runs.loop import Execution, run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
@@ -46,6 +47,8 @@ class Working:
     lake: Lake
     loop: Loop
     watch: Watch
+    say: Callable[[str], None]
+    """receives what a user's command says, and what is waited for"""
     execution: Execution
 
     def tokens_left(self, step: Step, done: Done) -> int | None:
@@ -85,6 +88,7 @@ def do(working: Working, step: Step, done: Done) -> LoopStep:
 
 
 def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
+    bring(working.loop, working.lake, models_of(working.loop, done, step.round), working.say)
     spec = round_specification(working.loop, working.lake, done, step.round, working.tokens_left(step, done))
     progress = Progress()
     with working.watch(progress):
@@ -115,33 +119,31 @@ def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
 def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     lake, loop, role = working.lake, working.loop, str(step.role)
     settings = loop.settings
-    start: str | None
-    reference: str | None
+    start: str | None = None
+    reference: str | None = None
     if step.round == 0:
         given = settings.start_with[role]
-        training_set, config = read_training_set(lake, given.set).row, given.config
-        start = reference = None
+        training_set, config, objective = read_training_set(lake, given.set).row, given.config, "sft"
     else:
         training = settings.train[role]
         [training_set] = lake.read(
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
-        config = training.config
-        first, previous = first_model(loop, done, role), model_after(loop, done, step.round - 1, role)
-        start, reference = (
-            {"first": first, "previous": previous}[which] for which in (training.start, training.reference)
-        )
-    output = output_name(loop.loop_id, step)
-    command = command_of(
-        lake.place.where,
-        training_set,
+        config, objective = training.config, "dpo" if training_set.format == "preference" else "rft"
+        chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
+        start, reference = chosen[training.start], chosen[training.reference]
+    other = objective == "dpo" and reference != start
+    output = models_folder(lake) / output_name(loop.loop_id, step)
+    asked = Training(
+        objective,
+        f"{training_set.name}@{training_set.version}",
         _weights(working, role, start),
-        _weights(working, role, reference) if training_set.format == "preference" and reference != start else None,
-        models_folder(lake) / output,
+        _weights(working, role, reference) if other else None,
+        output,
         settings.seed + step.round,
         config,
     )
-    run, model = train(command, lake, training_set, output)
+    run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
     made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
     if model is None:
         return {**made, "note": f"diverged: {run.reason}"}
@@ -157,22 +159,41 @@ def _weights(working: Working, role: str, model_id: str | None) -> Weights:
         return weights_of(f"embedded:{settings.embedded}")
     if settings.vllm is not None:
         return Weights(settings.vllm.model)
+    training = working.loop.settings.train.get(role)
+    if training is not None and training.weights is not None:
+        return Weights(training.weights)
     if settings.name is not None:
         return Weights(settings.name if settings.revision is None else f"{settings.name}@{settings.revision}")
     raise FactoryError(
-        f"models.{role} is known by its address only, and training needs its weights: give models.{role}.name as a folder or "
-        "a hub id"
+        f"models.{role} is known by its address only, and training needs its weights: give train.{role}.weights as a folder "
+        "or a hub id"
     )
 
 
 def _evaluate(working: Working, step: Step, done: Done) -> dict[str, Any]:
-    model_id, run_id = evaluate(working, step, done)
-    return {"model_id": model_id, "run_id": run_id}
-
-
-def evaluate(working: Working, step: Step, done: Done) -> tuple[str | None, str | None]:
-    """Measures the model that a round has made, kept or not; returns its id and the evaluation's run."""
-    raise NotImplementedError
+    """Measures the model that the round has made, kept or not; if its training diverged, the one before."""
+    loop, role = working.loop, str(step.role)
+    trained = done.get(Step(step.round, "train", role))
+    model_id = trained.model_id if trained is not None else None
+    if model_id is None:
+        model_id = model_after(loop, done, step.round - 1 if step.round else 0, role)
+    bring(loop, working.lake, {role: model_id}, working.say)
+    left = working.tokens_left(step, done)
+    seen_in = [str(row.run_id) for row in done.values() if row.step == "run"]
+    progress = Progress()
+    with working.watch(progress):
+        rows = run_benchmark(
+            working.lake,
+            step.step.removeprefix("evaluate "),
+            with_models(loop, working.lake, {role: model_id}, {}).models[role],
+            role,
+            loop.settings.seed,
+            progress,
+            loop.settings.evaluate_limit,
+            options=Options({} if left is None else {"budget.max_tokens": left}, seen_in),
+            execution=working.execution,
+        )
+    return {"model_id": rows[0].model_id, "run_id": rows[0].run_id}
 
 
 def _keep(working: Working, step: Step, done: Done) -> dict[str, Any]:
@@ -201,5 +222,7 @@ def _kept_round(loop: Loop, done: Done, number: int, role: str) -> int:
 
 def _figures(working: Working, loop: Loop, done: Done, number: int, benchmark: str, role: str) -> Figures:
     row = done[Step(number, f"evaluate {benchmark}", role)]
-    found = working.lake.read(Evaluation, "run_id = $run_id AND model_id = $model_id", {"run_id": row.run_id, "model_id": row.model_id})
+    found = working.lake.read(
+        Evaluation, "run_id = $run_id AND model_id = $model_id", {"run_id": row.run_id, "model_id": row.model_id}
+    )
     return {(benchmark, one.metric): one.value for one in found}

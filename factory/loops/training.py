@@ -1,7 +1,7 @@
 """Runs a trainer in its own process, as `factory train` does, and finds the row that it wrote."""
 
-import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 
 DIVERGED = 3
-"""the trainer's exit code where its guards ended the training"""
-NEEDED = ("torch", "transformers", "trl", "datasets", "peft")
+"""the exit code of a training that its guards ended (`trainers/command.py`)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +29,59 @@ class Weights:
 
 
 def weights_of(model: str) -> Weights:
-    """The weights of a model as people name it: embedded:NAME, a folder, a .gguf file or a hub id."""
-    if not model.startswith("embedded:"):
-        return Weights(model)
-    named = model.removeprefix("embedded:")
-    if Path(named).expanduser().exists():
-        return Weights(str(Path(named).expanduser()))
-    weights = fetch(named)
-    return Weights(str(weights.path), f"embedded:{weights.name}")
+    """The weights of a model as people name it: embedded:NAME, embedded:FOLDER, vllm:FOLDER, a folder, a .gguf file or a hub id."""
+    kind, _, named = model.partition(":") if model.startswith(("embedded:", "vllm:")) else ("", "", model)
+    path = Path(named).expanduser()
+    if kind and path.exists():
+        return Weights(str(path))  # as trained, not as the embedded server has it
+    if kind == "embedded":
+        weights = fetch(named)
+        return Weights(str(weights.path), f"embedded:{weights.name}")
+    return Weights(named)
 
 
-def check_packages() -> None:
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a trainer is asked for."""
+
+    objective: str
+    training_set: str
+    """NAME, or NAME@VERSION"""
+    start: Weights
+    reference: Weights | None
+    """None: the start"""
+    output: Path | None
+    """None: the trainer's choice"""
+    seed: int
+    config: str | None
+
+
+def command_of(where: str, training: Training, launch: str | None) -> list[str]:
+    """The trainer's command line on the lake at `where`.
+
+    Args:
+        launch: what starts a Python module, such as `accelerate launch --num_processes 8`; None: this Python.
     """
-    Raises:
-        FactoryError: a package that the trainers need is not installed.
-    """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise FactoryError(f"training needs {missing[0]}, which is not installed: pip install 'preference-factory[train]'")
-
-
-def command_of(
-    where: str,
-    training_set: TrainingSet,
-    start: Weights,
-    reference: Weights | None,
-    output: Path,
-    seed: int,
-    config: str | None,
-) -> list[str]:
-    """The trainer's command line: dpo for a preference set, rft for others."""
-    objective = "dpo" if training_set.format == "preference" else "rft"
-    command = [sys.executable, "-P", "-m", f"trainers.{objective}", "--parent", str(os.getpid())]
-    command += ["--lake", where, "--set", f"{training_set.name}@{training_set.version}"]
-    command += ["--model", start.path, "--seed", str(seed), "--output", str(output)]
-    command += ["--called", start.called] if start.called else []
-    command += ["--reference", reference.path] if reference is not None else []
-    command += ["--config", config] if config else []
+    started = [sys.executable, "-P"] if launch is None else shlex.split(launch)
+    ends = ["--parent", str(os.getpid())] if launch is None else []
+    command = [*started, "-m", f"trainers.{training.objective}", *ends, "--lake", where]
+    command += ["--set", training.training_set, "--model", training.start.path, "--seed", str(training.seed)]
+    command += ["--output", str(training.output)] if training.output else []
+    command += ["--called", training.start.called] if training.start.called else []
+    if training.reference is not None:
+        command += ["--reference", training.reference.path]
+        command += ["--reference-called", training.reference.called] if training.reference.called else []
+    command += ["--config", training.config] if training.config else []
     return command
 
 
-def train(command: Sequence[str], lake: Lake, training_set: TrainingSet, output: str) -> tuple[TrainingRun, Model | None]:
+def train(
+    command: Sequence[str], lake: Lake, training_set: TrainingSet, output: Path
+) -> tuple[TrainingRun, Model | None]:
     """Trains, or goes on from the checkpoint of the same training; returns its row and the model, None if it diverged.
+
+    Args:
+        output: the folder that the command names.
 
     Raises:
         FactoryError: the trainer failed; it has said why.
@@ -90,7 +100,7 @@ def train(command: Sequence[str], lake: Lake, training_set: TrainingSet, output:
         raise FactoryError(
             f"the training ended with exit code {code}, and says why above: mend that, then continue with `factory resume`"
         )
-    rows = lake.read(TrainingRun, "output = $output AND status = 'finished'", {"output": output})
+    rows = lake.read(TrainingRun, "output = $output AND status = 'finished'", {"output": output.name})
     run = max(rows, key=lambda row: row.ended_at)
     [model] = lake.read(Model, "training_run_id = $id", {"id": run.training_run_id})
     return run, model

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from factory.monitor.plain_text import clock, visible
 from stores.lake import Lake
+from stores.locks import is_held
 from stores.sql import sql
 from stores.whole import whole_file
 
@@ -26,7 +27,14 @@ DRIFT = {
 }
 """columns of `loop_rounds`, and what people read"""
 SECONDS = {"run_s": "run", "build_s": "build", "train_s": "train", "evaluate_s": "evaluate"}
-HEADLINES = ("instruction_loose", "prompt_strict", "agreement", "fixed")
+HEADLINES = (
+    "instruction_loose",
+    "prompt_strict",
+    "instruction_loose_seen",
+    "instruction_loose_unseen",
+    "agreement",
+    "fixed",
+)
 """the metrics that the table and the plot show, if an evaluation has them"""
 
 
@@ -41,9 +49,25 @@ def rounds_of(lake: Lake, loop_id: str) -> list[dict[str, Any]]:
     return rounds
 
 
+def print_loops(lake: Lake, loop_id: str, console: Console) -> int:
+    """Prints the loops whose ids have this prefix; if there is just one, its rounds. Returns how many there are."""
+    loops = lake.query(sql("report/loops"), {"loop_id": loop_id, "held": is_held(lake.place, "loop")}).to_pylist()
+    for one in loops:
+        done = "no step is done" if one["round"] is None else f"done up to {one['step']} of round {one['round']}"
+        why = f" ({visible(one['reason'])})" if one["reason"] else ""
+        again = "" if one["status"] in ("running", "finished") else f"; factory resume {one['loop_id']} continues it"
+        told = f"  {one['status']}{why}, {done} of {one['rounds']}{again}"
+        console.print(Text.assemble(("loop ", "dim"), (one["loop_id"], "bold"), told), soft_wrap=True)
+    if len(loops) == 1:
+        print_rounds(lake, loops[0]["loop_id"], console)
+    return len(loops)
+
+
 def print_rounds(lake: Lake, loop_id: str, console: Console) -> None:
     """Prints a table with a column for each round; rows without any figure are left out."""
     rounds = rounds_of(lake, loop_id)
+    if not rounds:
+        return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column(loop_id, overflow="fold")
     for one in rounds:
@@ -75,11 +99,25 @@ def plot_rounds(lake: Lake, loop_id: str, file: Path) -> bool:
                 points.append({"panel": words, "round": one["round"], "value": one[name], "low": None, "high": None})
         for name, row in one["evaluations"].items():
             if row["value"] is not None and row["metric"] in HEADLINES:
-                points.append({"panel": name, "round": one["round"]} | {key: row[key] for key in ("value", "low", "high")})
+                points.append(
+                    {"panel": name, "round": one["round"]} | {key: row[key] for key in ("value", "low", "high")}
+                )
     if not points:
         return False
-    from lets_plot import aes, facet_wrap, geom_errorbar, geom_line, geom_point, ggplot, ggsize, ggtitle, labs, theme_light
-    from lets_plot import LetsPlot, scale_x_continuous
+    from lets_plot import (
+        LetsPlot,
+        aes,
+        facet_wrap,
+        geom_errorbar,
+        geom_line,
+        geom_point,
+        ggplot,
+        ggsize,
+        ggtitle,
+        labs,
+        scale_x_continuous,
+        theme_light,
+    )
 
     LetsPlot.set_theme(theme_light())
     columns = {key: [point[key] for point in points] for key in points[0]}
@@ -104,7 +142,11 @@ def headline(lake: Lake, loop_id: str) -> str:
     """The rounds so far in one line, for the live display."""
     told = []
     for one in rounds_of(lake, loop_id):
-        figures = [f"{name} {_with_interval(row)}" for name, row in one["evaluations"].items() if row["metric"] in HEADLINES[:1]]
+        figures = [
+            f"{name} {_with_interval(row)}"
+            for name, row in one["evaluations"].items()
+            if row["metric"] in HEADLINES[:1]
+        ]
         if one["acceptance"] is not None:
             figures.insert(0, f"{one['acceptance']:.0%} of trees accepted")
         if figures:

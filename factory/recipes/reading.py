@@ -131,7 +131,7 @@ def _check(recipe: Recipe, where: str) -> None:
     """Rejects inconsistent recipes before anything is paid for."""
     if recipe.answers is not None:
         _check_answers(recipe, where)
-    elif not recipe.entries("sample"):
+    elif not recipe.entries("sample") and not recipe.entries("reference"):
         raise FactoryError(f"{where}: stages has no sample, so no prompt would be answered: add it")
     _check_names(recipe, where)
     for place, entry in enumerate(recipe.stages):

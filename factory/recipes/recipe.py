@@ -146,7 +146,7 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         asked: dict[str, Any] = {
             "defaults": DEFAULTS_VERSION,
             "name": self.name,
-            "models": {role: _deciding(model) for role, model in self.models.items()},
+            "models": {role: model.deciding() for role, model in self.models.items()},
             "stages": [entry.plain(differing(entry.settings)) for entry in self.stages],
             "templates": self.template_texts,
         }
@@ -160,13 +160,6 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
                 for given, pairing in zip(self.pairs, self.pairings(), strict=True)
             ]
         return sha256_text(canonical_json(asked))
-
-
-def _deciding(model: ModelSettings) -> dict[str, Any]:
-    """What answers depend on: the model, not who serves it."""
-    asked = {"name": model.name, "revision": model.revision, "embedded": model.embedded}
-    asked["vllm"] = model.vllm.deciding() if model.vllm else None  # type: ignore[assignment]
-    return {name: value for name, value in asked.items() if value is not None}
 
 
 def pairing_of(given: str | dict[str, Any]) -> Pairing:

@@ -24,6 +24,7 @@ from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.places import remember, without_paths, without_places
 from factory.runs.progress import Progress
 from factory.runs.readable import Readable, check_readable
+from factory.runs.same_models import check_templates
 from factory.runs.session import (
     Deferral,
     Execute,
@@ -244,6 +245,7 @@ async def answering(
     progress.phase = "starting models"
     with session.observe(progress) as tracing:
         async with connected(session, spending) as endpoints:
+            check_templates(lake, (endpoint.model for endpoint in endpoints.values()))
             writer = Writer(lake, session.run.run_id, spec.recipe.pairings(), session.flush_every_s)
             defer = session.deferral.defer if session.deferral else None
             writer.emit(endpoint.model for endpoint in endpoints.values())  # with the first rows that name them

@@ -33,18 +33,18 @@ def without_places(recipe: str) -> tuple[str, Places]:
         if not _is_elsewhere(path):
             return text
         places[where] = text
-        return prefix + Path(path).expanduser().resolve().name
+        return prefix + _last_name(path)
 
     return canonical_json(_changed(json.loads(recipe), reduce)), places
 
 
 def with_places(recipe: str, run_id: str) -> Any:
     """A recipe of `without_places` with the paths that this machine remembers of the run, as plain values."""
-    places = _remembered(run_id)
+    places = remembered(run_id)
 
     def restore(where: str, text: str) -> str:
         path = places.get(where)
-        return path if path is not None and Path(path).name == Path(text.removeprefix(_EMBEDDED)).name else text
+        return path if path is not None and _last_name(path) == Path(text.removeprefix(_EMBEDDED)).name else text
 
     return _changed(json.loads(recipe), restore)
 
@@ -65,6 +65,13 @@ def remember(run_id: str, places: Places) -> None:
 def without_paths(text: str) -> str:
     """A sentence for a row, in which paths that are there on this machine are reduced to their last names."""
     return _ABSOLUTE.sub(lambda found: Path(found[0]).name if _exists(found[0].rstrip(".")) else found[0], text)
+
+
+def _last_name(path: str) -> str:
+    try:
+        return Path(path.removeprefix(_EMBEDDED)).expanduser().resolve().name
+    except (OSError, RuntimeError, ValueError):  # a home that is gone since
+        return Path(path).name
 
 
 def _is_elsewhere(text: str) -> bool:
@@ -90,7 +97,8 @@ def _changed(plain: Any, change: Callable[[str, str], str], where: str = "") -> 
     return change(where, plain) if isinstance(plain, str) else plain
 
 
-def _remembered(run_id: str) -> Places:
+def remembered(run_id: str) -> Places:
+    """What this machine keeps of a run or loop."""
     try:
         places = json.loads(_file(run_id).read_text("utf-8"))
     except (OSError, ValueError):

@@ -123,10 +123,12 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     check_trusted(named_by_lake, run.run_id)
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)
+    # As recorded, where a folder of weights is elsewhere now: what the row names would be another model.
+    now_hash, then_hash = recipe.hash(), begun_with.hash()
     changed = [
         what
         for what, now, then in (
-            ("its settings", recipe.hash(), begun_with.hash()),
+            ("its settings", now_hash, run.recipe_hash if now_hash == run.recipe_hash else then_hash),
             ("its templates", recipe.template_texts, {name: run.templates.get(name) for name in recipe.template_texts}),
             ("its pairings", [p.sql for p in own], [run.pairings.get(p.source) for p in own]),
             ("its prompts", _source_by_content(recipe.prompts).source, chosen["source"]),

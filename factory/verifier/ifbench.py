@@ -4,7 +4,8 @@
 
 - importing it downloads nothing;
 - words are split as there, as in `nltk.word_tokenize`;
-- stop words are NLTK's English list of 2024 (198 words), kept here in `stopwords.txt`.
+- stop words are NLTK's English list of 2024 (198 words), kept here in `stopwords.txt`;
+- a span that starts at 0 does so: the package would draw another start at random.
 
 `words:start_verb` needs NLTK's English part-of-speech tagger, whose model no package of ours carries: it can be checked
 where NLTK finds that model (`python -m nltk.downloader averaged_perceptron_tagger_eng`).
@@ -19,6 +20,7 @@ from typing import Any
 
 TAGGER = "averaged_perceptron_tagger_eng"
 NEEDS_TAGGER = "words:start_verb"
+SPAN = "repeat:repeat_span"
 STOP_WORDS = Path(__file__).parent / "stopwords.txt"
 
 Import = Callable[[str, str], ModuleType]
@@ -48,7 +50,17 @@ def load(import_module: Import, split_words: Callable[[str], Iterable[str]]) -> 
     )
     instructions.nltk = instead  # type: ignore[attr-defined]
     utilities.nltk = instead  # type: ignore[attr-defined]
-    return dict(registry.INSTRUCTION_DICT)
+    return registry.INSTRUCTION_DICT | {SPAN: _from_the_start(registry.INSTRUCTION_DICT[SPAN])}
+
+
+def _from_the_start(checker: Any) -> Any:
+    class RepeatSpanChecker(checker):  # type: ignore[misc]
+        def build_description(self, **given: Any) -> Any:
+            described = super().build_description(**given | {"n_start": given["n_start"] or 1})
+            self._n_start = given["n_start"]
+            return described
+
+    return RepeatSpanChecker
 
 
 def has_tagger() -> bool:

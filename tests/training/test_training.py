@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from schemas.ids import model_id, sha256_text, weights_sha256
 from schemas.tables import Model
 from stores.lake import Lake
 from tests.training.tiny import (
@@ -149,15 +150,10 @@ def test_a_gguf_file_is_trained_with_its_own_tokenizer_and_template(place: Simpl
     trained = weights(tmp_path / "out")
     assert trained.keys() == weights(place.folder / "tiny").keys()
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == CHAT_TEMPLATE
+    run = training_run(place, tmp_path / "out")
+    assert run.chat_template_hash == sha256_text(CHAT_TEMPLATE)
+    assert run.start_model_id == model_id("tiny", weights_sha256([tmp_path / "tiny.gguf"]))
     assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
-
-
-@needs_torch
-def test_nothing_is_written_over(place: SimpleNamespace, dpo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = weights(dpo)
-    assert start(place, "dpo", dpo) == 1
-    assert "is not empty" in capsys.readouterr().err
-    assert all(value.equal(weights(dpo)[name]) for name, value in before.items())
 
 
 @needs_torch

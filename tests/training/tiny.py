@@ -32,6 +32,7 @@ dpo: &shared
   precision: float32
   gradient_checkpointing: false
 rft: *shared
+sft: *shared
 """
 COMPLETIONS_SQL = """-- Out: prompt_completion; ordered by response: split, prompt, completion.
 SELECT split_of(prompt_id, 0.3) AS split, p.messages AS prompt, [assistant_turn(r.text)] AS completion, response_id
@@ -135,14 +136,15 @@ def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) 
     trainer = importlib.import_module(f"trainers.{objective}")
     arguments = {
         "lake": place.lake,
-        "set": {"dpo": "spar_dpo@1", "rft": "completions@1"}[objective],
+        "set": {"dpo": "spar_dpo@1"}.get(objective, "completions@1"),
         "model": place.folder / "tiny",
         "config": place.folder / "config.yaml",
         "output": output,
         "seed": 7,
     } | options
-    given = [(f"--{name}", str(value)) for name, value in arguments.items() if value is not None]
-    return int(trainer.main([word for pair in given for word in pair]))
+    given = [(f"--{name.replace('_', '-')}", value) for name, value in arguments.items() if value is not None]
+    words = [[name] if value is True else [name, str(value)] for name, value in given]
+    return int(trainer.main([word for pair in words for word in pair]))
 
 
 def training_run(place: SimpleNamespace, output: Path) -> TrainingRun:
@@ -157,7 +159,9 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "model.safetensors")
 
 
-def captured(monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace, objective: str) -> tuple[Any, Any]:
+def captured(
+    monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace, objective: str, **options: Any
+) -> tuple[Any, Any]:
     """The job and TRL's trainer as they are before the first step."""
     import trainers.training
 
@@ -165,6 +169,6 @@ def captured(monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace, objective:
     monkeypatch.setattr(
         trainers.training, "train_and_record", lambda job, trainer, figures: seen.extend((job, trainer))
     )
-    assert start(place, objective, place.folder / "never written") == 0
+    assert start(place, objective, place.folder / "never written", **options) == 0
     shutil.rmtree(place.folder / ".never written.part")  # renamed by what does not happen here
     return seen[0], seen[1]

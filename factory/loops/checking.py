@@ -1,0 +1,53 @@
+"""What would end a loop later, found before anything is paid for."""
+
+import importlib.util
+from itertools import islice
+
+import msgspec
+
+from factory.evaluation.benchmarks import load_benchmark
+from factory.loops.reading import JUDGING, REFINING, Loop
+from factory.prompts.sources import read_prompts
+from schemas.errors import FactoryError
+
+TRAINERS_NEED = ("torch", "transformers", "trl", "datasets", "peft")
+
+
+def check_before(loop: Loop) -> None:
+    """
+    Raises:
+        FactoryError: the trainers are not installed, the prompts do not last for all rounds, or an evaluation is not known,
+            cannot be read, or has prompts that the rounds would train on.
+    """
+    missing = [name for name in TRAINERS_NEED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FactoryError(
+            f"training needs {missing[0]}, which is not installed: pip install 'preference-factory[train]'"
+        )
+    texts = _prompts(loop)
+    for benchmark, _ in loop.evaluations:
+        if benchmark in (JUDGING, REFINING):
+            continue
+        found = load_benchmark(benchmark)
+        shared = sum(prompt.messages[-1].content in texts for prompt in found.prompts)
+        if shared:
+            raise FactoryError(
+                f"{shared} of the {len(found.prompts)} prompts of {found.name} are among the prompts of the loop "
+                f"({loop.recipe.prompts.source}), whose models would be measured on what they were trained on: take other "
+                "prompts, or another evaluation"
+            )
+
+
+def _prompts(loop: Loop) -> set[str]:
+    """The last turns of all prompts that the rounds take; of the bundled ones, of the first round."""
+    source, settings = loop.recipe.prompts, loop.settings.prompts
+    rounds = 1 if settings.same or source.source == "bundled" else loop.settings.rounds
+    needed = None if settings.each_round is None else settings.each_round * rounds
+    reading = msgspec.structs.replace(source, limit=needed or source.limit)
+    texts = [prompt.messages[-1].content for prompt in islice(read_prompts(reading, loop.settings.seed), needed)]
+    if needed is not None and len(texts) < needed and source.source != "bundled":
+        raise FactoryError(
+            f"{source.source} has {len(texts):,} prompts, and {loop.settings.rounds} rounds of {settings.each_round:,} need "
+            f"{needed:,}: lower prompts.each_round, or take the same ones again (prompts.same: true)"
+        )
+    return set(texts)

@@ -1,0 +1,97 @@
+"""Whether a new model is kept, and whether a round fits on the machine."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from factory.loops import resources
+from factory.loops.keeping import Figures, broken, rule_of
+from factory.loops.reading import load_loop
+from factory.loops.resources import check_resources, count_parameters, disk_of, training_memory
+from schemas.errors import FactoryError
+from stores.lake import Lake
+
+NEW: Figures = {("ifbench", "prompt_strict"): 0.20, ("ifbench", "instruction_loose"): 0.305}
+BEFORE: Figures = {("ifbench", "prompt_strict"): 0.21, ("ifbench", "instruction_loose"): 0.3}
+FIRST: Figures = {("ifbench", "prompt_strict"): 0.10, ("ifbench", "instruction_loose"): 0.4}
+
+
+@pytest.mark.parametrize(
+    ("rule", "holds"),
+    [
+        ("actor.ifbench.prompt_strict >= previous - 1.0", True),  # 20 against 21 - 1: equal is enough
+        ("actor.ifbench.prompt_strict > previous - 1", False),
+        ("actor.ifbench.prompt_strict >= previous", False),
+        ("actor.ifbench.prompt_strict >= first + 10", True),
+        ("actor.ifbench.prompt_strict>=first+10.1", False),
+        ("actor.ifbench.instruction_loose > previous", True),
+        ("actor.ifbench.instruction_loose >= 30.5", True),
+        ("actor.ifbench.instruction_loose > 30.5", False),
+    ],
+)
+def test_a_rule_compares_percentage_points(rule: str, holds: bool) -> None:
+    why = broken(rule_of(rule), NEW, BEFORE, FIRST)
+    assert (why is None) == holds
+    assert holds or str(why).startswith(f"{rule} does not hold: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "actor.ifbench >= 1", "actor.ifbench.x <= 1", "actor.ifbench.x >= last - 1", "x >= 1; 2"]
+)
+def test_what_is_no_rule_is_refused(text: str) -> None:
+    with pytest.raises(FactoryError, match=r"is not a rule: write ROLE\.EVALUATION\.METRIC >= previous - POINTS"):
+        rule_of(text)
+
+
+def test_a_figure_that_is_not_measured_is_named() -> None:
+    with pytest.raises(
+        FactoryError, match="asks for prompt_lose, which ifbench does not measure: it measures instruction_loose"
+    ):
+        broken(rule_of("actor.ifbench.prompt_lose >= 1"), NEW, BEFORE, FIRST)
+
+
+def safetensors(file: Path, **shapes: list[int]) -> None:
+    header = json.dumps(
+        {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    )
+    file.write_bytes(struct.pack("<Q", len(header)) + header.encode())
+
+
+def test_weights_are_counted_by_their_headers(tmp_path: Path) -> None:
+    safetensors(tmp_path / "a.safetensors", one=[3, 4], two=[5])
+    safetensors(tmp_path / "b.safetensors", three=[2, 2, 2])
+    assert count_parameters(tmp_path) == 25
+    disk = disk_of({"actor": 25, "refiner": 10})
+    assert (disk.models, disk.checkpoint) == (140, 300)
+    assert sum(training_memory(25, lora=False).values()) == 500 and sum(training_memory(25, lora=True).values()) == 50
+
+
+def test_a_round_that_does_not_fit_is_refused_with_the_sum(
+    tmp_path: Path, empty_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    safetensors(folder / "model.safetensors", all=[1000, 1000, 1000])
+    loop = load_loop(
+        "spar", {"models.actor": {"vllm": {"model": str(folder)}}, "train": {"actor": {"set": "spar_dpo"}}}
+    )
+    monkeypatch.setattr(resources, "parameters_of", lambda loop: {"actor": count_parameters(folder)})
+    with Lake.open(empty_lake) as lake:
+        monkeypatch.setattr("factory.inference.memory.available_bytes", lambda: 10**9)
+        with pytest.raises(
+            FactoryError, match=r"training actor takes at least 20.0 GB .*4.0 GB weights \+ 4.0 GB gradients"
+        ):
+            check_resources(lake, loop, 1)
+        monkeypatch.setattr("factory.inference.memory.available_bytes", lambda: 10**12)
+        monkeypatch.setattr(resources, "free_bytes", lambda folder: 10**10)
+        with pytest.raises(
+            FactoryError, match=r"round 1 needs 16.0 GB of disk \(4.0 for its models, 12.0 for a checkpoint\)"
+        ):
+            check_resources(lake, loop, 1)
+        monkeypatch.setattr(resources, "free_bytes", lambda folder: 10**12)
+        check_resources(lake, loop, 1)
+        small = load_loop("spar", {"train": {"actor": {"set": "spar_dpo"}}, "budget.disk_gb": 15})
+        with pytest.raises(FactoryError, match=r"budget.disk_gb is 15: raise it"):
+            check_resources(lake, small, 1)

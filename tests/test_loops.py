@@ -1,0 +1,269 @@
+"""Loops: their steps and rows, what is left after a stop, forks, guards, and mistakes told before anything is paid for."""
+
+import re
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from factory.loops.forking import find_loop, fork
+from factory.loops.plan import Step, steps_of
+from factory.loops.reading import Loop, load_loop, loop_from_row
+from factory.loops.settings import LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
+from factory.loops.steps import RoundEmpty
+from factory.monitor.loop_plan import print_plan
+from factory.monitor.rounds import plot_rounds, print_loops, rounds_of
+from schemas.errors import FactoryError
+from schemas.settings import described
+from schemas.tables import LoopStep, Run
+from stores.lake import Lake
+from tests.loops import Trainer, option, run, spar_loop, steps, trainer
+from tests.runs import answer
+from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
+
+__all__ = ["trainer"]
+
+
+@pytest.fixture
+def endpoint(trainer: Trainer) -> Iterator[ScriptedEndpoint]:
+    with running_endpoint(answer) as running:
+        trainer.serving = running
+        yield running
+
+
+WHOLE_ROUND = [
+    ("run", None),
+    ("build", "actor"),
+    ("build", "refiner"),
+    ("train", "actor"),
+    ("train", "refiner"),
+    ("keep", "actor"),
+    ("keep", "refiner"),
+]
+
+
+def test_a_loop_is_its_rounds_steps_in_order_and_each_is_a_row(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    loop = spar_loop(endpoint.url)
+    run(tmp_path / "lake", loop)
+    assert steps(tmp_path / "lake", loop) == [(number, *step) for number in (1, 2) for step in WHOLE_ROUND]
+    with Lake.open(tmp_path / "lake") as lake:
+        [state] = lake.query("SELECT status, reason, attempt FROM current_loops").to_pylist()
+        runs = {one.run_id: one for one in lake.read(Run, "status = 'finished'")}
+        family = lake.query("FROM family WHERE generation > 0 ORDER BY model, generation").to_pylist()
+        rounds = rounds_of(lake, loop.loop_id)
+        assert plot_rounds(lake, loop.loop_id, tmp_path / "rounds.svg")
+    assert state == {"status": "finished", "reason": None, "attempt": 0}
+    first, second = sorted(runs.values(), key=lambda one: one.iteration)
+    assert (first.iteration, second.iteration, second.parent_run_id) == (0, 1, first.run_id)
+    assert (first.seed, second.seed) == (0, 1)  # bundled tasks get new constraints
+    assert {one["relation"] for one in family} == {"start"} and {one["round"] for one in family} == {1, 2}
+    assert [one["round"] for one in rounds] == [1, 2] and all(one["acceptance"] is not None for one in rounds)
+    assert "<svg" in (tmp_path / "rounds.svg").read_text("utf-8")
+
+
+def test_a_loops_plan_status_and_rounds_are_told(endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path) -> None:
+    loop = spar_loop(endpoint.url)
+    text = StringIO()
+    console = Console(file=text, width=200)
+    print_plan(None, loop, console)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake") as lake:
+        print_plan(lake, loop, console)
+        assert print_loops(lake, "", console) == 1
+    said = text.getvalue()
+    assert "0 of 7" in said and "7 of 7" in said and "not known yet: `factory run spar --dry-run`" in said
+    assert re.search(r"about [\d,]+ tokens and \d:\d\d a round for its run, by 4 prompts in this lake", said)
+    assert f"loop {loop.loop_id}  finished, done up to keep refiner of round 2 of 2" in said
+    assert re.search(r"trees accepted +\d\.\d\d +\d\.\d\d", said) and re.search(
+        r"kept +actor, refiner +actor, refiner", said
+    )
+
+
+def test_the_next_round_starts_and_refers_to_what_the_settings_say(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    changes = {"train.actor": {"set": "spar_dpo", "start": "first", "reference": "previous"}}
+    loop = spar_loop(endpoint.url, **changes, **{"models.actor.name": "mock"})
+    run(tmp_path / "lake", loop)
+    actor = [command for command in trainer.commands if "trainers.dpo" in command]
+    assert [option(command, "--model") for command in actor] == ["mock", "mock"]
+    assert option(actor[0], "--reference") is None
+    assert Path(str(option(actor[1], "--reference"))).name == f"{loop.loop_id}-round1-actor"
+    refiner = [command for command in trainer.commands if "trainers.rft" in command]
+    assert Path(str(option(refiner[1], "--model"))).name == f"{loop.loop_id}-round1-refiner"
+    asked = {request.model for request in endpoint.requests}
+    assert len(asked) == 3  # the first round's model, and its two successors
+
+
+@pytest.mark.parametrize("stop", [0, 2, 4, 7, 13])
+def test_a_loop_stopped_after_any_step_ends_with_the_rows_of_one_that_was_not(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path, stop: int
+) -> None:
+    loop = spar_loop(endpoint.url)
+    seen = 0
+
+    def stopping(step: Step, made: LoopStep | None) -> None:
+        nonlocal seen
+        seen += made is None
+        if seen == stop + 1:
+            seen += 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "lake", loop, stopping)
+    with Lake.open(tmp_path / "lake") as lake:
+        found = find_loop(lake, loop.loop_id)
+        assert found is not None and found.status == "stopped"
+        again = loop_from_row(found)
+    assert again.loop_id == loop.loop_id
+    run(tmp_path / "lake", again)
+    assert steps(tmp_path / "lake", loop) == [(number, *step) for number in (1, 2) for step in WHOLE_ROUND]
+    assert len(trainer.commands) == 4
+
+
+def test_a_diverged_training_is_recorded_and_its_model_is_not_used(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    trainer.diverges = lambda command: "round1-actor" in str(option(command, "--output"))
+    loop = spar_loop(endpoint.url)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake") as lake:
+        [kept] = lake.read(LoopStep, "step = 'keep' AND role = 'actor' AND round = 1")
+    assert kept.model_id is None and kept.note == "diverged: the loss is not a number"
+    second = [command for command in trainer.commands if "round2-actor" in str(option(command, "--output"))]
+    assert option(second[0], "--model") == option(trainer.commands[0], "--model")
+
+
+def test_a_round_without_pairs_stops_the_loop_and_says_what_to_change(trainer: Trainer, tmp_path: Path) -> None:
+    with running_endpoint(lambda request: ["Final Judgement: Yes"] * request.n) as endpoint:
+        loop = spar_loop(endpoint.url)
+        with pytest.raises(RoundEmpty, match=r"round 1 gives spar_dpo no rows .* \(prompts.each_round\)"):
+            run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake") as lake:
+        [state] = lake.query("SELECT status, reason FROM current_loops").to_pylist()
+    assert state["status"] == "stopped" and "round 1 gives spar_dpo no rows" in state["reason"]
+    assert not trainer.commands
+
+
+def test_a_fork_shares_the_earlier_rounds_and_pays_for_its_own(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    loop = spar_loop(endpoint.url)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake", create=True) as lake:
+        sibling = fork(lake, loop.loop_id, 2, {"train.actor.set": "independent_dpo"})
+    run(tmp_path / "lake", sibling)
+    assert sibling.loop_id != loop.loop_id and len(trainer.commands) == 6
+    with Lake.open(tmp_path / "lake") as lake:
+        rows = lake.read(LoopStep, "loop_id = $id", {"id": sibling.loop_id})
+        one, two = (
+            lake.read(LoopStep, "round = 2 AND step = 'run' AND loop_id = $id", {"id": id})
+            for id in (loop.loop_id, sibling.loop_id)
+        )
+    assert {row.shared_from for row in rows if row.round < 2} == {loop.loop_id}
+    assert {row.shared_from for row in rows if row.round == 2} == {None}
+    assert one[0].run_id == two[0].run_id  # the second round's data are the same, and not asked again
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"train.actr.set": "spar_dpo"}, "train: recipe spar has no role 'actr'"),
+        ({"train.actor.set": "spar_dop"}, "there is no training set 'spar_dop'"),
+        ({"keep": ["actor >= 1"]}, "keep: 'actor >= 1' is not a rule"),
+        ({"keep": ["actor.ifbench.prompt_strict >= previous"]}, "needs ifbench of actor: add it to evaluate"),
+        ({"models.judge": "embedded:smollm2-135m"}, "models: recipe spar has no role 'judge'"),
+        ({"rounds": 0}, "rounds must be at least 1"),
+        ({"train.refiner": {"set": "spar_rft", "reference": "first"}}, "spar_rft is not a preference set"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_is_paid_for(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(FactoryError, match=sentence):
+        load_loop("spar", changes)
+
+
+def test_changed_prompts_are_refused_when_a_loop_goes_on(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Name a river."}\n{"prompt": "Name a hill."}\n', "utf-8")
+    loop = spar_loop(endpoint.url, 1, **{"prompts.source": str(file)})
+    run(tmp_path / "lake", loop)
+    file.write_text('{"prompt": "Name a lake."}\n', "utf-8")
+    with Lake.open(tmp_path / "lake") as lake:
+        found = find_loop(lake, loop.loop_id)
+        assert found is not None and str(tmp_path) not in found.settings
+        with pytest.raises(FactoryError, match="cannot continue: its prompts have changed since it began"):
+            loop_from_row(found)
+
+
+def test_prompts_that_do_not_last_are_told_before_anything_is_asked(trainer: Trainer, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Name a river."}\n{"prompt": "Name a hill."}\n', "utf-8")
+    loop = spar_loop("http://127.0.0.1:9/v1", 2, **{"prompts.source": str(file)})
+    with pytest.raises(FactoryError, match=r"has 2 prompts, and 2 rounds of 2 need 4: lower prompts.each_round"):
+        run(tmp_path / "lake", loop)
+
+
+def test_an_evaluation_that_holds_the_loops_prompts_is_refused(trainer: Trainer, tmp_path: Path) -> None:
+    kind = '"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]'
+    file, benchmark = tmp_path / "prompts.jsonl", tmp_path / "test.jsonl"
+    file.write_text('{"prompt": "Name a river."}\n{"prompt": "Name a hill."}\n', "utf-8")
+    benchmark.write_text(f'{{"key": 1, "prompt": "Name a hill.", {kind}}}\n', "utf-8")
+    changes = {"prompts.source": str(file), "evaluate": [str(benchmark)]}
+    loop = spar_loop("http://127.0.0.1:9/v1", 1, **changes)
+    with pytest.raises(FactoryError, match=r"1 of the 1 prompts of test.jsonl are among the prompts of the loop"):
+        run(tmp_path / "lake", loop)
+
+
+def test_more_rounds_or_a_larger_budget_continue_a_loop_and_other_settings_do_not() -> None:
+    loop = load_loop("spar", {"rounds": 2})
+    same: list[dict[str, Any]] = [{"rounds": 5}, {"budget.max_tokens": 10}, {"keep_rounds": 1}]
+    other: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"data": "all"},
+        {"stages.search.depth": 2},
+        {"train.actor.start": "first", "train.actor.set": "spar_dpo"},
+    ]
+    assert all(load_loop("spar", changes).loop_id == loop.loop_id for changes in same)
+    ids = [load_loop("spar", changes).loop_id for changes in other]
+    assert len({loop.loop_id, *ids}) == 5
+
+
+def test_round_0_is_measured_first() -> None:
+    steps = steps_of(1, ["actor"], ["actor"], [("ifbench", "actor")])
+    assert [(step.round, str(step)) for step in steps] == [
+        (0, "train actor"),
+        (0, "evaluate ifbench actor"),
+        (1, "run"),
+        (1, "build actor"),
+        (1, "train actor"),
+        (1, "evaluate ifbench actor"),
+        (1, "keep actor"),
+    ]
+
+
+def test_a_role_that_is_named_as_another_follows_it() -> None:
+    loop: Loop = load_loop("spar", {"models": {"refiner": "actor"}, "train": {"actor": {"set": "spar_dpo"}}})
+    assert loop.follows == {"refiner": "actor"}
+    assert loop.recipe.models["refiner"] == loop.recipe.models["actor"]
+
+
+def test_the_page_has_every_setting_as_it_is_declared() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "loops.md").read_text("utf-8")
+    sections = {
+        LoopSettings: "",
+        RoundPrompts: "prompts.",
+        RoleTraining: "train.ROLE.",
+        StartTraining: "start_with.ROLE.",
+        LoopBudget: "budget.",
+    }
+    for section, prefix in sections.items():
+        for setting in described(section):
+            [line] = [line for line in page.splitlines() if line.startswith(f"| `{prefix}{setting.name}` |")]
+            assert line.endswith(f"| {setting.meaning} |")

@@ -1,0 +1,62 @@
+"""Guards: whether a training has gone wrong, by the figures that it logs anyway. Imports no torch.
+
+Each returns what is wrong, or None. The thresholds are settings, with our own defaults: a sound training stays far
+from them, so they end what is broken and no more.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+Entry = Mapping[str, float]
+"""What TRL logs of one step: loss, grad_norm, and for DPO rewards/chosen and rewards/rejected."""
+
+SIDES = ("chosen", "rejected")
+
+
+def no_number(entry: Entry) -> str | None:
+    """Whether the step's loss, or the gradient that its weights were changed by, is NaN or infinite."""
+    for name, words in (("loss", "the loss"), ("grad_norm", "the gradient's norm")):
+        value = entry.get(name, 0.0)
+        if not math.isfinite(value):
+            return f"{words} is {value}"
+    return None
+
+
+def climbing(entries: Sequence[Entry], steps: int, most: float) -> str | None:
+    """Whether the mean loss of the last `steps` steps is more than `most` nats above that of the first ones."""
+    if len(entries) < 2 * steps:
+        return None
+    first, last = (_mean([entry["loss"] for entry in part]) for part in (entries[:steps], entries[-steps:]))
+    if last - first <= most:
+        return None
+    return (
+        f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} nats)"
+    )
+
+
+def falling(entries: Sequence[Entry], steps: int, most: float, beta: float, tokens: Sequence[float]) -> str | None:
+    """Whether chosen and rejected answers alike have lost more than `most` nats a token since the first step.
+
+    A DPO reward is beta * log(p / p_reference), so the reference cancels out of its change: what is left is the change
+    of log p. That both fall is usual (likelihood displacement, arXiv:2410.08847); that every token of both loses as
+    much is a model that has forgotten how to write.
+
+    Args:
+        tokens: the mean length of the chosen and of the rejected answers.
+    """
+    if len(entries) < steps:
+        return None
+    falls = []
+    for side, length in zip(SIDES, tokens, strict=True):
+        rewards = [entry[f"rewards/{side}"] for entry in entries[-steps:]]
+        falls.append((entries[0][f"rewards/{side}"] - _mean(rewards)) / beta / length)
+    if min(falls) <= most:
+        return None
+    return (
+        f"both log-probabilities fall: a token of the chosen answers has lost {falls[0]:.2f} nats and one of the "
+        f"rejected {falls[1]:.2f}, in the last {steps} steps (max_fall {most:g})"
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

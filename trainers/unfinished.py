@@ -1,0 +1,140 @@
+"""A training that has begun: what was asked for, beside its checkpoints. Whoever asks for the same goes on with it.
+
+All of it lies in a folder beside the output, `.NAME.part`: `asked.json`, `lock`, `checkpoints/`, and at the end the
+model, which is renamed to the output. The output keeps `training.json`: what was asked for, and the rows.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from schemas.errors import FactoryError
+from schemas.tables import Model, TrainingRun
+from stores.whole import whole_file
+
+RECORD = "training.json"
+_SHOWN = 3
+
+Wanted = Mapping[str, Any]
+"""All that decides which weights come out, by name and without a path: equal ones are the same training."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What a complete model's folder says of its training, so that its rows can be written from it alone."""
+
+    wanted: dict[str, Any]
+    run: TrainingRun
+    models: list[Model]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The folder of a training that has begun."""
+
+    folder: Path
+    started_at: datetime
+    """of its first start"""
+    lock: IO[str] | None
+    """held while this process trains; None: another process of the same training holds it"""
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def saving(self) -> Path:
+        """Where a checkpoint lies until it is whole."""
+        return self.folder / "saving"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.lock is not None:
+            self.lock.close()
+
+
+def finished(output: Path, wanted: Wanted) -> Record | None:
+    """The record of the training asked for, if its model is complete; None: `output` is empty or not there.
+
+    Raises:
+        FactoryError: there is something else in `output`.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    record = _record(output / RECORD)
+    if record is None:
+        raise FactoryError(f"{output} is not empty: give another folder with --output, or remove it")
+    if others := _differences(record.wanted, wanted):
+        raise FactoryError(
+            f"{output} is not empty: it holds a model that was trained otherwise ({others}): give another folder with "
+            "--output, or remove it"
+        )
+    return record
+
+
+def part_folder(output: Path) -> Path:
+    return output.resolve().with_name(f".{output.resolve().name}.part")
+
+
+def begin(output: Path, wanted: Wanted, now: datetime, main_process: bool) -> Part:
+    """The folder of the training asked for, new or as an earlier process has left it.
+
+    Raises:
+        FactoryError: another process trains there, or another training was left there with checkpoints.
+    """
+    folder = part_folder(output)
+    before = _asked(folder / "asked.json")
+    if before is not None and not _differences(before["wanted"], wanted):
+        now = datetime.fromisoformat(before["started_at"])
+    elif before is not None and any((folder / "checkpoints").glob("step-*")):
+        raise FactoryError(
+            f"{folder} holds the checkpoints of another training that has not ended "
+            f"({_differences(before['wanted'], wanted)}): ask for that one again to go on with it, give another "
+            "--output, or remove the folder"
+        )
+    if not main_process:
+        return Part(folder, now, None)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise FactoryError(f"another process is training {output} right now: wait until it ends") from None
+    part = Part(folder, now, lock)
+    for half_written in (part.model, part.saving):
+        shutil.rmtree(half_written, ignore_errors=True)
+    with whole_file(folder / "asked.json") as file:
+        file.write_text(json.dumps({"wanted": wanted, "started_at": now.isoformat()}), encoding="utf-8")
+    return part
+
+
+def _record(file: Path) -> Record | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _asked(file: Path) -> dict[str, Any] | None:
+    try:
+        asked = json.loads(file.read_text("utf-8"))
+        return asked if {"wanted", "started_at"} <= asked.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _differences(one: Wanted, other: Wanted) -> str:
+    """The first few names whose values differ, with those of `one`; empty: none does."""
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return ", ".join(f"{name} {one.get(name)}" for name in names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
