@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from factory.cli.auditing import audit
 from factory.cli.batch import batch
 from factory.cli.evaluating import evaluate
 from factory.cli.importing import import_
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (run, loop, fork, resume, status, build, train, evaluate, judge, sql, tree, pair, recipes)
+COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, sql, tree, pair, recipes)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)

@@ -159,6 +159,10 @@ def _check(recipe: Recipe, where: str) -> None:
     _check_pairs(recipe, where)
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
+    if recipe.audit:
+        from factory.audit.checks import check_names  # here: polars need not be loaded for every recipe
+
+        check_names(recipe.audit, f"{where}: audit")
 
 
 def _check_answers(recipe: Recipe, where: str) -> None:

@@ -93,6 +93,13 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
     train: Annotated[dict[str, str], about("by role: the training set that a loop trains its model on")] = (
         msgspec.field(default_factory=dict)
     )
+    audit: Annotated[
+        dict[str, float], about("thresholds of checks (docs/audit.md), beyond which `factory build` refuses a set")
+    ] = msgspec.field(default_factory=dict)
+    decontaminate: Annotated[
+        tuple[str, ...],
+        about("evaluation sets (ifeval, ifbench or a file): prompts that overlap with them are left out"),
+    ] = ()
 
     def entries(self, stage: str) -> list[Entry]:
         """The entries of a stage, in order."""
