@@ -11,10 +11,14 @@ from factory.cli.main import main
 from factory.evaluation.again import earlier_judge, judge_again
 from factory.evaluation.agreement import agreement_figures
 from factory.evaluation.judging import evaluate_judge
+from factory.evaluation.of_roles import measure_role
 from factory.evaluation.recipes import judge_recipe, refine_recipe
 from factory.evaluation.refining import Refinement, evaluate_refine, refine_figures
 from factory.inference.settings import ModelSettings
+from factory.runs.loop import Execution
+from factory.runs.progress import Progress
 from schemas.errors import FactoryError
+from schemas.tables import Model
 from stores.lake import Lake
 from tests.judging import WORD, asked, carrier, model, part, values, write_lines
 from tests.runs import assert_ids_unique
@@ -65,6 +69,22 @@ def test_a_judge_against_the_verifier_on_fresh_prompts(tmp_path: Path) -> None:
     assert (first.role, first.benchmark, first.examples, first.judge_model_id) == ("judge", "judge", PROMPTS, None)
     assert first.checkers_hash and first.low == pytest.approx(0.215216, abs=1e-6)
     assert_ids_unique(tmp_path / "lake")
+
+
+@pytest.mark.parametrize(("benchmark", "metric"), [("judge", "agreement"), ("refine", "fixed")])
+def test_a_loop_measures_a_role(tmp_path: Path, benchmark: str, metric: str) -> None:
+    overrides = {**prompts_file(tmp_path), "prompts.limit": 4, "budget.max_tokens": None}
+    with running_endpoint(answered, models=("mock", "other")) as endpoint:
+        one, other = model(endpoint, "mock"), model(endpoint, "other")
+        # The script knows the short questions of embedded models only.
+        short = {"stages.model.verdict": "word", "templates.refine": "refine_brief"}
+        overrides |= {key: value for key, value in short.items() if (benchmark == "judge") == key.startswith("stages")}
+        with Lake.open(tmp_path / "lake", create=True) as lake:
+            rows = measure_role(lake, benchmark, other, one, 0, Progress(), Execution(), overrides)
+            [measured] = lake.read(Model, "model_id = $id", {"id": rows[0].model_id})
+    assert (
+        measured.name == "other" and rows[0].metric == metric and rows[0].examples == (4 if benchmark == "judge" else 2)
+    )
 
 
 def test_what_one_recipe_overrides_stays_out_of_the_next() -> None:

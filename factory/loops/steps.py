@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factory.evaluation.measuring import Options, run_benchmark
+from factory.evaluation.of_roles import measure_role
 from factory.loops.keeping import Figures, broken
 from factory.loops.plan import Step
-from factory.loops.reading import Loop
+from factory.loops.reading import JUDGING, REFINING, Loop, role_of
 from factory.loops.rounds import (
     Done,
     first_model,
@@ -181,18 +182,28 @@ def _evaluate(working: Working, step: Step, done: Done) -> dict[str, Any]:
     left = working.tokens_left(step, done)
     seen_in = [str(row.run_id) for row in done.values() if row.step == "run"]
     progress = Progress()
+    benchmark, limit = step.step.removeprefix("evaluate "), loop.settings.evaluate_limit
+    model = with_models(loop, working.lake, {role: model_id}, {}).models[role]
+    overrides = {**loop.settings.evaluate_override, "budget.max_tokens": left}
     with working.watch(progress):
-        rows = run_benchmark(
-            working.lake,
-            step.step.removeprefix("evaluate "),
-            with_models(loop, working.lake, {role: model_id}, {}).models[role],
-            role,
-            loop.settings.seed,
-            progress,
-            loop.settings.evaluate_limit,
-            options=Options({**loop.settings.evaluate_override, "budget.max_tokens": left}, seen_in),
-            execution=working.execution,
-        )
+        if benchmark in (JUDGING, REFINING):
+            # The answers of the actor that the loop began with: the same for every round's judge or refiner.
+            actor = loop.recipe.models[role_of(loop.recipe, "sample")]
+            overrides |= {} if limit is None else {"prompts.limit": limit}
+            seed, execution = loop.settings.seed, working.execution
+            rows = measure_role(working.lake, benchmark, model, actor, seed, progress, execution, overrides)
+        else:
+            rows = run_benchmark(
+                working.lake,
+                benchmark,
+                model,
+                role,
+                loop.settings.seed,
+                progress,
+                limit,
+                options=Options(overrides, seen_in),
+                execution=working.execution,
+            )
     return {"model_id": rows[0].model_id, "run_id": rows[0].run_id}
 
 
