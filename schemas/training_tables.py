@@ -16,7 +16,10 @@ class TrainingSet:
     snapshot: int = column("the lake's snapshot the query read")
     sql: str = column("the query's text")
     views: str | None = column("the views and macros it was built with; NULL: those stored in the lake at the snapshot")
-    parameters: str = column("JSON: the query's parameters")
+    parameters: str = column(
+        "JSON: the query's parameters; excluded_prompts, or of NAME.removed only_prompts: prompts whose rows are left out, or "
+        "alone kept, after the query"
+    )
     format: str = column("preference or prompt_completion, both conversational")
     chat_template_hashes: list[str] = column("those of the models that wrote its answers, as far as known")
     audit: str | None = column(

@@ -21,6 +21,8 @@ MAKING_ADVICE = "check that there is free space and that you may write there, or
 _FULL_WORDS = ("no space left", "disk is full", "file too large", "quota exceeded")
 _FAILING_WORDS = ("disk i/o error", "unable to open database file")
 _CATALOG_WORDS = ("malformed", "not a database", "sqlite")
+_OF_DUCKLAKE = ("from ducklake:", "sqlite_all_varchar", "invalid input error: failed to cast value")
+"""words of an error about the catalog's own rows, whatever its kind: no query that a user may ask ends with them"""
 _OF_A_KIND = re.compile(r"[a-z ]+ error:")
 """how DuckDB begins an error that has a kind, such as 'conversion error:'"""
 _SERVER_WORDS = ("server", "connection", "postgres")
@@ -97,7 +99,7 @@ def _has_replies(journal: Path) -> bool:
         return True
 
 
-def opening_error(error: duckdb.Error | sqlite3.Error, where: str, folder: Path | None, *, made: bool) -> FactoryError:
+def opening_error(error: Exception, where: str, folder: Path | None, *, made: bool) -> FactoryError:
     """Why a lake cannot be opened, with the advice for that cause.
 
     Args:
@@ -163,12 +165,13 @@ def reading_error(error: Exception, where: str, folder: Path | None) -> FactoryE
         return disk_error(where)
     if isinstance(error, (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)):
         return None
-    if not ("parquet" in text or isinstance(error, (duckdb.InternalError, duckdb.FatalException))):
+    of_catalog = folder is not None and any(words in text for words in _OF_DUCKLAKE)
+    if not (of_catalog or "parquet" in text or isinstance(error, (duckdb.InternalError, duckdb.FatalException))):
         kinds = (duckdb.Error, duckdb.IOException, duckdb.HTTPException, duckdb.SerializationException)
         without_kind = type(error) in kinds if isinstance(error, duckdb.Error) else not _OF_A_KIND.match(text)
         if not without_kind or (folder is None and any(words in text for words in _SERVER_WORDS)):
             return None
-    what = "catalog" if any(words in text for words in _CATALOG_WORDS) else "data"
+    what = "catalog" if of_catalog or any(words in text for words in _CATALOG_WORDS) else "data"
     return FactoryError(
         f"the {what} of lake {where} may be damaged or missing ({first_line(error)}): {verify(where)} names each file; "
         "restore those from a backup"

@@ -96,7 +96,7 @@ class Lake:
                 lake._retry(lambda: lake._make_views(as_stored))
             if create:
                 lake.check_writable()
-        except (duckdb.Error, sqlite3.Error) as error:
+        except (duckdb.Error, sqlite3.Error, UnicodeDecodeError) as error:
             lake.close()
             if at is not None and "snapshot" in str(error).lower():
                 raise FactoryError(

@@ -11,7 +11,7 @@ import pytest
 
 from factory.cli.main import main
 from schemas.errors import FactoryError
-from schemas.tables import Response
+from schemas.tables import Judgement, Response
 from stores.checksums import data_files, keep_checksums, refuse_damage, verify_files
 from stores.lake import Lake
 from stores.training_sets import build_training_set, read_training_set
@@ -154,3 +154,25 @@ def test_a_catalog_whose_rows_have_changed_is_found(lake: Lake, tmp_path: Path) 
         found = verify_files(whole)
         assert found.damages == [] and found.unsure is not None
         assert verify_files(whole).unsure is None
+
+
+@pytest.mark.parametrize("value", [1e300, "many", b"\xff"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(f"ducklake_data_file.{name}" for name in ("file_size_bytes", "record_count", "row_id_start", "table_id")),
+        "ducklake_table_column_stats.max_value",  # as text: DuckLake reads it as the column's type
+        "ducklake_table_column_stats.contains_null",
+    ],
+)
+def test_a_value_of_another_type_in_the_catalog_is_damage_told_in_a_sentence(
+    lake: Lake, column: str, value: object
+) -> None:
+    lake.append([row(Judgement, "j", decides=True)], message="by hand")
+    where = lake.place.where
+    lake.close()
+    table, _, name = column.partition(".")
+    with closing(sqlite3.connect(f"{where}/catalog.sqlite")) as catalog, catalog:
+        catalog.execute(f"UPDATE {table} SET {name} = ?", [value])
+    with pytest.raises(FactoryError, match="may be damaged"), Lake.open(where) as damaged:
+        damaged.query("SELECT * FROM judgements ORDER BY ALL")

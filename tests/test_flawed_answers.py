@@ -13,7 +13,8 @@ from factory.search.tree_search import SearchNode, SearchTree, search_tree
 from factory.stages.search import Settings as SearchSettings
 from factory.stages.search import roots_of
 from factory.templates.rendering import load_template
-from factory.work.flaws import Refined, flaw_of, opens_with_preamble
+from factory.work.echo import Refined
+from factory.work.flaws import flaw_of, opens_with_preamble
 from factory.work.judging import Assessment
 from schemas.tables import Node, Response, Tree
 from stores.lake import Lake

@@ -24,6 +24,7 @@ FLOORS = (
     "judges",
     "search",
     "stages",
+    "audit",
     "recipes",
     "runs",
     "evaluation",

@@ -1,12 +1,13 @@
 """Pending prompts are a query: which prompts lack something of a stage."""
 
+import re
 from typing import Any
 
 import pytest
 
 from factory.recipes.reading import load_recipe
 from factory.runs.pending import pending_parameters
-from schemas.tables import Call, Constraint, Prompt, Response, RunPrompt, Tree
+from schemas.tables import Call, Constraint, Pair, Prompt, Response, RunPrompt, Tree
 from stores.lake import Lake
 from stores.sql import sql
 from tests.rows import compared, fill, row, sampled, votes
@@ -14,8 +15,10 @@ from tests.rows import compared, fill, row, sampled, votes
 
 def pending(lake: Lake, stage: str, /, **parameters: Any) -> list[tuple[Any, ...]]:
     text = sql(f"pending/{stage}")
-    given = {"run_id": "run", "stage": stage, "evolved": False, "judges": ["votes"], "kind": "votes", **parameters}
-    asked = {name: value for name, value in given.items() if f"${name}" in text.split("\n", 2)[2]}
+    usual = {"judges": ["votes"], "kind": "votes", "answers_of": None, "kinds": ["sampled"], "which": "every"}
+    given = {"run_id": "run", "stage": stage, "evolved": False, **usual, **parameters}
+    query = "\n".join(line for line in text.split("\n") if not line.startswith("--"))
+    asked = {name: given[name] for name in re.findall(r"\$(\w+)", query)}
     return [tuple(r.values()) for r in lake.query(text, asked).to_pylist()]
 
 
@@ -103,6 +106,24 @@ def test_answers_that_are_not_compared_in_both_orders_are_pending_for_compare(be
     assert pending(begun, "compare") == [("p1", 2)]
     fill(begun, compared("b1", "a1", None))
     assert pending(begun, "compare") == []
+
+
+def test_answers_of_another_run_are_pending_until_this_one_has_judged_and_compared_them(begun: Lake) -> None:
+    theirs = {"run_id": "their", "kind": "imported"}
+    fill(
+        begun,
+        *(sampled(f"t{i}", **theirs) for i in (1, 2, 3)), sampled("a2", prompt_id="p2"), *votes("t1", "y", run_id="their"),
+        row(Pair, "pair", run_id="their", prompt_id="p1", chosen_response_id="t1", rejected_response_id="t2"),
+        row(Pair, "other way", run_id="their", prompt_id="p1", chosen_response_id="t2", rejected_response_id="t1"),
+    )  # fmt: skip
+    given = {"answers_of": "their", "kinds": ["imported"]}
+    assert pending(begun, "judge", **given) == [("p1", 2)]
+    assert pending(begun, "judge", answers_of="their") == []  # none of them is sampled
+    fill(begun, *(judgement for i in (1, 2, 3) for judgement in votes(f"t{i}", "y", judge="a gain", kind="votes")))
+    assert pending(begun, "judge", judges=["a gain"], **given) == []
+    fill(begun, compared("t1", "t2", 0.5), compared("t2", "t1", 0.5))
+    assert pending(begun, "compare", which="paired", **given) == []
+    assert pending(begun, "compare", which="every", **given) == [("p1", 2)]
 
 
 def test_reference_answers_are_pending_until_they_are_responses(begun: Lake) -> None:

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from factory.cli.auditing import audit
 from factory.cli.batch import batch
 from factory.cli.evaluating import evaluate
 from factory.cli.importing import import_
+from factory.cli.judging import judge
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
@@ -26,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (run, loop, fork, resume, status, build, train, evaluate, sql, tree, pair, recipes)
+COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, sql, tree, pair, recipes)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)

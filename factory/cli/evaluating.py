@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from factory.cli.options import (
     LogFormatOption,
     ModelNameOption,
     OverrideOption,
+    PromptsOption,
     SeedOption,
     assignments,
 )
@@ -38,6 +40,19 @@ class Asked:
     log_format: str | None
     override: list[str] | None
     allow_overlap: bool
+    of_judges: "OfJudges"
+
+
+@dataclass(frozen=True, slots=True)
+class OfJudges:
+    """What only `evaluate judge` and `evaluate refine` take."""
+
+    actor: str | None = None
+    judge: str | None = None
+    prompts: str | None = None
+    labelled: Path | None = None
+    reasons: bool | None = None
+    """None: unless the judge is embedded"""
 
 
 Measure = Callable[[Asked], None]
@@ -48,7 +63,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="WHAT...",
-            help="ifeval, ifbench, bundled, a file in IFEval's format or datasets:ID. Two models are compared on it.",
+            help="ifeval, ifbench, bundled, a file in IFEval's format or datasets:ID; two models are compared on it. Or judge "
+            "(the model as a judge), refine (as a refiner).",
         ),
     ],
     model: Annotated[
@@ -68,6 +84,25 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Measure on prompts that the lake's data were made from, too.")
     ] = False,
+    actor: Annotated[
+        str | None,
+        typer.Option(help="judge, refine: the model whose answers are judged; by default, the one measured."),
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="refine: the model that judges the refinements; by default, the verifier.")
+    ] = None,
+    prompts: PromptsOption = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="judge: a file of pairs with input, output_1, output_2 and label (1 or 2), asked in both orders, instead of "
+            "an actor's answers."
+        ),
+    ] = None,
+    reasons: Annotated[
+        bool | None,
+        typer.Option(help="judge, refine: whether models give reasons first; by default, all but embedded ones."),
+    ] = None,
     log_format: LogFormatOption = None,
     override: OverrideOption = None,
 ) -> None:
@@ -79,8 +114,15 @@ def evaluate(
     models = tuple(word for word in (*what, model, against) if word and word not in words)
     if format not in ("table", "json"):
         raise FactoryError(f"there is no format {format!r}: give table or json")
-    asked = Asked(words, models, model_name, lake, limit, seed, format, log_format, override, allow_overlap)
-    KINDS.get(words[0] if words else "", _benchmark)(asked)
+    of_judges = OfJudges(actor, judge, prompts, labelled, reasons)
+    asked = Asked(words, models, model_name, lake, limit, seed, format, log_format, override, allow_overlap, of_judges)
+    measure = KINDS.get(words[0] if words else "", _benchmark)
+    if measure is _benchmark and of_judges != OfJudges():
+        raise FactoryError(
+            "--actor, --judge, --prompts, --labelled and --reasons are of `factory evaluate judge` and `factory evaluate "
+            "refine`: leave them out"
+        )
+    measure(asked)
 
 
 def _benchmark(asked: Asked) -> None:
@@ -150,5 +192,17 @@ def model_settings(model: str, name: str | None = None) -> Any:
         raise FactoryError(f"--model {model}: {error}") from None
 
 
-KINDS: dict[str, Measure] = {}
+def _judge(asked: Asked) -> None:
+    from factory.cli.judging import measure_judge
+
+    measure_judge(asked)
+
+
+def _refine(asked: Asked) -> None:
+    from factory.cli.judging import measure_refiner
+
+    measure_refiner(asked)
+
+
+KINDS: dict[str, Measure] = {"judge": _judge, "refine": _refine}
 """What is measured otherwise, by its first word: `judge`, `refine`."""

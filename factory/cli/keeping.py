@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from factory.cli.options import LakeOption, assignments
+from factory.cli.options import LakeOption, ThresholdOption, assignments, thresholds
 from factory.monitor.console import Console
 from schemas.errors import FactoryError
 
@@ -25,14 +25,28 @@ def build(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the Parquet files; by default, in the lake.")] = None,
+    threshold: ThresholdOption = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="Build though this check fails; the set's row says so."),
+    ] = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET",
+            help="Leave out prompts that overlap with ifeval, ifbench or a file; NAME.removed keeps them.",
+        ),
+    ] = None,
     lake: LakeOption = "lake",
 ) -> None:
     """Build a training set from the newest snapshot, pin the snapshot and write Parquet."""
+    from factory.audit.audit import AuditSettings
     from factory.monitor.build import build_and_report
     from stores.lake import Lake
 
+    asked = AuditSettings(thresholds(threshold), tuple(decontaminate or ()))
     with Lake.open(lake) as opened:
-        build_and_report(opened, name, assignments(parameter), run_id, out, Console())
+        build_and_report(opened, name, assignments(parameter), run_id, out, Console(), asked, allow or ())
 
 
 def train(

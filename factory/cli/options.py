@@ -35,11 +35,15 @@ LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take onl
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Endpoint of every model: embedded:NAME or a base URL; repeat it for several servers of one model."
+        help="Endpoint of every model: embedded:NAME or FOLDER, vllm:FOLDER, or a base URL (repeat it for several servers)."
     ),
 ]
 ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at the endpoint.")]
 JudgeOption = Annotated[str | None, typer.Option(help="Judge by votes, verifier or both.")]
+ThresholdOption = Annotated[
+    list[str] | None,
+    typer.Option("--threshold", metavar="CHECK=NUMBER", help="Hold a check's figure against this: longer_chosen=0.6"),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed from which every sampling seed is derived.")]
 
 
@@ -87,6 +91,15 @@ def assignments(given: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise FactoryError(f"{word!r}: the value is not YAML: quote text with special characters") from error
     return values
+
+
+def thresholds(given: list[str] | None) -> dict[str, float]:
+    """Parses `check=number` words."""
+    values = assignments(given)
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise FactoryError(f"--threshold {name}: it must be a number, as in {name}=0.1, got {value!r}")
+    return {name: float(value) for name, value in values.items()}
 
 
 def at_lake(lake: str) -> str:

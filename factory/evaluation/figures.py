@@ -85,7 +85,8 @@ def interval(statistic: Callable[[Array], Array], examples: int) -> tuple[float,
     """The bootstrap's 95% interval of a statistic.
 
     Args:
-        statistic: of how often each example was drawn (resamples, examples), the value for each resample.
+        statistic: of how often each example was drawn (resamples, examples), the value for each resample; NaN where it is
+            undefined, and left out.
     """
     draw = np.random.default_rng(SEED)
     rows = max(1, _AT_ONCE // examples)
@@ -95,7 +96,7 @@ def interval(statistic: Callable[[Array], Array], examples: int) -> tuple[float,
         for first in range(0, RESAMPLES, rows)
     ]
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(np.concatenate(values), [tail, 100 - tail])
+    low, high = np.nanpercentile(np.concatenate(values), [tail, 100 - tail])
     return float(low), float(high)
 
 

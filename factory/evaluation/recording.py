@@ -26,7 +26,7 @@ def record(lake: Lake, run_id: str, benchmark: str, role: str | None, seen_in: S
     Raises:
         FactoryError: some prompts were set aside, so the figures would be of the others only.
     """
-    _check_whole(lake, run_id)
+    check_whole(lake, run_id)
     measured = _measured(lake, run_id, benchmark, role)
     answers = answers_of(lake, run_id)
     rows = [measured.row(metric, figure(metric, answers)) for metric in METRICS]
@@ -138,7 +138,10 @@ def _measured(lake: Lake, run_id: str, benchmark: str, role: str | None) -> _Mea
     return _Measured(run, models[0], prompts_hash, benchmark, role)
 
 
-def _check_whole(lake: Lake, run_id: str) -> None:
+def check_whole(lake: Lake, run_id: str) -> None:
+    """Raises:
+    FactoryError: some prompts of the run were set aside, so its figures would be of the others only.
+    """
     failed = lake.query("SELECT prompt_id, error FROM failed_prompts WHERE run_id = $run_id", {"run_id": run_id})
     if failed.num_rows:
         raise FactoryError(

@@ -41,6 +41,8 @@ class Options:
     """of prompts whose rows name none"""
     best_by: str | None = None
     """the score by which answers are ranked"""
+    purpose: str = "data"
+    """data, or evaluation: no training set takes them"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ def _run_of(settings: PromptSettings, options: Options) -> Run:
         "leave_out": settings.leave_out,
         "best_by": options.best_by,
     }
+    if options.purpose != "data":
+        read["purpose"] = options.purpose
     run_id = f"import-{content_id('import', content, read)[:10]}"
     now = datetime.now(UTC)
     parameters = {
@@ -141,7 +145,7 @@ def _run_of(settings: PromptSettings, options: Options) -> Run:
         status="finished",
         reason=None,
         recipe_name="import",
-        purpose="data",
+        purpose=options.purpose,
         recipe=recipe,
         recipe_hash=sha256_text(recipe),
         templates={},

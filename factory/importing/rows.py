@@ -19,6 +19,11 @@ _AT_ONCE = 10_000
 _VERDICT_VALUES = {"yes": 1.0, "no": 0.0}
 
 
+def imported_response_id(run_id: str, prompt_id: str, model_id: str | None, text: str) -> str:
+    """The id of an imported answer: an equal one of the same model is the same response."""
+    return content_id("response", run_id, KIND, prompt_id, model_id, text)
+
+
 @dataclass(slots=True)
 class Imported:
     """Collects rows as Arrow, which takes a fraction of the memory of objects."""
@@ -73,7 +78,7 @@ class Imported:
     def _answer(self, prompt_id: str, answer: Answer) -> str:
         """Adds an answer with its scores; returns its id. An equal answer of the same model is the same response."""
         model = None if answer.model is None else model_id(answer.model, None)
-        id = content_id("response", self.run_id, KIND, prompt_id, model, answer.text)
+        id = imported_response_id(self.run_id, prompt_id, model, answer.text)
         vote = self._seen[id]
         self._seen[id] += 1
         if not vote:

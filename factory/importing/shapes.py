@@ -2,7 +2,8 @@
 
 Shapes: TRL's preferences (`chosen`, `rejected`), UltraFeedback (`completions`, arXiv:2310.01377), HelpSteer (`response`
 with a number per aspect, arXiv:2311.09528), HelpSteer3 (`response1`, `response2`, `overall_preference`), KTO
-(`completion`, `label`), and dialogues that end with the assistant.
+(`completion`, `label`), LLMBar (`output_1`, `output_2`, `label`, arXiv:2310.07641), and dialogues that end with the
+assistant.
 """
 
 import math
@@ -73,6 +74,8 @@ def sample_of(row: Mapping[str, Any], columns: Columns, where: str) -> Sample:
     ):
         if one in row and other in row:
             return _compared(row, (one, other, preference), question, where)
+    if {"output_1", "output_2", "label"} <= row.keys():
+        return _labelled(row, question, where)
     if "response" in row:
         text = _text(row["response"], where, "response")
         return Sample(question.messages, [Answer(text, _model(row, "model", where), _aspects(row, where))])
@@ -158,6 +161,16 @@ def _compared(row: Mapping[str, Any], names: tuple[str, str, str], question: Que
     strength = _number(row[preference], where, preference)
     answers = [Answer(_text(row[name], where, name)) for name in sides]
     pairs = [] if not strength else [(0, 1) if strength < 0 else (1, 0)]
+    return Sample(question.messages, answers, pairs, compared=True)
+
+
+def _labelled(row: Mapping[str, Any], question: Question, where: str) -> Sample:
+    """LLMBar's two outputs: the label is the better one's number, anything but 1 and 2 a tie."""
+    answers = [Answer(_text(row[name], where, name)) for name in ("output_1", "output_2")]
+    label = row["label"] if isinstance(row["label"], int | float | str) else None
+    pairs = (
+        [] if isinstance(label, bool) or label not in (1, 2, "1", "2") else [(0, 1) if label in (1, "1") else (1, 0)]
+    )
     return Sample(question.messages, answers, pairs, compared=True)
 
 

@@ -20,7 +20,7 @@ from factory.inference.servers import Server
 from factory.inference.settings import ModelSettings, VllmSettings
 from factory.inference.values import storable
 from factory.inference.vllm_server import serve as serve_vllm
-from factory.inference.weights import fetch
+from factory.inference.weights import Weights, fetch
 from schemas.errors import FactoryError
 from schemas.ids import folder_model_name, model_id
 from schemas.tables import Model
@@ -104,13 +104,38 @@ def _model(name: str, settings: ModelSettings) -> Model:
 
 @asynccontextmanager
 async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, name: str) -> AsyncIterator[Endpoint]:
-    folder = folder_of(name)
+    without = settings.without_adapter
+    base = without.embedded if without is not None else None
+    folder = folder_of(base or name)
     if folder is not None:
         await asyncio.to_thread(_check_fits, role, folder)  # before it is converted
-    weights = await asyncio.to_thread(fetch, name)
+    weights = await asyncio.to_thread(fetch, name, base)
     if folder is None:
         await asyncio.to_thread(_check_fits, role, weights.path)
-    model = Model(
+    context_tokens = min(EMBEDDED_CONTEXT_TOKENS, weights.context_tokens or EMBEDDED_CONTEXT_TOKENS)
+    async with (
+        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=context_tokens) as embedded,
+        client_of(embedded.api_key, embedded.base_url, settings.max_reply_bytes) as client,
+    ):
+        # A request takes one slot per choice, so a few requests keep all slots busy; more would only delay the
+        # first prompts.
+        limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
+        tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
+
+        def endpoint(weights: Weights, beside: dict[str, Any]) -> Endpoint:
+            model = _embedded_model(weights)
+            server = _server(model.origin, embedded.base_url, client, settings)
+            server.pace, server.beside = Concurrency(limit, time.monotonic(), least=limit), beside
+            return Endpoint(role, model, [server], context_tokens, listeners, tokenize_url, settings.parameters)
+
+        found = endpoint(weights, {})
+        if weights.base is not None:
+            found.base = endpoint(weights.base, {"lora": [{"id": 0, "scale": 0.0}]})
+        yield found
+
+
+def _embedded_model(weights: Weights) -> Model:
+    return Model(
         model_id=model_id(weights.name, weights.sha256),
         name=weights.name,
         origin=f"embedded:{weights.name}",
@@ -118,18 +143,6 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
         training_run_id=None,
         chat_template_hash=weights.chat_template_hash,
     )
-    context_tokens = min(EMBEDDED_CONTEXT_TOKENS, weights.context_tokens or EMBEDDED_CONTEXT_TOKENS)
-    async with (
-        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=context_tokens) as embedded,
-        client_of(embedded.api_key, embedded.base_url, settings.max_reply_bytes) as client,
-    ):
-        server = _server(model.origin, embedded.base_url, client, settings)
-        # A request takes one slot per choice, so a few requests keep all slots busy; more would only delay the
-        # first prompts.
-        limit = min(settings.concurrency, EMBEDDED_SLOTS // 2)
-        server.pace = Concurrency(limit, time.monotonic(), least=limit)
-        tokenize_url = embedded.base_url.removesuffix("/v1") + "/tokenize"
-        yield Endpoint(role, model, [server], context_tokens, listeners, tokenize_url, parameters=settings.parameters)
 
 
 def _check_fits(role: str, model: Path) -> None:

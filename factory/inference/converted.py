@@ -6,6 +6,7 @@ nor another chat template are ever served under its name. The last KEPT that wer
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from factory.inference.folders import chat_template, folder_sha256, template_hash
@@ -46,6 +47,28 @@ def converted(folder: Path) -> Weights:
     name = folder_model_name(folder, sha256)
     hashed = template_hash(chat_template(folder))
     return Weights(name, file, sha256, file.stat().st_size, None, context_tokens, hashed)
+
+
+def adapted(folder: Path, base: Weights) -> Weights:
+    """A base model's weights with the peft adapter of a folder beside them.
+
+    Raises:
+        FactoryError: the adapter does not belong to the base, is not plain LoRA, or there is no room for the file.
+    """
+    own = folder_sha256(folder)
+    if own is None:
+        raise FactoryError(f"{folder} holds no adapter: adapter_model.safetensors is missing")
+    sha256 = sha256_text(f"{own} on {base.sha256}")
+    file = cache_dir() / "converted" / f"{sha256[:16]}.adapter.gguf"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as part:
+            from factory.inference.conversion.adapter import convert_adapter
+
+            convert_adapter(folder, base.path, part)  # each time: it takes as long as to check the file
+    except OSError as error:
+        raise FactoryError(no_room(folder.name, file, error)) from error
+    return replace(base, name=folder_model_name(folder, sha256), sha256=sha256, adapter=file, base=base)
 
 
 def _made_from(folder: Path) -> str:

@@ -42,8 +42,9 @@ class _Settings:
     """The child's settings: one line of JSON on its standard input, which keeps the key out of the argument list."""
 
     parent_pid: int
-    model: str
+    models: list[str]  # names that it shows: the model's, and its base's where an adapter is loaded
     path: str
+    adapter: str | None
     api_key: str
     slots: int
     context_tokens: int
@@ -78,8 +79,9 @@ async def serve(
         )
     settings = _Settings(
         parent_pid=os.getpid(),
-        model=weights.name,
+        models=[weights.name, *([weights.base.name] if weights.base else [])],
         path=str(weights.path),
+        adapter=str(weights.adapter) if weights.adapter else None,
         api_key=secrets.token_urlsafe(32),
         slots=slots,
         context_tokens=context_tokens,
@@ -90,7 +92,7 @@ async def serve(
         process = await _spawn(log)
         try:
             address = await _start(process, settings, start_timeout_s, log)
-            yield EmbeddedServer(f"{address}/v1", settings.api_key, settings.model, process)
+            yield EmbeddedServer(f"{address}/v1", settings.api_key, weights.name, process)
         finally:
             await stop(process)
 
@@ -186,7 +188,11 @@ def _llama_server(settings: _Settings) -> Any:
 
     params = xllamacpp.CommonParams()
     params.model.path = settings.path
-    params.model_alias = {settings.model}  # otherwise it shows the model's path on this machine
+    params.model_alias = set(settings.models)  # otherwise it shows the model's path on this machine
+    if settings.adapter is not None:
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = settings.adapter, 1.0
+        params.lora_adapters = [adapter]
     params.api_keys = [settings.api_key]
     params.port = 0  # any free port
     params.ui = False

@@ -93,6 +93,8 @@ class Endpoint:
     """counts a text's tokens, for servers whose `usage` covers one choice only (llama.cpp)"""
     parameters: Mapping[str, str | None] = field(default_factory=dict)
     """those of a request that are sent under another name; None: not at all"""
+    base: "Endpoint | None" = None
+    """the model without its adapter, on the same servers"""
     _answered: set[str] = field(default_factory=set)
     """samplings with which a request was answered"""
     _refused: Counter[str] = field(default_factory=Counter)

@@ -29,6 +29,12 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
 
 
+def base_of(folder: Path) -> str | None:
+    """What the adapter in a folder says it was trained on: a path or a hub id; None: it does not tell."""
+    found = read_json(folder, ADAPTER).get("base_model_name_or_path")
+    return found if isinstance(found, str) and found else None
+
+
 def folder_sha256(folder: Path) -> str | None:
     """SHA-256 of a folder's safetensors, computed as `factory train` does; None if there are none."""
     files = sorted(folder.glob("*.safetensors"))

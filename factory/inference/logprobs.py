@@ -166,6 +166,26 @@ def label_probabilities(
     return _normalised(found)
 
 
+def opening_probabilities(tokens: Sequence[TokenLogprob], labels: Sequence[str]) -> dict[str, float] | None:
+    """The probability of each label as the first word of an answer, whichever word was written there.
+
+    Reads the alternatives of the first token that is more than white space. Case is ignored, and an alternative that
+    starts only one label ('y', of yes and no) counts as that label.
+
+    Args:
+        labels: in lower case.
+    Returns:
+        The labels found among the alternatives, with probabilities that add up to 1; None if none is.
+    """
+    first = next((token for token in tokens if token.token.strip()), None)
+    found: dict[str, float] = {}
+    for written, logprob in first.top.items() if first is not None else ():
+        label = _label(written.lower(), labels)
+        if label is not None:
+            found[label] = found.get(label, 0.0) + math.exp(logprob)
+    return _normalised(found)
+
+
 def digit_expectation(
     tokens: Sequence[TokenLogprob], offset: int, least: int = 1, most: int = 10
 ) -> tuple[dict[str, float], float] | None:

@@ -41,6 +41,8 @@ class Server:
     """the longest pause that its `Retry-After` can ask for"""
     names: Mapping[str, str | None] = field(default_factory=dict)
     """parameters that it knows by another name; None: not sent"""
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """what its requests have beside OpenAI's parameters"""
     last_answer_s: float = field(default_factory=time.monotonic)
     longest_s: float = 0.0
     answers: int = 0
@@ -70,7 +72,9 @@ class Server:
         started_s = time.monotonic()
         try:
             completion = read_completion(
-                await exchange(self.client, self.chat_url, self.patience_s, renamed(body, self.names))
+                await exchange(
+                    self.client, self.chat_url, self.patience_s, {**renamed(body, self.names), **self.beside}
+                )
             )
         except Failure as failure:
             self._failed(failure)
@@ -108,7 +112,9 @@ class Server:
         """Whether it answers a test request within PROBE_S."""
         probe = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
-            read_completion(await exchange(self.client, self.chat_url, PROBE_S, renamed(probe, self.names)))
+            read_completion(
+                await exchange(self.client, self.chat_url, PROBE_S, {**renamed(probe, self.names), **self.beside})
+            )
         except Failure as failure:
             self.said = str(failure)
             return False

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from factory.inference.folders import folder_of, folder_sha256
+from factory.inference.folders import base_of, folder_of, folder_sha256, is_adapter
 from schemas.errors import nearest
 from schemas.settings import Settings, about
 
@@ -72,6 +72,12 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     vllm: Annotated[
         VllmSettings | None, about("a model that the run itself serves with `vllm serve`, instead of an endpoint")
     ] = None
+    base: Annotated[
+        str | None,
+        about(
+            "the model that a LoRA adapter (embedded:FOLDER) was trained on, if its adapter_config.json does not tell"
+        ),
+    ] = None
     name: Annotated[str | None, about("the model's name at the endpoint; by default the only one it serves")] = None
     revision: Annotated[str | None, about("the version of a model behind a URL, recorded in the rows")] = None
     api_key_env: Annotated[str, about("the environment variable that holds the key; never the key itself")] = (
@@ -100,6 +106,8 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         if len(self.endpoint) == 1 and self.endpoint[0].startswith(_VLLM) and self.vllm is None:
             msgspec.structs.force_setattr(self, "vllm", VllmSettings(model=self.endpoint[0].removeprefix(_VLLM)))
             msgspec.structs.force_setattr(self, "endpoint", ())
+        if self.base is not None and self.embedded is None:
+            raise ValueError("base is of an adapter that is embedded (embedded:FOLDER): remove it")
         if self.vllm is not None:
             if self.endpoint:
                 raise ValueError("endpoint and vllm exclude each other: keep one")
@@ -121,6 +129,15 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         first = next(iter(self.endpoint), "")
         return first.removeprefix("embedded:") if first.startswith("embedded:") else None
 
+    @property
+    def without_adapter(self) -> "ModelSettings | None":
+        """The settings of an adapter's base model, which the same server can answer for; None: it is no adapter."""
+        folder = folder_of(self.embedded) if self.embedded is not None else None
+        if folder is None or not is_adapter(folder):
+            return None
+        base = (self.base or base_of(folder) or "").removeprefix("embedded:")
+        return msgspec.structs.replace(self, endpoint=(f"embedded:{base}",), base=None)
+
     def deciding(self) -> dict[str, Any]:
         """What answers depend on: the model, not who serves it or where a folder of weights is."""
         embedded = self.embedded
@@ -129,6 +146,7 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
             "name": self.name,
             "revision": self.revision,
             "embedded": (folder_sha256(folder) if folder else None) or embedded,
+            "base": self.without_adapter.deciding()["embedded"] if self.without_adapter else None,
             "vllm": self.vllm.deciding() if self.vllm else None,
         }
         return {name: value for name, value in asked.items() if value is not None}

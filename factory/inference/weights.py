@@ -25,7 +25,7 @@ from pathlib import Path
 import platformdirs
 from rich.console import Console
 
-from factory.inference.folders import folder_of, template_hash
+from factory.inference.folders import base_of, folder_of, is_adapter, template_hash
 from factory.inference.gguf_header import read_header
 from schemas.errors import FactoryError
 
@@ -67,6 +67,8 @@ class Weights:
     licence: str | None  # None: the user's own file
     context_tokens: int | None  # None: see the file itself
     chat_template_hash: str | None = None
+    adapter: Path | None = None  # a GGUF adapter that is loaded beside `path`
+    base: "Weights | None" = None  # the same without the adapter
 
 
 MODELS = {
@@ -91,15 +93,18 @@ def cache_dir() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("preference-factory")
 
 
-def fetch(name_or_path: str) -> Weights:
+def fetch(name_or_path: str, base: str | None = None) -> Weights:
     """The weights of a known model, of a GGUF file on disk (whose SHA-256 is computed, not pinned), or of a folder.
+
+    Args:
+        base: the model that an adapter's folder changes; by default the one that its adapter_config.json names.
 
     Every call compares the SHA-256, so a damaged cache never reaches a run. A file that does not match is reported
     and left in place. Raises FactoryError if the file is not found or does not match.
     """
     model = MODELS.get(name_or_path)
     if model is None:
-        return _weights_on_disk(name_or_path)
+        return _weights_on_disk(name_or_path, base)
     served, sha256 = cache_dir() / model.served_name, model.q8_0_sha256 or model.sha256
     if not served.exists():
         cached = cache_dir() / model.file_name
@@ -127,11 +132,13 @@ def fetch_file(name: str, known: KnownFile) -> Path:
     return cached
 
 
-def _weights_on_disk(path_text: str) -> Weights:
+def _weights_on_disk(path_text: str, base: str | None) -> Weights:
     if (folder := folder_of(path_text)) is not None:
-        from factory.inference.converted import converted  # here, for it needs what is in this module
+        from factory.inference.converted import adapted, converted  # here, for it needs what is in this module
 
-        return converted(folder)
+        if not is_adapter(folder):
+            return converted(folder)
+        return adapted(folder, _fetch_base(folder, base or base_of(folder)))
     path = Path(path_text).expanduser().absolute()
     if not path.is_file():
         raise FactoryError(
@@ -142,6 +149,18 @@ def _weights_on_disk(path_text: str) -> Weights:
         if file.read(4) != b"GGUF":
             raise FactoryError(f"{path} is not a GGUF file: name one that llama.cpp can load")
     return Weights(path.stem, path, file_sha256(path), path.stat().st_size, None, None, _template_in(path))
+
+
+def _fetch_base(folder: Path, name: str | None) -> Weights:
+    try:
+        return fetch(name or "")
+    except FactoryError as error:
+        if name in MODELS:
+            raise
+        raise FactoryError(
+            f"{folder} is an adapter, and its base model {name or ''!r} is not to be had ({error}): name it in the model's "
+            "settings (base: a folder, a .gguf file or a known model)"
+        ) from error
 
 
 def _template_in(gguf: Path) -> str | None:

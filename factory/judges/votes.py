@@ -1,8 +1,11 @@
 """Votes: a language model votes yes or no several times, and the majority decides (SPaR, arXiv:2412.11605, 3.2)."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+from factory.inference.journal import Choice
+from factory.inference.logprobs import opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context
 from factory.work.judging import Judge, Judged, JudgeSettings
@@ -46,9 +49,15 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
         int, about("how often all votes are asked again if they tie or none is readable", "SPaR's code", least=0)
     ] = 1
     verdict: Annotated[
-        Literal["text", "json"],
-        about("format of a vote: text, read after 'Final Judgement', or JSON by a schema"),
+        Literal["text", "json", "word"],
+        about(
+            "format of a vote: text, read after 'Final Judgement'; JSON by a schema; or one word without reasons, read from "
+            "its log-probabilities if the endpoint gives them"
+        ),
     ] = "text"
+    logprobs: Annotated[bool, about("whether to ask for a word's log-probabilities; false if the endpoint refuses")] = (
+        True
+    )
 
     def __post_init__(self) -> None:
         if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
@@ -58,7 +67,7 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
             )
 
     def templates(self) -> dict[str, TemplateUse]:
-        default = "judge_json" if self.verdict == "json" else "judge"
+        default = {"text": "judge", "json": "judge_json", "word": "judge_word"}[self.verdict]
         return {"judge": TemplateUse(default, ("prompt", "response", "reference"))}
 
 
@@ -71,7 +80,10 @@ async def judge(
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
     )
-    in_json = settings.verdict == "json"
+    more: dict[str, Any] = {"response_format": VERDICT_FORMAT} if settings.verdict == "json" else {}
+    if settings.verdict == "word" and settings.logprobs:
+        # 20 is the most that OpenAI's endpoint returns.
+        more = {"logprobs": True, "top_logprobs": 20}
     first = settings.first_votes or settings.votes
     rounds = [count for count in (first, settings.votes - first) if count]
     # Further rounds break ties and replace unreadable votes.
@@ -83,14 +95,18 @@ async def judge(
             prompt,
             settings.model,
             [Message("user", question)],
-            sampling_of(settings, count, response_format=VERDICT_FORMAT if in_json else None),
+            sampling_of(settings, count, **more),
             template=template.name,
             response_ids=(response_id,),
             draw=draw,
         )
         calls.append(answered.call)
         for choice in answered.reply.choices:
-            verdict, critique = (read_json_vote if in_json else read_vote)(choice.text, choice.finish_reason)
+            if settings.verdict == "word":
+                votes.append(read_word_vote(choice, answered.call.call_id))
+                continue
+            read = read_json_vote if settings.verdict == "json" else read_vote
+            verdict, critique = read(choice.text, choice.finish_reason)
             votes.append(Judged(verdict, critique, _VALUES.get(verdict), call_id=answered.call.call_id))
         if is_settled([vote.verdict for vote in votes], max(0, settings.votes - len(votes))):
             break
@@ -109,6 +125,24 @@ def read_json_vote(text: str, finish_reason: str | None = None) -> tuple[str, st
     verdict, critique = found or ("unparsed", text)
     # JSON can spell half an emoji, which has no UTF-8 encoding.
     return verdict, critique.encode("utf-8", "replace").decode()
+
+
+_WORD = re.compile(r"[\W_]*(yes|no)\b", re.IGNORECASE)
+
+
+def read_word_vote(choice: Choice, call_id: str | None = None) -> Judged:
+    """A vote of one word: the likelier of yes and no as the first word, else the word that opens the text.
+
+    The value is the probability of yes, or 1 or 0 without log-probabilities.
+    """
+    shares = opening_probabilities(choice.logprobs, ("yes", "no")) if choice.logprobs else None
+    if shares is None:
+        word = _WORD.match(choice.text)
+        shares = {word[1].lower(): 1.0} if word else {}
+    yes, no = shares.get("yes", 0.0), shares.get("no", 0.0)
+    if yes == no:
+        return Judged("unparsed", choice.text, None, call_id=call_id)
+    return Judged("yes" if yes > no else "no", choice.text, yes, probabilities=shares, call_id=call_id)
 
 
 def is_settled(verdicts: Sequence[str | None], left: int) -> bool:

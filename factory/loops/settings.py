@@ -82,6 +82,9 @@ class LoopSettings(Settings, frozen=True, kw_only=True):
         about("what is measured before the first round and after each: ifeval, ifbench, judge, refine, a file"),
     ] = ()
     evaluate_limit: Annotated[int, about("prompts of each evaluation; none: all of them", least=1)] | None = None
+    evaluate_override: Annotated[
+        dict[str, Any], about("keys of the evaluations' recipe to set, such as stages.sample.max_tokens")
+    ] = msgspec.field(default_factory=dict)
     keep: Annotated[
         tuple[str, ...],
         about(

@@ -190,7 +190,7 @@ def _evaluate(working: Working, step: Step, done: Done) -> dict[str, Any]:
             loop.settings.seed,
             progress,
             loop.settings.evaluate_limit,
-            options=Options({} if left is None else {"budget.max_tokens": left}, seen_in),
+            options=Options({**loop.settings.evaluate_override, "budget.max_tokens": left}, seen_in),
             execution=working.execution,
         )
     return {"model_id": rows[0].model_id, "run_id": rows[0].run_id}

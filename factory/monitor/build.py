@@ -1,6 +1,7 @@
 """Builds training sets and reports what is in them, and how similar the sides of their pairs are."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from factory.audit.audit import AuditSettings, examination, settings_of
 from factory.monitor.plain_text import visible
 from factory.runs.places import with_places
 from schemas.errors import FactoryError
@@ -28,6 +30,8 @@ def build_and_report(
     run_ids: list[str] | None,
     out: Path | None,
     console: Console,
+    asked: AuditSettings | None = None,
+    allowed: Sequence[str] = (),
 ) -> None:
     """Builds, pins, writes Parquet and prints rows, classes, lengths and likeness.
 
@@ -35,18 +39,22 @@ def build_and_report(
         name: a training set; None: all that the runs' recipes name.
         run_ids: the runs to use, by id or prefix; None: every run of the lake.
         out: folder for the Parquet files; None: `training_sets/NAME@VERSION` in the lake's folder, else in this one.
+        asked: thresholds and evaluation sets beside those of the runs' recipes.
+        allowed: checks that may be beyond their thresholds.
     Raises:
-        FactoryError: no such set or run, a damaged lake, or a set without rows; of several sets, only if all have none.
+        FactoryError: no such set or run, a damaged lake, a set whose rows a check refuses, or one without rows; of several
+            sets, only if all have none.
     """
     if name is not None:
         training_set_sql(name)  # reports a misspelt name before anything missing in the lake
     runs = _runs(lake, run_ids)
     names = [name] if name is not None else _named_by_recipes(lake, runs)
+    examine = examination(lake, _with_recipes(lake, runs, asked), allowed)
     refuse_damage(lake)
     empty: list[NoRows] = []
     for one in names:
         try:
-            built = build_training_set(lake, one, parameters, runs)
+            built = build_training_set(lake, one, parameters, runs, examine)
         except NoRows as error:
             empty.append(error)
             continue
@@ -60,6 +68,14 @@ def build_and_report(
     keep_checksums(lake)
     for reason in empty:
         console.print(Text(f"left out: {reason}", "yellow"), soft_wrap=True)
+
+
+def _with_recipes(lake: Lake, runs: list[str], asked: AuditSettings | None) -> AuditSettings:
+    theirs = settings_of(lake, runs)
+    if asked is None:
+        return theirs
+    against = tuple(dict.fromkeys((*theirs.decontaminate, *asked.decontaminate)))
+    return AuditSettings({**theirs.thresholds, **asked.thresholds}, against)
 
 
 def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
@@ -95,10 +111,28 @@ def _report(lake: Lake, built: TrainingSetRows, runs: list[str], files: list[Pat
     _print_rows(built, rows, console)
     if set(LIKENESS) <= set(rows.column_names):
         _print_likeness(lake, runs, reference, rows, console)
+    if built.row.audit is not None:
+        _print_audit(built, console)
     for file in files:
         console.print(Text(f"wrote {file}"), soft_wrap=True)
     if not built.held_out.num_rows:
         console.print("no prompt is in the held-out split: -p held_out=0.25 holds out more")
+
+
+def _print_audit(built: TrainingSetRows, console: Console) -> None:
+    """What was asked of the rows before they were pinned, from the set's row."""
+    found = json.loads(built.row.audit or "{}")
+    for name, check in found.get("checks", {}).items():
+        figure = check.get("reason") or f"{check['figure']:.3g} (threshold {check['threshold']:g})"
+        allowed = ", allowed" if check["allowed"] else ""
+        console.print(Text(visible(f"audit: {name} {check['status']}{allowed}: {figure}")), soft_wrap=True)
+    if "decontaminated" in found:
+        against = ", ".join(found["decontaminated"]) or "no evaluation set"
+        said = f"decontaminated against {against}: {found['removed_prompts']:,} prompts left out"
+        if built.removed is not None:
+            count = built.removed.train_rows + built.removed.held_out_rows
+            said += f", their {count:,} rows are {built.removed.name}@{built.removed.version}"
+        console.print(Text(visible(said)), soft_wrap=True)
 
 
 def _print_rows(built: TrainingSetRows, rows: pa.Table, console: Console) -> None:

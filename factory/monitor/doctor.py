@@ -43,7 +43,7 @@ def examine(lake: str, model: str | None, console: Console) -> bool:
 
     Args:
         lake: a folder or PostgreSQL URL; the lake need not exist yet.
-        model: an endpoint to try as well: a base URL, or embedded:NAME, which is started.
+        model: an endpoint to try as well: a base URL, or embedded:NAME or vllm:FOLDER, which are started.
     """
     checks: dict[str, Callable[[], Finding]] = {
         "python": _python,
@@ -203,7 +203,7 @@ async def _asked(model: str) -> Finding:
     except ValueError as error:
         raise FactoryError(str(error)) from None
     words = model
-    if not model.startswith("embedded:"):
+    if settings.embedded is None and settings.vllm is None:
         there = os.environ.get(settings.api_key_env)
         words = f"{public_address(model)}, {'key from' if there else 'no key in'} ${settings.api_key_env}"
         served, proxy = await served_models("actor", settings)

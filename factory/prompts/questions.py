@@ -163,6 +163,8 @@ def _guess(row: Mapping[str, Any]) -> str | None:
         return found
     if isinstance(row.get("completions"), list) and "instruction" in row:
         return "instruction"
+    if {"input", "output_1", "output_2"} <= row.keys():
+        return "input"
     if "context" in row and {"response1", "response2"} <= row.keys():
         return "context"
     if all(

@@ -129,7 +129,9 @@ def _entries(stages: list[dict[str, Any]], where: str) -> tuple[Entry, ...]:
 
 def _check(recipe: Recipe, where: str) -> None:
     """Rejects inconsistent recipes before anything is paid for."""
-    if not recipe.entries("sample") and not recipe.entries("reference"):
+    if recipe.answers is not None:
+        _check_answers(recipe, where)
+    elif not recipe.entries("sample") and not recipe.entries("reference"):
         raise FactoryError(f"{where}: stages has no sample, so no prompt would be answered: add it")
     _check_names(recipe, where)
     for place, entry in enumerate(recipe.stages):
@@ -138,7 +140,7 @@ def _check(recipe: Recipe, where: str) -> None:
                 raise FactoryError(
                     f"{where}: stages.{entry.name}.model is {role!r}, which is not in models ({', '.join(recipe.models)})"
                 )
-        before = {e.stage for e in recipe.stages[:place]}
+        before = {e.stage for e in recipe.stages[:place]} | ({"sample"} if recipe.answers else set())
         for needed, reason in entry.settings.needs.items():
             if needed not in before:
                 raise FactoryError(f"{where}: stages has {entry.name}, but no {needed} before it to {reason}: add it")
@@ -157,6 +159,23 @@ def _check(recipe: Recipe, where: str) -> None:
     _check_pairs(recipe, where)
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
+    if recipe.audit:
+        from factory.audit.checks import check_names  # here: polars need not be loaded for every recipe
+
+        check_names(recipe.audit, f"{where}: audit")
+
+
+def _check_answers(recipe: Recipe, where: str) -> None:
+    """Answers of another run can be judged and compared; whatever makes new ones starts from a run's own."""
+    for entry in recipe.stages:
+        if entry.stage not in ("judge", "compare"):
+            raise FactoryError(
+                f"{where}: stages.{entry.name} cannot work on answers of another run (answers.run): judge and compare can"
+            )
+    if recipe.pairings():
+        raise FactoryError(
+            f"{where}: pairs are made of a run's own answers, not of another's (answers.run): set pairs: []"
+        )
 
 
 def _check_pairs(recipe: Recipe, where: str) -> None:

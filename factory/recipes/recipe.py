@@ -50,6 +50,15 @@ class Entry(msgspec.Struct, frozen=True):
         return {"stage": self.stage, "name": self.name, **settings}
 
 
+class AnswerSettings(Settings, frozen=True, kw_only=True):
+    """Answers that are there already: those of a run in the lake, with its prompts."""
+
+    run: Annotated[str, about("the run's id")]
+    kinds: Annotated[
+        tuple[str, ...], about("which of its responses: sampled, refined, resampled, reference, imported")
+    ] = ("sampled",)
+
+
 class Recipe(Settings, frozen=True, kw_only=True, dict=True):
     """A method."""
 
@@ -60,6 +69,12 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
     ] = "data"
     models: Annotated[dict[str, ModelSettings], about("models by role, such as actor and refiner")]
     prompts: Annotated[PromptSettings, about("where the prompts come from")] = PromptSettings()
+    answers: (
+        Annotated[
+            AnswerSettings, about("a run whose prompts and answers are taken, instead of a source and a sampling stage")
+        ]
+        | None
+    ) = None
     budget: Annotated[BudgetSettings, about("where a run stops")] = BudgetSettings()
     stages: Annotated[tuple[Entry, ...], about("what happens to each prompt, in order")]
     templates: Annotated[dict[str, str], about("prompt templates to replace: name, and a bundled name or a file")] = (
@@ -78,6 +93,13 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
     train: Annotated[dict[str, str], about("by role: the training set that a loop trains its model on")] = (
         msgspec.field(default_factory=dict)
     )
+    audit: Annotated[
+        dict[str, float], about("thresholds of checks (docs/audit.md), beyond which `factory build` refuses a set")
+    ] = msgspec.field(default_factory=dict)
+    decontaminate: Annotated[
+        tuple[str, ...],
+        about("evaluation sets (ifeval, ifbench or a file): prompts that overlap with them are left out"),
+    ] = ()
 
     def entries(self, stage: str) -> list[Entry]:
         """The entries of a stage, in order."""
@@ -135,6 +157,8 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
             "stages": [entry.plain(differing(entry.settings)) for entry in self.stages],
             "templates": self.template_texts,
         }
+        if self.answers is not None:
+            asked["answers"] = differing(self.answers)
         if self.pairs is not None:
             # A bundled pairing is identified by its name, a user's own by its SQL.
             bundled = known_pairings()

@@ -289,7 +289,7 @@ async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[N
         BudgetReached, FactoryError: of all the errors that no prompt causes, the one that came first.
     """
     session, progress = working.session, working.session.progress
-    load = partial(load_work, session.lake, session.run.run_id, begun=session.begun)
+    load = partial(load_work, session.lake, session.run.run_id, begun=session.begun, given=session.recipe.answers)
     tasks: set[asyncio.Task[Any]] = set()
     # Large enough that no slot waits for a prompt, bounded so that memory does not grow with the number of prompts.
     window = 2 * sum(endpoint.most for endpoint in progress.endpoints) or WINDOW

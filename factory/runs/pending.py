@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from factory.recipes.recipe import Entry, Recipe, judges_given
+from factory.recipes.recipe import AnswerSettings, Entry, Recipe, judges_given
 from factory.work.context import Work
-from schemas.tables import Comparison, Judgement, Prompt, Response, RunPrompt, Tree
+from schemas.tables import Comparison, Judgement, Pair, Prompt, Response, RunPrompt, Tree
 from stores.lake import Lake
 from stores.sql import sql
 
@@ -47,20 +47,27 @@ def all_prompts(lake: Lake, run_id: str) -> pa.Table:
 
 def pending_parameters(recipe: Recipe, entry: Entry) -> dict[str, Any]:
     """The parameters of a stage's query of pending prompts besides `$run_id`: `$stage`, its name; `$evolved`, whether the
-    recipe evolves its prompts; `$judges`, the names of its judges; and its settings by name."""
+    recipe evolves its prompts; `$judges`, the names of its judges; `$answers_of` and `$kinds`, the run whose answers are
+    worked on (NULL: this one) and which of them; and its settings by name."""
+    answers = recipe.answers
     return {
         **msgspec.to_builtins(entry.settings),
         "stage": entry.name,
+        "answers_of": answers.run if answers else None,
+        "kinds": list(answers.kinds) if answers else ["sampled"],
         "evolved": bool(recipe.entries("evolve")),
         "judges": [judge.judge_name for judge in judges_given(recipe, entry)],
     }
 
 
-def load_work(lake: Lake, run_id: str, pending: pa.Table, begun: bool = True) -> list[Work]:
+def load_work(
+    lake: Lake, run_id: str, pending: pa.Table, begun: bool = True, given: AnswerSettings | None = None
+) -> list[Work]:
     """Some prompts of a run with their rows, in the run's order.
 
     Args:
         begun: whether an earlier attempt may have answered some of them; if not, answers are not looked up.
+        given: another run whose answers are worked on.
     """
     # One text, since DuckDB's client is slow to bind a list.
     parameters = {"run_id": run_id, "ids": ",".join(pending.column("prompt_id").to_pylist())}
@@ -70,9 +77,25 @@ def load_work(lake: Lake, run_id: str, pending: pa.Table, begun: bool = True) ->
     prompts = lake.read(Prompt, among, {"ids": parameters["ids"]})
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     work = {t.prompt_id: Work(by_id[t.prompt_id], t.position, t.evolved) for t in taken}
+    if given is not None:
+        _add_given(lake, work, given, among, parameters["ids"])
     if begun:
         _add_answers(lake, work, mine, parameters)
     return sorted(work.values(), key=lambda one: (one.position, one.prompt.prompt_id))
+
+
+def _add_given(lake: Lake, work: dict[str, Work], given: AnswerSettings, among: str, ids: str) -> None:
+    """Adds the answers of another run, and which two of them it has paired."""
+    theirs = f"run_id = $of AND {among}"
+    kinds = ",".join(given.kinds)
+    for response in lake.read(
+        Response,
+        f"{theirs} AND kind IN (SELECT unnest(string_split($kinds, ',')))",
+        {"of": given.run, "ids": ids, "kinds": kinds},
+    ):
+        work[response.prompt_id].responses.append(response)
+    for pair in lake.read(Pair, theirs, {"of": given.run, "ids": ids}):
+        work[pair.prompt_id].paired.add(frozenset((pair.chosen_response_id, pair.rejected_response_id)))
 
 
 def _add_answers(lake: Lake, work: dict[str, Work], mine: str, parameters: dict[str, Any]) -> None:

@@ -121,6 +121,7 @@ _WANTED = {
     "comparisons": "ends with 'Preferred response: 1' or 'Preferred response: 2'",
     "refinements": "writes a line 'Refined response:' before the answer",
 }
+_WANTED_OF_VOTES = {"json": "writes the JSON object that it asks for", "word": "answers with Yes or No"}
 
 
 def _advice(recipe: Recipe, what: str, name: str) -> str:
@@ -129,7 +130,9 @@ def _advice(recipe: Recipe, what: str, name: str) -> str:
         if name == (entry.judge_name if entry.stage == "judge" else entry.name):
             template = next(in_run for local, in_run, _ in entry.templates() if local == template)
             if what == "votes":
-                in_json = getattr(entry.settings, "verdict", "text") == "json"
-                wanted = "writes the JSON object that it asks for" if in_json else wanted
-                or_else = f", or set stages.{entry.name}.verdict={'text' if in_json else 'json'}"
+                format = getattr(entry.settings, "verdict", "text")
+                wanted = _WANTED_OF_VOTES.get(format, wanted)
+                or_else = f", or set stages.{entry.name}.verdict={'json' if format == 'text' else 'text'}"
+            if what == "comparisons" and not getattr(entry.settings, "reasons", True):
+                wanted = "answers with 1 or 2"
     return f"use a model that {wanted}, or change templates.{template}{or_else}, and run it again; or as it is"

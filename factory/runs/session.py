@@ -1,12 +1,13 @@
 """A run in this process: its lake, models, counters, and how it is executed."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from factory.inference.budget import BudgetReached, Spending
@@ -14,6 +15,7 @@ from factory.inference.connect import connect
 from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.failures import Failure
 from factory.inference.journal import Journal, Reply, journal_file
+from factory.inference.settings import ModelSettings
 from factory.recipes.recipe import Entry, Recipe, bound_templates, judge_of, judges_given
 from factory.runs.progress import Progress
 from factory.runs.readable import Readable
@@ -128,12 +130,16 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
 
     listeners = Listeners(count, fail, partial(setattr, progress, "phase"), progress.notes.append)
     endpoints: dict[str, Endpoint] = {}
-    by_settings: dict[Any, Endpoint] = {}
+    by_settings: dict[ModelSettings, Endpoint] = {}
     async with AsyncExitStack() as stack:
-        for role in recipe.roles():
+        # Adapters first: their base models answer from the same servers.
+        for role in sorted(recipe.roles(), key=lambda role: recipe.models[role].without_adapter is None):
             settings = recipe.models[role]
             if settings not in by_settings:
-                by_settings[settings] = await stack.enter_async_context(connect(role, settings, listeners))
+                beside = next(
+                    (e.base for s, e in by_settings.items() if e.base and s.without_adapter == settings), None
+                )
+                by_settings[settings] = beside or await stack.enter_async_context(connect(role, settings, listeners))
             endpoints[role] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
         add_up()  # includes what earlier attempts paid
@@ -141,6 +147,17 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
             yield endpoints
         finally:
             add_up()  # a reply is counted just before its cost is
+
+
+def _beside(known: Mapping[ModelSettings, Endpoint], role: str, settings: ModelSettings) -> Endpoint | None:
+    """The same model where a server already has it beside an adapter."""
+    for other, endpoint in known.items():
+        without = other.without_adapter
+        if endpoint.base is None or without is None or without.deciding() != settings.deciding():
+            continue
+        if msgspec.structs.replace(without, endpoint=settings.endpoint) == settings:
+            return replace(endpoint.base, role=role)
+    return None
 
 
 def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list[tuple[Entry, Context]]:

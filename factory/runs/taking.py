@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from factory.prompts.sources import read_prompts
-from factory.recipes.recipe import Recipe
+from factory.recipes.recipe import AnswerSettings, Recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from factory.verifier.never import why_never
@@ -16,6 +16,7 @@ from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Prompt, Run, RunPrompt
 from stores.lake import Lake
+from stores.sql import sql
 
 Item = TypeVar("Item")
 
@@ -32,7 +33,10 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
     """
     progress.phase = "reading prompts"
     source = spec.recipe.prompts
-    prompts = read_prompts(source, spec.seed)
+    given = spec.recipe.answers
+    prompts = (
+        read_prompts(source, spec.seed) if given is None else _answered_prompts(lake, spec.recipe, given, progress)
+    )
     if spec.sample is not None:
         prompts = iter(heapq.nsmallest(spec.sample, prompts, key=lambda prompt: prompt.prompt_id))
     rows: list[Any] = []
@@ -82,6 +86,37 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
             f"{found['unchecked']:,} of {found['prompts']:,} prompts have no constraints that the verifier can check: only "
             f"{others} can judge them"
         )
+
+
+def _answered_prompts(lake: Lake, recipe: Recipe, given: AnswerSettings, progress: Progress) -> Iterator[Prompt]:
+    """The prompts of another run's answers, in its order, without those whose answers no judge of the recipe can judge.
+
+    Raises:
+        FactoryError: no such run, or it has no such answers.
+    """
+    asked = {"run_id": given.run, "kinds": list(given.kinds)}
+    order = lake.query(sql("answered_prompts"), asked).column(0).to_pylist()
+    if not order:
+        raise FactoryError(
+            f"answers.run: lake {lake.place.where} has no {' or '.join(given.kinds)} answers of a run {given.run!r}: "
+            "`factory status` lists the runs"
+        )
+    found = {p.prompt_id: p for p in lake.read(Prompt, "prompt_id IN (SELECT unnest($ids))", {"ids": order})}
+    judges = [e.settings for e in recipe.entries("judge") if isinstance(e.settings, JudgeSettings)]
+    prompts = [found[id] for id in order]
+    judged = [p for p in prompts if not judges or any(judge.can_judge(p) for judge in judges)]
+    if not judged:
+        raise FactoryError(
+            f"answers.run: none of the {len(prompts):,} prompts of run {given.run} has constraints that the verifier can check: "
+            "let a model judge them"
+        )
+    if left := len(prompts) - len(judged):
+        progress.notes.append(
+            f"{left:,} of {len(prompts):,} prompts have no constraints, so their answers are not judged"
+        )
+    first = recipe.prompts.skip
+    last = None if recipe.prompts.limit is None else first + recipe.prompts.limit
+    yield from judged[first:last]
 
 
 @dataclass(slots=True)

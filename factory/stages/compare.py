@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Choice
-from factory.inference.logprobs import label_probabilities
+from factory.inference.logprobs import label_probabilities, opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
 from factory.work.stage import StageSettings, TopP, sampling_of
@@ -40,6 +40,13 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers to compare"}
 
     model: Annotated[str, about("the role of the model that compares")] = "refiner"
+    which: Annotated[
+        Literal["every", "paired"],
+        about("which answers are compared: every two of a prompt, or the pairs of the run that `answers` names"),
+    ] = "every"
+    reasons: Annotated[
+        bool, about("whether it gives its reasons before the label; false: the label alone, which suits small models")
+    ] = True
     votes: Annotated[int, about("the number of votes per order of two answers", least=1)] = 1
     logprobs: Annotated[
         bool, about("whether to ask for the labels' log-probabilities; false if the endpoint refuses")
@@ -49,7 +56,11 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     max_tokens: Annotated[int, about("the maximum number of tokens per comparison", "arXiv:2309.00267", least=1)] = 512
 
     def templates(self) -> dict[str, TemplateUse]:
-        return {"compare": TemplateUse("compare", ("prompt", "first", "second", "reference"))}
+        return {
+            "compare": TemplateUse(
+                "compare" if self.reasons else "compare_word", ("prompt", "first", "second", "reference")
+            )
+        }
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
@@ -58,6 +69,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     orders = [
         (first, second)
         for pair in combinations(work.answers, 2)
+        if settings.which == "every" or frozenset(answer.response_id for answer in pair) in work.paired
         for first, second in (pair, pair[::-1])
         if (first.response_id, second.response_id) not in done
     ]
@@ -84,7 +96,9 @@ async def _compare(
         second=second.text,
         reference=prompt.reference or "",
     )
-    logprobs = {"logprobs": True, "top_logprobs": 5} if settings.logprobs else {}
+    # Without reasons the label may not be among the likeliest words; 20 is the most that OpenAI's endpoint returns.
+    top = 5 if settings.reasons else 20
+    logprobs = {"logprobs": True, "top_logprobs": top} if settings.logprobs else {}
     ids = (first.response_id, second.response_id)
     try:
         answered = await context.ask(
@@ -105,8 +119,8 @@ async def _compare(
         stage=context.stage,
         first_response_id=ids[0],
         second_response_id=ids[1],
-        probability=first_is_better(choices),
-        votes=[_WORDS[label[0]] if (label := find_label(choice.text)) else "unparsed" for choice in choices],
+        probability=first_is_better(choices, settings.reasons),
+        votes=[_vote(choice, settings.reasons) for choice in choices],
         rationales=[choice.text for choice in choices],
         model_id=answered.call.model_id,
         template_hash=sha256_text(template.text),
@@ -115,17 +129,31 @@ async def _compare(
     return answered.call, comparison
 
 
-def first_is_better(choices: Sequence[Choice]) -> float | None:
+def first_is_better(choices: Sequence[Choice], reasons: bool = True) -> float | None:
     """The probability that the answer shown first is better, averaged over the readable votes; None: none is readable."""
-    found = []
-    for choice in choices:
-        label = find_label(choice.text)
-        if label is None:
-            continue
-        written, at = label
-        shares = label_probabilities(choice.logprobs, at, ("1", "2")) if choice.logprobs else None
-        found.append(shares.get("1", 0.0) if shares else float(written == "1"))
+    found = [probability for choice in choices if (probability := _probability(choice, reasons)) is not None]
     return fmean(found) if found else None
+
+
+def _probability(choice: Choice, reasons: bool) -> float | None:
+    """Of one vote. Without reasons the labels' probabilities count as the first word, even if another was written."""
+    if not reasons and choice.logprobs and (shares := opening_probabilities(choice.logprobs, ("1", "2"))):
+        return shares.get("1", 0.0)
+    label = find_label(choice.text)
+    if label is None:
+        return None
+    written, at = label
+    shares = label_probabilities(choice.logprobs, at, ("1", "2")) if choice.logprobs else None
+    return shares.get("1", 0.0) if shares else float(written == "1")
+
+
+def _vote(choice: Choice, reasons: bool) -> str:
+    """first, second or unparsed: the label written or, without reasons, the likelier one."""
+    if reasons:
+        label = find_label(choice.text)
+        return "unparsed" if label is None else _WORDS[label[0]]
+    probability = _probability(choice, reasons)
+    return "unparsed" if probability in (None, 0.5) else _WORDS["1" if probability > 0.5 else "2"]
 
 
 def find_label(text: str) -> tuple[str, int] | None:

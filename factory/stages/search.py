@@ -14,7 +14,8 @@ from factory.search.tree_rows import Made, Search, response_id_of, tree_rows
 from factory.search.tree_search import SearchNode, Strategy, search_tree
 from factory.templates.rendering import TemplateUse, conversation, refine_turns
 from factory.work.context import Context, Template, Work
-from factory.work.flaws import Refined, flaw_of
+from factory.work.echo import Refined
+from factory.work.flaws import flaw_of
 from factory.work.judging import Assessment, assess, of_judges
 from factory.work.stage import StageSettings, TopP, sampling_of
 from schemas.ids import seed_of, sha256_text

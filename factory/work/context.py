@@ -23,6 +23,8 @@ class Work:
     judgements: dict[str, list[Judgement]] = field(default_factory=dict)
     """by response id"""
     comparisons: list[Comparison] = field(default_factory=list)
+    paired: set[frozenset[str]] = field(default_factory=set)
+    """ids of two answers that the run they come from has paired"""
     roots: set[tuple[str, str]] = field(default_factory=set)
     """finished searches: stage and id of the root response"""
 

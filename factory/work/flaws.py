@@ -5,25 +5,10 @@ one that is not there: a shared run of words counts only if neither the prompt n
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 
 from factory.inference.values import is_blank
+from factory.work.echo import Refined, echoes
 from stores.likeness import words
-
-
-@dataclass(frozen=True, slots=True)
-class Refined:
-    """What a refiner was shown, and so may repeat instead of writing an answer."""
-
-    prompt: str
-    parent: str
-    """the answer to refine"""
-    parent_flaw: str | None = None
-    critique: str = ""
-    templates: tuple[str, ...] = ()
-    """the judge's and the refiner's, with their placeholders"""
 
 
 def flaw_of(text: str, finish_reason: str | None, refined: Refined | None = None) -> str | None:
@@ -48,7 +33,11 @@ def flaw_of(text: str, finish_reason: str | None, refined: Refined | None = None
         return "unended"  # the refiner kept the end that was cut off
     if echoes(text, refined):
         return "echo"
-    return "preamble" if opens_with_preamble(text) and not opens_with_preamble(refined.parent) else None
+    excusing = "" if refined.parent_flaw in ("echo", "preamble") else refined.parent
+    if opens_with_preamble(text) and not opens_with_preamble(excusing):
+        return "preamble"
+    commented = comments_on_rewriting(text) and not comments_on_rewriting(excusing)
+    return "preamble" if commented and not _ASKS_TO_REWRITE.search(refined.prompt) else None
 
 
 def repeats_itself(text: str) -> bool:
@@ -110,105 +99,33 @@ def opens_with_preamble(text: str) -> bool:
     return _PREAMBLE.match(text) is not None
 
 
-_PLACEHOLDER = re.compile(r"\{\w+\}")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
-_QUOTED = re.compile(
-    r"\"[^\"\n]{0,400}\"|“[^”\n]{0,400}”|「[^」\n]{0,400}」|『[^』\n]{0,400}』|«[^»\n]{0,400}»|(?<!\w)['‘][^'’\n]{0,400}['’](?!\w)"
+_REWRITTEN = r"(?:revised|refined|rewritten|reworded|corrected|rephrased|modified|edited|improved)"
+_WHOLE = r"(?:response|answer|version|text|rewrite)"
+_MARKS = (
+    r"(?:commas?|placeholders?|postscript|full stops?|quotation marks?|capital letters?|square brackets|bullet points?)"
 )
-_NOT_A_WORD = re.compile(r"[\W_]+")
-_IDEOGRAPH = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]")
-_LABEL = re.compile(r"^[ \t]*\[[^\]\n]{3,40}\][ \t]*$", re.MULTILINE)
-_MARKER = re.compile(
-    r"^[ \t*#_]*(reflection|refined (?:response|answer)|final judge?ment)[\s*_]*[:：]", re.IGNORECASE | re.MULTILINE
+_COMMENT = re.compile(
+    r"(?:^[\s*#_>]*|(?<=[.!?] ))(?:"
+    # Here's the text rewritten to fit your request: / Here's the text with commas removed:
+    rf"here(?:['’]?s| is) (?:an?|the|my|your) (?:[^\s.]+ ){{0,2}}?(?:{_REWRITTEN} (?:[^\s.]+ )?{_WHOLE}|{_WHOLE} {_REWRITTEN})\b"
+    rf"|here(?:['’]?s| is) (?:the|your) {_WHOLE} (?:with|without|in which)\b[^.\n]*:"
+    # I've rewritten the text to … / The rewritten version is more concise
+    rf"|i(?:['’]ve| have)? (?:now |also )?(?:{_REWRITTEN}|rewrote) (?:the|your|this) (?:[^\s.]+ )?{_WHOLE}\b"
+    rf"|(?:the|this) (?:rewritten|revised|reworded|rephrased) {_WHOLE}\b"
+    # In this version, I removed the commas / I have added two placeholders
+    rf"|(?:in this (?:example|{_WHOLE[3:-1]}), )?i(?:['’]ve| have)? (?:also )?(?:added|removed|replaced|included|used) "
+    rf"(?:[^\s.]+ ){{0,2}}?{_MARKS}\b"
+    # 我已经把回答改写了
+    rf"|我(?:已经|已經|已)?(?:对|對|将|將|把)[^。！？\n]{{0,4}}(?:回答|回复|回覆|答复|文本)[^。！？\n]{{0,8}}{_CHANGED_ZH}"
+    r")",
+    re.IGNORECASE | re.MULTILINE,
 )
-_OF_THE_TASK = re.compile(  # words of a critique about the answer, rather than about the world
-    r" (?:response|answer|reply|instructions?|requests?|requested|requirements?|constraints?|critique|judge?ment|asked|"
-    r"keywords?|sentences?|paragraphs?|words|lacks?|miss(?:es|ed|ing)|mentions?|mentioned|fails?"
-    r"|回 答|回 复|回 覆|答 复|指 令|要 求|约 束|缺 少|提 到|关 键 词|句 子|句 话|段 落|字 数|应 当) "
+_ASKS_TO_REWRITE = re.compile(
+    r"\b(?:rewrit|rephras|reword|revis|edit|proofread|correct|improv|shorten|polish|grammar|punctuat)|改|修|润|潤|校",
+    re.IGNORECASE,
 )
-_REPEATING = re.compile(r"repeat|word for word|verbatim|重复|複述|复述|照抄|原样", re.IGNORECASE)
-LONG_RUN, SHORT_RUN = 8, 5
-"""Words in a row that make an echo: 8, or 60% of a shorter sentence but at least 5. An ideograph counts as half a word."""
 
 
-def echoes(text: str, refined: Refined) -> bool:
-    """Whether an answer repeats the prompt as a whole, the critique, or the judge's or refiner's instruction.
-
-    A critique's sentence must speak of the answer or the task: a fact it states may well be needed in the answer.
-    What it quotes is left out, as it may be the very words to use.
-    """
-    known = f"{refined.prompt}\n{refined.parent}"
-    if any(label in text and label not in known for label in _labels(refined.templates)):
-        return True
-    written = {found[1].lower() for found in _MARKER.finditer(text)} - {
-        found[1].lower() for found in _MARKER.finditer(known)
-    }
-    if any(marker in template.lower() for marker in written for template in refined.templates):
-        return True
-    answer, given, parent = _flat(text), _flat(known), _flat(refined.parent)
-    if not _REPEATING.search(refined.prompt) and _repeats_prompt(refined.prompt, answer, parent):
-        return True
-    for sentence in _sentences_of(refined.templates):
-        if any(run in answer and run not in given for run in _runs(sentence)):
-            return True
-    for sentence in _sentences(_QUOTED.sub("\n", refined.critique)):
-        if _OF_THE_TASK.search(_spaced(sentence)) and any(
-            run in answer and run not in given and _OF_THE_TASK.search(run) for run in _runs(sentence)
-        ):
-            return True
-    return False
-
-
-def _repeats_prompt(prompt: str, answer: str, parent: str) -> bool:
-    """Whether an answer is only words of the prompt, holds all of it, or opens with its first sentence, unlike the parent."""
-    asked, first = _flat(prompt), _spaced(next(_sentences(prompt), []))
-    long = LONG_RUN * (2 if _IDEOGRAPH.search(first) else 1)
-    if len(asked.split()) < long:
-        return False
-    opens = len(first.split()) >= long and answer.startswith(first) and not parent.startswith(first)
-    only = len(answer.split()) >= long and answer in asked
-    return only or opens or (asked in answer and asked not in parent)
-
-
-def _flat(text: str) -> str:
-    """A text's words in lower case between single spaces: a run of words is found as a substring."""
-    return _spaced(_normal(text))
-
-
-def _normal(text: str) -> list[str]:
-    return words(_NOT_A_WORD.sub(" ", text.lower()))
-
-
-def _spaced(found: list[str]) -> str:
-    return f" {' '.join(found)} "
-
-
-def _sentences(text: str) -> Iterator[list[str]]:
-    """The words of each sentence."""
-    for part in _SENTENCE_END.split(text):
-        if found := _normal(part):
-            yield found
-
-
-@lru_cache(maxsize=64)
-def _sentences_of(templates: tuple[str, ...]) -> list[list[str]]:
-    return [
-        sentence for template in templates for part in _PLACEHOLDER.split(template) for sentence in _sentences(part)
-    ]
-
-
-@lru_cache(maxsize=64)
-def _labels(templates: tuple[str, ...]) -> frozenset[str]:
-    """Lines such as '[End of response]', by which a template separates its parts."""
-    return frozenset(label.strip() for template in templates for label in _LABEL.findall(template))
-
-
-def _runs(sentence: list[str]) -> Iterator[str]:
-    """A sentence's runs of words that are long enough to be an echo."""
-    unit = 2 if sum(map(bool, map(_IDEOGRAPH.match, sentence))) > len(sentence) / 2 else 1
-    length = len(sentence)
-    if length < (SHORT_RUN - 1) * unit:
-        return
-    needed = min(LONG_RUN * unit, max(SHORT_RUN * unit, -(-length * 6 // 10)), length)
-    for first in range(length - needed + 1):
-        yield _spaced(sentence[first : first + needed])
+def comments_on_rewriting(text: str) -> bool:
+    """Whether a text says, at the beginning of any line or sentence, that it was rewritten, or how."""
+    return _COMMENT.search(text) is not None

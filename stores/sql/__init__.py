@@ -24,6 +24,7 @@ _VIEWS = (
     "answers",
     "flawed_accepted",
     "preference_rows",
+    "pair_contrast",
     "readings",
     "run_progress",
     "run_cost",

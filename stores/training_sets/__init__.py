@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from stores.named_files import read_named
 from stores.parameters import checked, defaults
 from stores.sql import views
 from stores.training_sets.fitting import COLUMNS, check_rows
-from stores.training_sets.rows import rows_again, rows_as_pinned, rows_now
+from stores.training_sets.rows import ONLY, WITHOUT, kept_rows, rows_again, rows_as_pinned, rows_now
 from stores.whole import whole_folder
 
 FOLDER = Path(__file__).parent
@@ -35,6 +35,24 @@ class NoRows(FactoryError):
     """A training set whose query returns no rows."""
 
 
+class Refused(FactoryError):
+    """A training set whose rows are beyond a threshold of its recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What an examination of a set's rows asks for before they are pinned."""
+
+    excluded_prompts: tuple[str, ...]
+    """prompts whose rows are left out, and pinned as a set of their own, NAME.removed"""
+    audit: str
+    """for the set's row: JSON"""
+
+
+Examine = Callable[[str, str, pa.Table, int], Examined]
+"""Is given a set's name, format, rows and snapshot; raises FactoryError to refuse them."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSetRows:
     """A built training set. Columns of `train` and `held_out`, both conversational (lists of {role, content}):
@@ -43,6 +61,8 @@ class TrainingSetRows:
     row: TrainingSet
     train: pa.Table
     held_out: pa.Table
+    removed: TrainingSet | None = None
+    """when it was built: the set of the rows that were left out"""
 
 
 def known_training_sets() -> list[str]:
@@ -55,12 +75,16 @@ def training_set_sql(name: str) -> str:
     return text
 
 
-def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids: list[str]) -> TrainingSetRows:
+def build_training_set(
+    lake: Lake, name: str, given: Mapping[str, Any], run_ids: list[str], examine: Examine | None = None
+) -> TrainingSetRows:
     """Runs a training set's query at the newest snapshot and pins it.
 
     Args:
         given: values for the query's parameters; the rest keep their defaults.
         run_ids: the runs it is built from.
+        examine: may refuse the rows, or leave prompts out; the parameters then name the prompts, so that the set is read
+            again as it was built.
     Raises:
         FactoryError: no such set, an unknown parameter, a query that is refused, rows that do not fit the format or were
             others when asked again, or (NoRows) no rows.
@@ -85,7 +109,7 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
             f"training set {name}: its query gave other rows when it was asked again: let its ORDER BY end with an id, and "
             "choose among rows by an id's hash"
         )
-    train_rows = sum(split == "train" for split in rows.column("split").to_pylist())
+    examined = examine(name, format, rows, snapshot) if examine is not None else None
     unnumbered = TrainingSet(
         training_set_id="",
         name=name,
@@ -96,13 +120,34 @@ def build_training_set(lake: Lake, name: str, given: Mapping[str, Any], run_ids:
         parameters=canonical_json(parameters),
         format=format,
         chat_template_hashes=_chat_templates(lake, parameters["run_ids"]),
-        audit=None,
-        train_rows=train_rows,
-        held_out_rows=rows.num_rows - train_rows,
-        fingerprint=fingerprint,
+        audit=examined.audit if examined is not None else None,
+        train_rows=0,
+        held_out_rows=0,
+        fingerprint="",
         created_at=datetime.now(UTC),
     )
-    return _split(_pinned(lake, unnumbered), rows)
+    if examined is None or not examined.excluded_prompts:
+        return _pin(lake, unnumbered, rows)
+    prompts = list(examined.excluded_prompts)
+    without, only = {**parameters, WITHOUT: prompts}, {**parameters, ONLY: prompts}
+    left = kept_rows(rows, without)
+    if left.num_rows == 0:
+        raise NoRows(f"training set {name} has no rows left: all its prompts overlap with the evaluation sets")
+    apart = replace(unnumbered, name=f"{name}.removed", parameters=canonical_json(only), audit=None)
+    removed = _pin(lake, apart, kept_rows(rows, only)).row
+    built = _pin(lake, replace(unnumbered, parameters=canonical_json(without)), left)
+    return replace(built, removed=removed)
+
+
+def _pin(lake: Lake, unnumbered: TrainingSet, rows: pa.Table) -> TrainingSetRows:
+    train_rows = sum(split == "train" for split in rows.column("split").to_pylist())
+    counted = replace(
+        unnumbered,
+        train_rows=train_rows,
+        held_out_rows=rows.num_rows - train_rows,
+        fingerprint=fingerprint_of(rows),
+    )
+    return _split(_pinned(lake, counted), rows)
 
 
 def _chat_templates(lake: Lake, run_ids: list[str]) -> list[str]:
@@ -119,6 +164,8 @@ def _chat_templates(lake: Lake, run_ids: list[str]) -> list[str]:
 def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:
     """The row with the next version, once it is in the lake; or the earlier row with the same fingerprint.
 
+    A set that was examined is not the same as one that was not, or otherwise: its row says what was found and allowed.
+
     The version is chosen in the transaction that commits it: of builds at the same time, none gets another's.
     """
     pinned = built
@@ -126,7 +173,8 @@ def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:
     def choose() -> tuple[list[TrainingSet], str]:
         nonlocal pinned
         earlier = [t for t in lake.read(TrainingSet) if t.name == built.name]
-        same = next((t for t in earlier if t.fingerprint == built.fingerprint), None)
+        alike = [t for t in earlier if t.fingerprint == built.fingerprint]
+        same = next((t for t in alike if built.audit is None or t.audit == built.audit), None)
         if same is not None:
             pinned = same
             return [], ""

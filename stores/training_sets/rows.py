@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.errors import FactoryError, own_words
 from schemas.tables import TrainingSet
@@ -17,6 +18,8 @@ from stores.lake import Lake
 from stores.sql import views
 
 _FOLDER = Path(__file__).parent
+WITHOUT, ONLY = "excluded_prompts", "only_prompts"
+"""Parameters that are not the query's: after it, rows of these prompts are left out, or no others are kept."""
 
 
 def is_ours(query: str) -> bool:
@@ -53,7 +56,29 @@ def rows_as_pinned(lake: Lake, row: TrainingSet) -> pa.Table:
     Raises:
         FactoryError: the query fails, or it may do more than read the lake.
     """
-    parameters = _parameters(row, lake.place.where)
+    given = _parameters(row, lake.place.where)
+    parameters = {name: value for name, value in given.items() if name not in (WITHOUT, ONLY)}
+    return kept_rows(_asked_as_pinned(lake, row, parameters), given)
+
+
+def kept_rows(rows: pa.Table, parameters: Mapping[str, Any]) -> pa.Table:
+    """The rows of a query that are the training set's, in their order.
+
+    Args:
+        parameters: the set's; `excluded_prompts` and `only_prompts` say which.
+    Raises:
+        FactoryError: they name prompts, but the rows have no prompt_id.
+    """
+    for name in (WITHOUT, ONLY):
+        if (prompts := parameters.get(name)) is not None:
+            if "prompt_id" not in rows.column_names:
+                raise FactoryError(f"{name} names prompts, but the training set's rows have no prompt_id")
+            named = pc.is_in(rows.column("prompt_id"), pa.array(prompts, rows.schema.field("prompt_id").type))
+            rows = rows.filter(named if name == ONLY else pc.invert(named))
+    return rows
+
+
+def _asked_as_pinned(lake: Lake, row: TrainingSet, parameters: dict[str, Any]) -> pa.Table:
     if is_ours(row.sql) and row.views == views():
         with Lake.open(lake.place.where, at=row.snapshot, as_stored=True) as pinned:
             pinned.connection.execute(views())

@@ -112,6 +112,7 @@ def test_another_training_never_goes_on_from_it(
     part = tmp_path / ".out.part"
     assert [each.name for each in (part / "checkpoints").iterdir()] == ["step-3"]
     assert not list(part.rglob("training_args.bin"))
+    capsys.readouterr()
     kept = {file: file.read_bytes() for file in part.rglob("*") if file.is_file()}
     assert start(place, "dpo", tmp_path / "out", config=tmp_path / "every-1.yaml", seed=8) == 1
     said = capsys.readouterr().err
@@ -134,12 +135,12 @@ def test_a_checkpoint_that_is_not_whole_is_not_used(
 
 @needs_torch
 def test_a_part_without_checkpoints_stands_in_nobody_s_way(place: SimpleNamespace, tmp_path: Path) -> None:
-    part = tmp_path / ".out.part"
+    part = tmp_path / ".new.part"
     (part / "model").mkdir(parents=True)
     (part / "model" / "model.safetensors").write_bytes(b"half a model")
     (part / "asked.json").write_text('{"wanted": {"seed": 3}, "started_at": "2026-01-01T00:00:00+00:00"}')
-    assert start(place, "rft", tmp_path / "out") == 0
-    assert training_run(place, tmp_path / "out").started_at.isoformat() > "2026-01-02"
+    assert start(place, "rft", tmp_path / "new") == 0
+    assert training_run(place, tmp_path / "new").started_at.isoformat() > "2026-01-02"
 
 
 @needs_torch

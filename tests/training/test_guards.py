@@ -105,8 +105,8 @@ def test_a_rate_far_too_high_ends_the_training_with_a_row_and_no_model(
     text = CONFIG.replace("1e-3", rate).replace("  epochs: 2", f"  epochs: 6\n  save_every: 1\n  {more}")
     (tmp_path / "wild.yaml").write_text(text)
     assert start(place, objective, tmp_path / "out", config=tmp_path / "wild.yaml") == 3
-    said = capfd.readouterr().err
-    assert said.startswith("error: the training has diverged (step ") and words in said and said.count("\n") == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: the training has diverged (step ") and words in said
     (run,) = diverged(place, rate)
     assert (run.weights_sha256, run.output, run.objective) == (None, None, objective)
     assert run.reason is not None and run.reason in said

@@ -133,3 +133,19 @@ def _ends(*files: Any) -> list[int]:
     for given in (generation.get("eos_token_id"), config.get("eos_token_id")):
         found += given if isinstance(given, list) else [given]
     return list(dict.fromkeys(end for end in found if isinstance(end, int)))
+
+
+def tokens_of(folder: Path) -> list[str] | None:
+    """Every token of the folder's tokenizer by its number; None: it has no tokenizer.json.
+
+    Raises:
+        FactoryError: the file is damaged.
+    """
+    tokenizer = read_json(folder, "tokenizer.json")
+    if not tokenizer:
+        return None
+    try:
+        most = max([*tokenizer["model"]["vocab"].values(), *(one["id"] for one in tokenizer["added_tokens"])])
+        return _tokens(tokenizer, most + 1)[0]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FactoryError(f"{folder}: its tokenizer.json cannot be read ({error}): copy the folder again") from error

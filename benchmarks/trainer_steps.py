@@ -1,0 +1,137 @@
+"""Seconds of a DPO step: our trainer, with checkpoints and guards on, against TRL's DPOTrainer called by hand.
+
+    python -m benchmarks.trainer_steps --pairs 24 --rounds 3
+
+Both train the embedded model in float32 on the same short pairs, in turns, each in a fresh process: ours sets
+deterministic algorithms, which would stay. By hand means TRL's own defaults wherever they give the same training, so no
+log of each step. A checkpoint is timed apart, for by default one is due every ten minutes. Run it on an idle machine.
+"""
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from factory.inference.weights import fetch
+from stores.lake import Lake
+from stores.training_sets import build_training_set
+from tests.training.tiny import pair_rows
+from trainers.checkpoints import LEAST_S
+
+BATCH = 4
+RATE = 2e-5
+
+
+def make_lake(folder: Path, pairs: int) -> None:
+    with Lake.open(folder / "lake", create=True) as lake:
+        lake.append([each for number in range(pairs) for each in pair_rows(number)], message="pairs")
+        build_training_set(lake, "spar_dpo", {"held_out": "0"}, ["run"])
+
+
+def ours(folder: Path, model: Path) -> dict[str, float]:
+    import trainers.training
+    from trainers.checkpoints import Checkpoints
+    from trainers.command import Asked
+    from trainers.dpo import train
+
+    taken: list[Any] = []
+    trainers.training.train_and_record = lambda *given: taken.extend(given)
+    name = str(folder / "model")
+    train(Asked(str(folder / "lake"), "spar_dpo", str(model), "small-cpu", name, 0, None, None, None, False))
+    job, trainer, _ = taken
+    fault = trainers.training._train(job, trainer)
+    assert fault is None, fault
+    keep = Checkpoints(job.part.checkpoints, None, 1, trainer.accelerator)
+    start = time.monotonic()
+    trainer._save_checkpoint(trainer.model, None)
+    keep.on_save(trainer.args, trainer.state, trainer.control)
+    saving_s = time.monotonic() - start
+    job.part.remove()
+    return {"step_s": runtime_s(trainer) / trainer.state.global_step, "saving_s": saving_s}
+
+
+def by_hand(folder: Path, model: Path) -> dict[str, float]:
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    from trainers.examples import read_rows
+    from trainers.models import find_model, load_model, load_tokenizer
+    from trainers.settings import DpoSettings, load_settings
+    from trainers.training import weights_dtype
+
+    settings = load_settings(DpoSettings, "dpo", "small-cpu")
+    base = find_model(str(model))
+    start = load_model(base, weights_dtype(settings))
+    from trainers.command import Asked
+
+    rows = read_rows(Asked(str(folder / "lake"), "spar_dpo", "", None, None, 0, None, None, None, False), "preference")
+    arguments = DPOConfig(
+        output_dir=str(folder / "by-hand"),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=BATCH,
+        learning_rate=RATE,
+        num_train_epochs=settings.epochs,
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, 0.1],
+        max_length=None,
+        gradient_checkpointing=False,
+        bf16=False,
+        use_cpu=True,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = DPOTrainer(
+        model=start,
+        ref_model=copy.deepcopy(start),
+        args=arguments,
+        train_dataset=Dataset.from_list(rows.train),
+        processing_class=load_tokenizer(base),
+    )
+    trainer.train()
+    return {"step_s": runtime_s(trainer) / trainer.state.global_step}
+
+
+def runtime_s(trainer: Any) -> float:
+    return float(trainer.state.log_history[-1]["train_runtime"])
+
+
+def measured(way: str, folder: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.trainer_steps", "--one", way, "--folder", str(folder)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one", choices=["ours", "by_hand"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        way = {"ours": ours, "by_hand": by_hand}[args.one]
+        print(json.dumps(way(args.folder, fetch("smollm2-135m").path)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        make_lake(Path(name), args.pairs)
+        found: dict[str, list[dict[str, float]]] = {"by_hand": [], "ours": []}
+        for number in range(args.rounds):
+            # The other one first each time, so that a machine that grows slower favours neither.
+            for way in sorted(found, reverse=bool(number % 2)):
+                found[way].append(measured(way, Path(name)))
+                print(f"{way}: {found[way][-1]['step_s']:.3f} s a step", flush=True)
+    ratio = min(each["step_s"] for each in found["ours"]) / min(each["step_s"] for each in found["by_hand"])
+    saving_s = min(each["saving_s"] for each in found["ours"])
+    print(f"ours / by hand, the fastest of each: {ratio:.3f}")
+    print(f"a checkpoint: {saving_s:.1f} s, {saving_s / (LEAST_S + saving_s):.1%} of the time at the default")
+
+
+if __name__ == "__main__":
+    main()

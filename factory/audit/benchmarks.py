@@ -1,0 +1,66 @@
+"""Evaluation sets that a training set is compared with: IFEval's and IFBench's prompts, and the user's own files."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from factory.audit.rows import Benchmark
+from factory.inference.weights import cache_dir
+from factory.prompts.files import rows_of
+from factory.prompts.questions import Columns, question_of
+from schemas.errors import FactoryError
+
+KNOWN = ("ifeval", "ifbench")
+_TEXTS = ("prompt", "question", "instruction", "input", "text")
+
+
+def benchmarks_of(names: Sequence[str] | None) -> tuple[Benchmark, ...]:
+    """The evaluation sets of these names and files.
+
+    Args:
+        names: ifeval, ifbench, or a file with one item a row; None: of the known ones, those that are in the cache.
+    Raises:
+        FactoryError: a known one is not in the cache, no such file, or a row without a prompt.
+    """
+    if names is None:
+        return tuple(_read(name, file) for name in KNOWN if (file := _cached(name)).is_file())
+    return tuple(_of(name) for name in dict.fromkeys(names))
+
+
+def _of(name: str) -> Benchmark:
+    if name in KNOWN:
+        file = _cached(name)
+        if not file.is_file():
+            raise FactoryError(f"the prompts of {name} are not in the cache: `factory evaluate {name}` fetches them")
+        return _read(name, file)
+    if not Path(name).is_file():
+        raise FactoryError(
+            f"there is no evaluation set {name!r}: give {' or '.join(KNOWN)}, or a file with a column prompt"
+        )
+    return _read(Path(name).name, Path(name))
+
+
+def _cached(name: str) -> Path:
+    return cache_dir() / f"{name}.jsonl"
+
+
+def _read(name: str, file: Path) -> Benchmark:
+    prompts: list[str] = []
+    kinds: set[str] = set()
+    for where, row in rows_of(file, _TEXTS):
+        prompts.append(_prompt(row, where))
+        listed = row.get("instruction_id_list")
+        kinds |= {str(kind) for kind in listed} if isinstance(listed, list) else set()
+    if not prompts:
+        raise FactoryError(f"evaluation set {name} has no rows: give a file with a column prompt")
+    with file.open("rb") as opened:
+        version = hashlib.file_digest(opened, "sha256").hexdigest()
+    return Benchmark(name, version, tuple(prompts), frozenset(kinds))
+
+
+def _prompt(row: dict[str, Any], where: str) -> str:
+    for name in _TEXTS:
+        if isinstance(row.get(name), str) and row[name].strip():
+            return str(row[name])
+    return "\n\n".join(turn.content for turn in question_of(row, Columns(), where).messages)

@@ -1,0 +1,55 @@
+"""The command that audits a training set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factory.cli.options import LakeOption, ThresholdOption, thresholds
+from factory.monitor.console import Console
+from schemas.errors import FactoryError
+
+
+def audit(
+    name: Annotated[
+        str, typer.Argument(metavar="SET", help="A training set, such as spar_dpo@1; without a version, the newest.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Also look behind this model's chat template and tokenizer: a folder, .gguf or embedded:NAME."
+        ),
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The trainer's limit; by default, its default.")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET", help="Evaluation sets to look for: ifeval, ifbench or a file; by default, the cached ones."
+        ),
+    ] = None,
+    threshold: ThresholdOption = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    html: Annotated[Path | None, typer.Option(help="Also write a page with plots to this file.")] = None,
+    all_checks: Annotated[bool, typer.Option("--all", help="Show the checks that pass in full, too.")] = False,
+    lake: LakeOption = "lake",
+) -> None:
+    """Audit a training set: is the data fit to train on? Exits with 1 if a check fails. No model is called."""
+    from factory.audit.audit import Options, audit_training_set
+    from factory.monitor.audit import print_audit, telling, write_page
+    from stores.lake import Lake
+
+    if format not in ("table", "json"):
+        raise FactoryError(f"there is no format {format!r}: give table or json")
+    options = Options(thresholds(threshold), model, max_tokens, None if against is None else tuple(against))
+    with Lake.open(lake) as opened, telling() as tell:
+        report = audit_training_set(opened, name, options, tell)
+    if format == "json":
+        import json
+
+        typer.echo(json.dumps(report.plain(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_audit(report, Console(), full=all_checks)
+    if html is not None:
+        write_page(report, html, Console(stderr=True))
+    if report.failed:
+        raise typer.Exit(1)

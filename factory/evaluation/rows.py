@@ -1,0 +1,83 @@
+"""Figures of judges and refiners as rows of `evaluations`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from factory.evaluation.figures import Figure
+from schemas.errors import FactoryError
+from schemas.ids import canonical_json, content_id, sha256_text
+from schemas.tables import Evaluation
+from stores.lake import Lake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What figures are about."""
+
+    run_id: str
+    model_id: str
+    role: str
+    benchmark: str
+    prompts_hash: str
+    seed: int
+    settings: Mapping[str, Any]
+    other_model_id: str | None = None
+    judge_model_id: str | None = None
+    checkers_hash: str | None = None
+
+
+def record(lake: Lake, measured: Measured, figures: Mapping[str, Figure]) -> list[Evaluation]:
+    """Writes the figures as rows, unless they are there, and returns them in the given order."""
+    now = datetime.now(UTC)
+    models = (measured.model_id, measured.other_model_id, measured.judge_model_id)
+    rows = [
+        Evaluation(
+            evaluation_id=content_id("evaluation", measured.run_id, *models, measured.benchmark, metric),
+            run_id=measured.run_id,
+            model_id=measured.model_id,
+            role=measured.role,
+            other_model_id=measured.other_model_id,
+            benchmark=measured.benchmark,
+            metric=metric,
+            value=figure.value,
+            low=figure.low,
+            high=figure.high,
+            p_value=None,
+            examples=figure.examples,
+            prompts_hash=measured.prompts_hash,
+            checkers_hash=measured.checkers_hash,
+            judge_model_id=measured.judge_model_id,
+            settings=canonical_json(measured.settings),
+            seed=measured.seed,
+            recorded_at=now,
+        )
+        for metric, figure in figures.items()
+    ]
+    details = {"run_id": measured.run_id}
+    lake.append(rows, message=f"evaluation {measured.benchmark} of run {measured.run_id}", details=details)
+    return rows
+
+
+def prompts_hash(lake: Lake, run_id: str) -> str:
+    """SHA-256 over the ids of a run's prompts."""
+    ids = lake.query("SELECT prompt_id FROM run_prompts WHERE run_id = $id ORDER BY prompt_id", {"id": run_id})
+    return sha256_text("\n".join(ids.column(0).to_pylist()))
+
+
+def model_asked(lake: Lake, run_id: str, role: str) -> str:
+    """The id of the model that a run asked in a role.
+
+    Raises:
+        FactoryError: it asked none.
+    """
+    found = lake.query(
+        "SELECT model_id FROM calls WHERE run_id = $id AND role = $role ORDER BY started_at DESC LIMIT 1",
+        {"id": run_id, "role": role},
+    )
+    if not found.num_rows:
+        raise FactoryError(
+            f"run {run_id} has asked its {role} nothing, so there is nothing to measure: take more prompts"
+        )
+    return str(found.column(0)[0].as_py())
