@@ -9,6 +9,7 @@ import pytest
 
 from factory.cli.evaluating import model_settings
 from factory.cli.main import main
+from factory.evaluation import recording
 from factory.evaluation.figures import by_kind
 from factory.evaluation.measuring import Options, run_benchmark
 from factory.evaluation.recording import compare, record
@@ -141,6 +142,17 @@ def test_two_models_are_compared_prompt_by_prompt(lake: Lake, endpoint: Scripted
     assert values(compare(lake, plain, better))["prompt_strict"] == -1 / 4
     with pytest.raises(FactoryError, match="the same model"):
         compare(lake, plain, plain)
+
+
+def test_answers_checked_by_other_checkers_are_not_compared(
+    lake: Lake, endpoint: ScriptedEndpoint, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = measured(lake, file, endpoint.url)
+    monkeypatch.setattr(recording, "checkers_hash", lambda: "newer")
+    assert measured(lake, file, endpoint.url)[0].checkers_hash == plain[0].checkers_hash != "newer"
+    better = measured(lake, file, endpoint.url, "better")
+    with pytest.raises(FactoryError, match="different versions of the checkers"):
+        compare(lake, better, plain)
 
 
 def test_figures_of_seen_and_unseen_kinds(lake: Lake, endpoint: ScriptedEndpoint, file: str, tmp_path: Path) -> None:
