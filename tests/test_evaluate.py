@@ -9,6 +9,7 @@ import pytest
 
 from factory.cli.evaluating import model_settings
 from factory.cli.main import main
+from factory.evaluation.figures import by_kind
 from factory.evaluation.measuring import Options, run_benchmark
 from factory.evaluation.recording import compare, record
 from factory.prompts.bundled import bundled_prompts, development_prompts
@@ -86,6 +87,16 @@ def test_checks_are_rows_and_agree_with_the_verifier(lake: Lake, endpoint: Scrip
     for judgement in lake.read(Judgement):
         mine = [check.followed for check in checks if check.response_id == judgement.response_id]
         assert judgement.points == sum(mine) / len(mine)
+
+
+def test_kinds_of_constraints_count_answers_without_a_text(lake: Lake, endpoint: ScriptedEndpoint, file: str) -> None:
+    run_id = measured(lake, file, endpoint.url)[0].run_id
+    assert run_id is not None
+    assert by_kind(lake, run_id).to_pylist() == [
+        {"kind": LOWER, "constraints": 3, "strict": 1 / 3, "loose": 2 / 3},
+        {"kind": SHORT, "constraints": 1, "strict": 1.0, "loose": 1.0},
+        {"kind": NO_COMMA, "constraints": 2, "strict": 0.5, "loose": 0.5},
+    ]
 
 
 def test_repeating_asks_and_adds_nothing(lake: Lake, endpoint: ScriptedEndpoint, file: str) -> None:
@@ -205,12 +216,22 @@ def test_the_command_prints_figures_and_differences(
     tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with running_endpoint(script, models=("plain",)) as one, running_endpoint(script, models=("better",)) as other:
-        words = ["evaluate", file, other.url, one.url, "--lake", str(tmp_path / "lake"), "--log-format", "plain"]
+        words = [
+            "evaluate",
+            file,
+            other.url,
+            one.url,
+            "--lake",
+            str(tmp_path / "lake"),
+            "--log-format",
+            "plain",
+            "--by-kind",
+        ]
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 0
         table = capsys.readouterr().out
-        assert "instruction_loose" in table and "+25.0" in table and "docs/evaluation.md" in table
+        assert NO_COMMA in table and "instruction_loose" in table and "+25.0" in table and "docs/evaluation.md" in table
         with pytest.raises(SystemExit):
             main([*words, "--format", "json"])
     rows = json.loads(capsys.readouterr().out)
