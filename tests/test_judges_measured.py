@@ -11,9 +11,14 @@ from factory.cli.main import main
 from factory.evaluation.again import earlier_judge, judge_again
 from factory.evaluation.agreement import agreement_figures
 from factory.evaluation.judging import evaluate_judge
+from factory.evaluation.of_roles import measure_role
 from factory.evaluation.recipes import judge_recipe, refine_recipe
 from factory.evaluation.refining import Refinement, evaluate_refine, refine_figures
+from factory.inference.settings import ModelSettings
+from factory.runs.loop import Execution
+from factory.runs.progress import Progress
 from schemas.errors import FactoryError
+from schemas.tables import Model
 from stores.lake import Lake
 from tests.judging import WORD, asked, carrier, model, part, values, write_lines
 from tests.runs import assert_ids_unique
@@ -64,6 +69,28 @@ def test_a_judge_against_the_verifier_on_fresh_prompts(tmp_path: Path) -> None:
     assert (first.role, first.benchmark, first.examples, first.judge_model_id) == ("judge", "judge", PROMPTS, None)
     assert first.checkers_hash and first.low == pytest.approx(0.215216, abs=1e-6)
     assert_ids_unique(tmp_path / "lake")
+
+
+@pytest.mark.parametrize(("benchmark", "metric"), [("judge", "agreement"), ("refine", "fixed")])
+def test_a_loop_measures_a_role(tmp_path: Path, benchmark: str, metric: str) -> None:
+    overrides = {**prompts_file(tmp_path), "prompts.limit": 4, "budget.max_tokens": None}
+    with running_endpoint(answered, models=("mock", "other")) as endpoint:
+        one, other = model(endpoint, "mock"), model(endpoint, "other")
+        # The script knows the short questions of embedded models only.
+        short = {"stages.model.verdict": "word", "templates.refine": "refine_brief"}
+        overrides |= {key: value for key, value in short.items() if (benchmark == "judge") == key.startswith("stages")}
+        with Lake.open(tmp_path / "lake", create=True) as lake:
+            rows = measure_role(lake, benchmark, other, one, 0, Progress(), Execution(), overrides)
+            [measured] = lake.read(Model, "model_id = $id", {"id": rows[0].model_id})
+    assert (
+        measured.name == "other" and rows[0].metric == metric and rows[0].examples == (4 if benchmark == "judge" else 2)
+    )
+
+
+def test_what_one_recipe_overrides_stays_out_of_the_next() -> None:
+    one = ModelSettings(endpoint=("http://127.0.0.1:1/v1",))
+    assert judge_recipe(one, one, False, {"prompts.limit": 4}).prompts.limit == 4
+    assert judge_recipe(one, one, False, {}).prompts.limit == refine_recipe(one, one, True, {}).prompts.limit == 128
 
 
 def test_agreement_leaves_out_what_the_judge_does_not_decide() -> None:
@@ -142,7 +169,7 @@ def test_a_refinement_with_a_flaw_or_without_a_verdict_is_not_fixed() -> None:
 def test_a_refiner_without_anything_to_refine_says_so(tmp_path: Path) -> None:
     with running_endpoint(lambda request: ["no"]) as endpoint, Lake.open(tmp_path / "lake", create=True) as lake:
         recipe = refine_recipe(model(endpoint), model(endpoint), True, prompts_file(tmp_path))
-        with pytest.raises(FactoryError, match="no answer of run .* failed, so there is nothing to refine"):
+        with pytest.raises(FactoryError, match=r"no answer of run .* failed, so there is nothing to refine"):
             evaluate_refine(lake, recipe, None, False, 0, carrier(lake))
 
 
