@@ -11,18 +11,14 @@ from factory.cli.main import main
 from factory.evaluation.again import earlier_judge, judge_again
 from factory.evaluation.agreement import agreement_figures
 from factory.evaluation.judging import evaluate_judge
-from factory.evaluation.of_roles import measure_role
 from factory.evaluation.recipes import judge_recipe, refine_recipe
 from factory.evaluation.refining import Refinement, evaluate_refine, refine_figures
 from factory.inference.settings import ModelSettings
-from factory.runs.loop import Execution
-from factory.runs.progress import Progress
 from schemas.errors import FactoryError
-from schemas.tables import Model
 from stores.lake import Lake
 from tests.judging import WORD, asked, carrier, model, part, values, write_lines
 from tests.runs import assert_ids_unique
-from tests.scripted_endpoint import Request, Tokens, running_endpoint
+from tests.scripted_endpoint import Reply, Request, Tokens, running_endpoint
 
 NO_COMMA = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
 PROMPTS = 8
@@ -69,22 +65,6 @@ def test_a_judge_against_the_verifier_on_fresh_prompts(tmp_path: Path) -> None:
     assert (first.role, first.benchmark, first.examples, first.judge_model_id) == ("judge", "judge", PROMPTS, None)
     assert first.checkers_hash and first.low == pytest.approx(0.215216, abs=1e-6)
     assert_ids_unique(tmp_path / "lake")
-
-
-@pytest.mark.parametrize(("benchmark", "metric"), [("judge", "agreement"), ("refine", "fixed")])
-def test_a_loop_measures_a_role(tmp_path: Path, benchmark: str, metric: str) -> None:
-    overrides = {**prompts_file(tmp_path), "prompts.limit": 4, "budget.max_tokens": None}
-    with running_endpoint(answered, models=("mock", "other")) as endpoint:
-        one, other = model(endpoint, "mock"), model(endpoint, "other")
-        # The script knows the short questions of embedded models only.
-        short = {"stages.model.verdict": "word", "templates.refine": "refine_brief"}
-        overrides |= {key: value for key, value in short.items() if (benchmark == "judge") == key.startswith("stages")}
-        with Lake.open(tmp_path / "lake", create=True) as lake:
-            rows = measure_role(lake, benchmark, other, one, 0, Progress(), Execution(), overrides)
-            [measured] = lake.read(Model, "model_id = $id", {"id": rows[0].model_id})
-    assert (
-        measured.name == "other" and rows[0].metric == metric and rows[0].examples == (4 if benchmark == "judge" else 2)
-    )
 
 
 def test_what_one_recipe_overrides_stays_out_of_the_next() -> None:
@@ -171,6 +151,19 @@ def test_a_refiner_without_anything_to_refine_says_so(tmp_path: Path) -> None:
         recipe = refine_recipe(model(endpoint), model(endpoint), True, prompts_file(tmp_path))
         with pytest.raises(FactoryError, match=r"no answer of run .* failed, so there is nothing to refine"):
             evaluate_refine(lake, recipe, None, False, 0, carrier(lake))
+
+
+def test_there_are_no_figures_of_a_part_of_the_prompts(tmp_path: Path) -> None:
+    def refusing(request: Request) -> Any:
+        if WORD in asked(request) and number_in(part(asked(request), "Response")) == 3:
+            return Reply(400, {"error": {"message": "This request is flagged."}})
+        return answered(request)
+
+    with running_endpoint(refusing) as endpoint, Lake.open(tmp_path / "lake", create=True) as lake:
+        recipe = judge_recipe(model(endpoint), model(endpoint), False, prompts_file(tmp_path))
+        with pytest.raises(FactoryError, match=r"1 prompts of run .* have no answer, so there are no figures"):
+            evaluate_judge(lake, recipe, 0, carrier(lake))
+        assert lake.counts()["evaluations"] == 0
 
 
 def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
