@@ -23,6 +23,8 @@ from stores.whole import whole_file
 
 RECORD = "training.json"
 _SHOWN = 3
+_TORCH_S_WRITER = ("PytorchStreamWriter", "inline_container")
+"""What stands in the RuntimeError of a file that torch could not write"""
 
 Wanted = Mapping[str, Any]
 """All that decides which weights come out, by name and without a path: equal ones are the same training."""
@@ -125,8 +127,9 @@ def writing(what: str, folder: Path, now: Callable[[], bool] = lambda: True) -> 
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch's RuntimeError: its files are written in C++
-        if not now():
+    except (OSError, RuntimeError, SafetensorError) as error:
+        others = isinstance(error, RuntimeError) and not any(name in str(error) for name in _TORCH_S_WRITER)
+        if others or not now():
             raise
         raise FactoryError(
             f"{what} cannot be written to {folder} ({' '.join(str(error).split())[:200]}): free some space or give "
