@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from rapidfuzz.distance import Levenshtein
 
-from factory.work.sentences import IDEOGRAPH, PLACEHOLDER, QUOTED, plain_words, sentences, spaced
+from factory.work.sentences import IDEOGRAPH, PLACEHOLDER, QUOTED, SENTENCE_END, plain_words, sentences, spaced
 
 LEAST_WORDS, OPENING, RUN, SIMILAR, COVERED = 4, 3, 5, 0.75, 0.75
 """Words of a clause that is compared; words with which a line opens as a template does; words in a row that are a copy;
@@ -113,11 +113,11 @@ def _clauses(text: str, least: int = LEAST_WORDS) -> Iterator[list[str]]:
 
 @lru_cache(maxsize=64)
 def _shown(prompt: str, critique: str, templates: tuple[str, ...], repeats_prompt: bool) -> _Shown:
-    asked = list(sentences(QUOTED.sub(" ", prompt)))
+    asked = [part for part in SENTENCE_END.split(QUOTED.sub(" ", prompt)) if part.strip()]
     # The first sentence is the task, however it is worded: 'Write a text to my brother.'
-    rules = [found for found in asked[1:] if any(_SPEAKS.search(spaced(part)) for part in _clauses(" ".join(found)))]
+    rules = [part for part in asked[1:] if any(_SPEAKS.search(spaced(found)) for found in _clauses(part))]
     fixed = [part for template in templates for part in PLACEHOLDER.split(template)]
-    told = "\n".join([critique, *fixed] if repeats_prompt else [prompt, critique, *fixed])
+    told = "\n".join([critique, *fixed] if repeats_prompt else [*rules, critique, *fixed])
     return _Shown(
         tuple(tuple(found) for found in _clauses(told) if _names_form(found)),
         tuple(frozenset(_content(found)) for found in sentences(QUOTED.sub(" ", told)) if _names_form(found)),
@@ -127,7 +127,7 @@ def _shown(prompt: str, critique: str, templates: tuple[str, ...], repeats_promp
             for found in _clauses(part)
             if _IMPERATIVE_FORM.match(spaced(found[:OPENING]))
         ),
-        frozenset(word for found in asked if found not in rules for word in found),
+        frozenset(word for part in asked if part not in rules for word in plain_words(part)),
     )
 
 
