@@ -22,7 +22,8 @@ from tests.scripted_endpoint import Request, Tokens, draw_fraction, running_endp
 Script = Callable[[Request], Sequence[Any]]
 # Eight pairs; the better output says so, and is the longer one in two of them.
 PAIRS = [
-    labelled(i, 1 + i % 2, f"good {i}" + " and long enough to win" * (i < 2), f"bad answer {i} of some length") for i in range(8)
+    labelled(i, 1 + i % 2, f"good {i}" + " and long enough to win" * (i < 2), f"bad answer {i} of some length")
+    for i in range(8)
 ]
 
 
@@ -135,7 +136,10 @@ SWAPPED = {**GOOD, "output_1": "bad", "output_2": "good", "label": 1}
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([GOOD, {**GOOD, "label": 0}], r"line 2: label must be 1 or 2, the better output, got 0: a tie measures no judge"),
+        (
+            [GOOD, {**GOOD, "label": 0}],
+            r"line 2: label must be 1 or 2, the better output, got 0: a tie measures no judge",
+        ),
         ([GOOD, {**GOOD, "label": "tie"}], r"line 2: label must be 1 or 2, .* got 'tie'"),
         ([{**GOOD, "label": True}], r"line 1: label must be 1 or 2"),
         ([{k: v for k, v in GOOD.items() if k != "label"}], r"line 1: label must be 1 or 2"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from factory.loops import resources
+from factory.loops.checking import check_before
 from factory.loops.keeping import Figures, broken, rule_of
 from factory.loops.reading import load_loop
 from factory.loops.resources import check_resources, count_parameters, disk_of, training_memory
@@ -47,7 +48,7 @@ def test_what_is_no_rule_is_refused(text: str) -> None:
 
 def test_a_figure_that_is_not_measured_is_named() -> None:
     with pytest.raises(
-        FactoryError, match="asks for prompt_lose, which ifbench does not measure: it measures instruction_loose"
+        FactoryError, match=r"asks for prompt_lose, which ifbench does not measure: it measures instruction_loose"
     ):
         broken(rule_of("actor.ifbench.prompt_lose >= 1"), NEW, BEFORE, FIRST)
 
@@ -95,3 +96,18 @@ def test_a_round_that_does_not_fit_is_refused_with_the_sum(
         small = load_loop("spar", {"train": {"actor": {"set": "spar_dpo"}}, "budget.disk_gb": 15})
         with pytest.raises(FactoryError, match=r"budget.disk_gb is 15: raise it"):
             check_resources(lake, small, 1)
+
+
+def test_a_base_without_a_chat_template_is_refused_before_anything_is_paid_for(tmp_path: Path) -> None:
+    safetensors(tmp_path / "model.safetensors", all=[2])
+    settings = {"endpoint": "http://127.0.0.1:9/v1", "name": "served"}
+    loop = load_loop(
+        "spar", {"models.actor": settings, "train": {"actor": {"set": "spar_dpo", "weights": str(tmp_path)}}}
+    )
+    with pytest.raises(FactoryError, match=r"models.actor: .* has no chat template, and conversations need one"):
+        check_before(loop)
+    nameless = load_loop(
+        "spar", {"models.actor": {"endpoint": settings["endpoint"]}, "train": {"actor": {"set": "spar_dpo"}}}
+    )
+    with pytest.raises(FactoryError, match=r"models.actor is known by its address only, .* give train.actor.weights"):
+        check_before(nameless)

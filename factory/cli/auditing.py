@@ -35,13 +35,18 @@ def audit(
 ) -> None:
     """Audit a training set: is the data fit to train on? Exits with 1 if a check fails. No model is called."""
     from factory.audit.audit import Options, audit_training_set
+    from factory.audit.checks import check_names
     from factory.monitor.audit import print_audit, telling, write_page
+    from factory.runs.audit_settings import settings_of_set
     from stores.lake import Lake
+    from stores.training_sets import find_training_set
 
     if format not in ("table", "json"):
         raise FactoryError(f"there is no format {format!r}: give table or json")
-    options = Options(thresholds(threshold), model, max_tokens, None if against is None else tuple(against))
+    check_names(given := thresholds(threshold), "--threshold")
     with Lake.open(lake) as opened, telling() as tell:
+        limits = {**settings_of_set(opened, find_training_set(opened, name)).thresholds, **given}
+        options = Options(limits, model, max_tokens, None if against is None else tuple(against))
         report = audit_training_set(opened, name, options, tell)
     if format == "json":
         import json

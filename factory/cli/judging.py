@@ -139,8 +139,7 @@ def _overrides(asked: "Asked") -> dict[str, Any]:
 
 
 def _carrier(lake: Any, log_format: str | None) -> Any:
-    """Carries out an evaluation's runs, shows them meanwhile, and refuses those that are not whole."""
-    from factory.evaluation.recording import check_whole
+    """Carries out an evaluation's runs, and shows them meanwhile."""
     from factory.monitor.display import watch
     from factory.monitor.telemetry import exporting
     from factory.runs.loop import Execution, run_on
@@ -155,7 +154,6 @@ def _carrier(lake: Any, log_format: str | None) -> Any:
             raise Stopped("stopped; no answer is lost: continue with the same command") from None
         for note in progress.notes:
             _note(note)
-        check_whole(lake, run_id)
         return run_id
 
     return run

@@ -2,11 +2,15 @@
 
 import importlib.util
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 
 from factory.evaluation.benchmarks import load_benchmark
+from factory.inference.folders import chat_template
+from factory.inference.gguf_header import read_header
 from factory.loops.reading import JUDGING, REFINING, Loop
+from factory.loops.training import first_weights
 from factory.prompts.sources import read_prompts
 from schemas.errors import FactoryError
 
@@ -16,7 +20,7 @@ TRAINERS_NEED = ("torch", "transformers", "trl", "datasets", "peft")
 def check_before(loop: Loop) -> None:
     """
     Raises:
-        FactoryError: the trainers are not installed, the prompts do not last for all rounds, or an evaluation is not known,
+        FactoryError: the trainers are not installed, a model to train has no chat template, the prompts do not last for all rounds, or an evaluation is not known,
             cannot be read, or has prompts that the rounds would train on.
     """
     missing = [name for name in TRAINERS_NEED if importlib.util.find_spec(name) is None]
@@ -24,6 +28,8 @@ def check_before(loop: Loop) -> None:
         raise FactoryError(
             f"training needs {missing[0]}, which is not installed: pip install 'preference-factory[train]'"
         )
+    for role in {*loop.settings.train, *loop.settings.start_with}:
+        _check_template(loop, role)
     texts = _prompts(loop)
     for benchmark, _ in loop.evaluations:
         if benchmark in (JUDGING, REFINING):
@@ -36,6 +42,18 @@ def check_before(loop: Loop) -> None:
                 f"({loop.recipe.prompts.source}), whose models would be measured on what they were trained on: take other "
                 "prompts, or another evaluation"
             )
+
+
+def _check_template(loop: Loop, role: str) -> None:
+    path = Path(first_weights(loop, role).path)
+    if not path.exists():
+        return  # a hub id, which the trainer fetches
+    template = chat_template(path) if path.is_dir() else read_header(path).get("tokenizer.chat_template")
+    if not template:
+        raise FactoryError(
+            f"models.{role}: {path.name} has no chat template, and conversations need one: take an instruction-tuned model, or "
+            "add chat_template.jinja to its folder"
+        )
 
 
 def _prompts(loop: Loop) -> set[str]:

@@ -13,7 +13,7 @@ import yaml
 from factory.inference.memory import Parts, check_memory
 from factory.loops.reading import Loop
 from factory.loops.rounds import models_folder
-from factory.loops.training import weights_of
+from factory.loops.training import first_weights
 from schemas.errors import FactoryError
 from stores.lake import Lake
 
@@ -43,15 +43,8 @@ def disk_of(parameters: dict[str, int]) -> Disk:
 
 def parameters_of(loop: Loop) -> dict[str, int]:
     """The number of weights of each trained role's model; without those whose weights are not on this machine."""
-    found = {}
-    for role in loop.settings.train:
-        settings = loop.recipe.models[role]
-        path = Path(weights_of(f"embedded:{settings.embedded}").path) if settings.embedded is not None else None
-        if settings.vllm is not None:
-            path = settings.vllm.folder
-        if path is not None and path.exists():
-            found[role] = count_parameters(path)
-    return found
+    paths = {role: Path(first_weights(loop, role).path) for role in loop.settings.train}
+    return {role: count_parameters(path) for role, path in paths.items() if path.exists()}
 
 
 def count_parameters(path: Path) -> int:

@@ -1,13 +1,11 @@
 """The steps of a round: each does one thing and returns the row that says it is done."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.evaluation.measuring import Options, run_benchmark
+from factory.audit.audit import examination
 from factory.loops.keeping import Figures, broken
+from factory.loops.measuring import measure
 from factory.loops.plan import Step
 from factory.loops.reading import Loop
 from factory.loops.rounds import (
@@ -20,45 +18,20 @@ from factory.loops.rounds import (
     round_specification,
     runs_of_data,
     trained_model,
-    with_models,
 )
 from factory.loops.serving import bring
-from factory.loops.training import Training, Weights, command_of, train, weights_of
-from factory.runs.loop import Execution, run_on
+from factory.loops.training import Training, Weights, command_of, first_weights, train
+from factory.loops.working import Working
+from factory.runs.audit_settings import settings_of
+from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
 from schemas.tables import Evaluation, LoopStep, TrainingSet
-from stores.lake import Lake
-from stores.sql import sql
 from stores.training_sets import NoRows, build_training_set, read_training_set, write_parquet
-
-Watch = Callable[[Progress], AbstractContextManager[None]]
-"""Shows a run while the context is open."""
 
 
 class RoundEmpty(FactoryError):
     """A round has no pairs to train on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Working:
-    """What the steps of a loop share."""
-
-    lake: Lake
-    loop: Loop
-    watch: Watch
-    say: Callable[[str], None]
-    """receives what a user's command says, and what is waited for"""
-    execution: Execution
-
-    def tokens_left(self, step: Step, done: Done) -> int | None:
-        """What a step's run may use, its own earlier attempts included; None: there is no limit."""
-        limit = self.loop.settings.budget.max_tokens
-        if limit is None:
-            return None
-        runs = [row.run_id for earlier, row in done.items() if row.run_id and earlier != step]
-        [spent] = self.lake.query(sql("tokens_of_runs"), {"run_ids": runs}).column(0).to_pylist()
-        return max(1, limit - int(spent))
 
 
 def do(working: Working, step: Step, done: Done) -> LoopStep:
@@ -98,8 +71,9 @@ def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
 def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     training = working.loop.settings.train[str(step.role)]
     runs = runs_of_data(working.loop, done, step.round)
+    examine = examination(working.lake, settings_of(working.lake, runs), ())
     try:
-        built = build_training_set(working.lake, training.set, training.parameters, runs)
+        built = build_training_set(working.lake, training.set, training.parameters, runs, examine)
     except NoRows as error:
         raise RoundEmpty(
             f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
@@ -152,48 +126,14 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
 
 def _weights(working: Working, role: str, model_id: str | None) -> Weights:
     """The files of a model that the loop has made, or (None) began with."""
-    if model_id is not None:
-        return Weights(str(trained_model(working.lake, model_id).folder))
-    settings = working.loop.recipe.models[role]
-    if settings.embedded is not None:
-        return weights_of(f"embedded:{settings.embedded}")
-    if settings.vllm is not None:
-        return Weights(settings.vllm.model)
-    training = working.loop.settings.train.get(role)
-    if training is not None and training.weights is not None:
-        return Weights(training.weights)
-    if settings.name is not None:
-        return Weights(settings.name if settings.revision is None else f"{settings.name}@{settings.revision}")
-    raise FactoryError(
-        f"models.{role} is known by its address only, and training needs its weights: give train.{role}.weights as a folder "
-        "or a hub id"
-    )
+    if model_id is None:
+        return first_weights(working.loop, role)
+    return Weights(str(trained_model(working.lake, model_id).folder))
 
 
 def _evaluate(working: Working, step: Step, done: Done) -> dict[str, Any]:
-    """Measures the model that the round has made, kept or not; if its training diverged, the one before."""
-    loop, role = working.loop, str(step.role)
-    trained = done.get(Step(step.round, "train", role))
-    model_id = trained.model_id if trained is not None else None
-    if model_id is None:
-        model_id = model_after(loop, done, step.round - 1 if step.round else 0, role)
-    bring(loop, working.lake, {role: model_id}, working.say)
-    left = working.tokens_left(step, done)
-    seen_in = [str(row.run_id) for row in done.values() if row.step == "run"]
-    progress = Progress()
-    with working.watch(progress):
-        rows = run_benchmark(
-            working.lake,
-            step.step.removeprefix("evaluate "),
-            with_models(loop, working.lake, {role: model_id}, {}).models[role],
-            role,
-            loop.settings.seed,
-            progress,
-            loop.settings.evaluate_limit,
-            options=Options({**loop.settings.evaluate_override, "budget.max_tokens": left}, seen_in),
-            execution=working.execution,
-        )
-    return {"model_id": rows[0].model_id, "run_id": rows[0].run_id}
+    measured = measure(working, step, done)[0]
+    return {"model_id": measured.model_id, "run_id": measured.run_id}
 
 
 def _keep(working: Working, step: Step, done: Done) -> dict[str, Any]:

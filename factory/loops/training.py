@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from factory.inference.weights import fetch
+from factory.loops.reading import Loop
 from schemas.errors import FactoryError
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
@@ -38,6 +39,27 @@ def weights_of(model: str) -> Weights:
         weights = fetch(named)
         return Weights(str(weights.path), f"embedded:{weights.name}")
     return Weights(named)
+
+
+def first_weights(loop: Loop, role: str) -> Weights:
+    """The weights of the model that a role begins with.
+
+    Raises:
+        FactoryError: it is known by its address only.
+    """
+    settings, training = loop.recipe.models[role], loop.settings.train.get(role)
+    if settings.embedded is not None:
+        return weights_of(f"embedded:{settings.embedded}")
+    if settings.vllm is not None:
+        return weights_of(f"vllm:{settings.vllm.model}")
+    if training is not None and training.weights is not None:
+        return Weights(training.weights)
+    if settings.name is not None:
+        return Weights(settings.name if settings.revision is None else f"{settings.name}@{settings.revision}")
+    raise FactoryError(
+        f"models.{role} is known by its address only, and training needs its weights: give train.{role}.weights as a folder "
+        "or a hub id"
+    )
 
 
 @dataclass(frozen=True, slots=True)

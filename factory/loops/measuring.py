@@ -1,0 +1,42 @@
+"""What each round is measured by, on the model that it has made."""
+
+from factory.evaluation.measuring import Options, run_benchmark
+from factory.evaluation.of_roles import measure_role
+from factory.loops.plan import Step
+from factory.loops.reading import ANSWERING, JUDGING, REFINING, role_of
+from factory.loops.rounds import Done, first_model, model_after, with_models
+from factory.loops.serving import bring
+from factory.loops.working import Working
+from factory.runs.progress import Progress
+from schemas.tables import Evaluation
+
+
+def measure(working: Working, step: Step, done: Done) -> list[Evaluation]:
+    """Measures the model that a round has made, kept or not; if its training diverged, the one before.
+
+    A judge and a refiner are measured on answers of the loop's first actor, which are the same in every round.
+    """
+    loop, lake, role, execution = working.loop, working.lake, str(step.role), working.execution
+    settings, benchmark = loop.settings, step.step.removeprefix("evaluate ")
+    trained = done.get(Step(step.round, "train", role))
+    model_id = trained.model_id if trained is not None else None
+    if model_id is None:
+        model_id = model_after(loop, done, max(0, step.round - 1), role)
+    answering = role_of(loop.recipe, ANSWERING)
+    of_role = benchmark in (JUDGING, REFINING)
+    bring(
+        loop, lake, {role: model_id} | ({answering: first_model(loop, done, answering)} if of_role else {}), working.say
+    )
+    model = with_models(loop, lake, {role: model_id}, {}).models[role]
+    overrides = {**settings.evaluate_override, "budget.max_tokens": working.tokens_left(step, done)}
+    progress = Progress()
+    with working.watch(progress):
+        if of_role:
+            first = with_models(loop, lake, {answering: first_model(loop, done, answering)}, {}).models[answering]
+            overrides |= {} if settings.evaluate_limit is None else {"prompts.limit": settings.evaluate_limit}
+            return measure_role(lake, benchmark, model, first, settings.seed, progress, execution, overrides)
+        options = Options(overrides, [str(row.run_id) for row in done.values() if row.step == "run"])
+        limit = settings.evaluate_limit
+        return run_benchmark(
+            lake, benchmark, model, role, settings.seed, progress, limit, options=options, execution=execution
+        )
