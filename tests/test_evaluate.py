@@ -1,5 +1,6 @@
 """`factory evaluate`: exact figures from scripted answers, the same when repeated, and trouble before anything is paid."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from factory.cli.evaluating import model_settings
 from factory.cli.main import main
 from factory.evaluation import recording
 from factory.evaluation.figures import by_kind
-from factory.evaluation.measuring import Options, run_benchmark
+from factory.evaluation.measuring import Options, identified, run_benchmark
 from factory.evaluation.recording import compare, record
 from factory.prompts.bundled import bundled_prompts, development_prompts
 from factory.runs.progress import Progress
@@ -126,6 +127,16 @@ def test_a_model_without_a_name_is_identified_by_what_its_server_lists(lake: Lak
             settings = model_settings(running.url)
             runs.add(run_benchmark(lake, file, settings, "actor", 0, Progress())[0].run_id)
     assert len(runs) == 2
+
+
+def test_a_file_of_weights_is_identified_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "own.gguf"
+    revisions = []
+    for content in (b"GGUF one", b"GGUF two"):
+        file.write_bytes(content)
+        revisions.append(identified("actor", model_settings(f"embedded:{file}")).revision)
+    assert revisions == [hashlib.sha256(content).hexdigest() for content in (b"GGUF one", b"GGUF two")]
+    assert identified("actor", model_settings("embedded:smollm2-135m")).revision is None
 
 
 def test_two_models_are_compared_prompt_by_prompt(lake: Lake, endpoint: ScriptedEndpoint, file: str) -> None:
