@@ -13,6 +13,7 @@ from factory.evaluation.agreement import agreement_figures
 from factory.evaluation.judging import evaluate_judge
 from factory.evaluation.recipes import judge_recipe, refine_recipe
 from factory.evaluation.refining import Refinement, evaluate_refine, refine_figures
+from factory.inference.budget import BudgetReached
 from factory.inference.settings import ModelSettings
 from schemas.errors import FactoryError
 from stores.lake import Lake
@@ -175,6 +176,10 @@ def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytes
             earlier = earlier_judge(lake, "evaluate_refine", None)
             before = lake.query("FROM judgements ORDER BY judgement_id")
             counts = lake.counts()
+            with pytest.raises(BudgetReached):  # it was stopped, and goes on below
+                judge_again(
+                    lake, earlier, model(endpoint, "other"), False, {"budget.max_requests": 5}, 0, carrier(lake)
+                )
             found = judge_again(lake, earlier, model(endpoint, "other"), False, {}, 0, carrier(lake))
             kept = lake.query("FROM judgements WHERE run_id = $id ORDER BY judgement_id", {"id": earlier.run_id})
             assert kept == before  # no earlier row has changed
@@ -185,6 +190,7 @@ def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytes
             )
             assert rendered.column(0)[0].as_py() == PROMPTS + 4
             sent = len(endpoint.requests)
+            assert sent == PROMPTS + 4 + PROMPTS + 4
             verified = judge_again(lake, earlier_judge(lake, found.run_id, None), None, False, {}, 0, carrier(lake))
             assert len(endpoint.requests) == sent
         # By the verifier 1, 3, 5, 7 pass, and the refined 0 and 2; by the other judge the sampled 0 to 3 and refined 0 and 2.
