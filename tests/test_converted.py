@@ -40,7 +40,7 @@ def test_the_files_used_last_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_is_told_by_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(FactoryError, match="holds no model: .*safetensors are needed"):
+    with pytest.raises(FactoryError, match=r"holds no model: .*safetensors are needed"):
         fetch(str(tmp_path))
     with pytest.raises(FactoryError, match=r"no embedded model '.*missing'.*or that of a folder of safetensors"):
         fetch(str(tmp_path / "missing"))
