@@ -111,8 +111,9 @@ def timed(trainer: Any, train: Callable[[], Any]) -> dict[str, float]:
     return {"step_s": (time.monotonic() - start_s) / steps, "cpu_s": (time.process_time() - cpu_s) / steps}
 
 
-def measured(way: str, folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.trainer_steps", "--one", way, "--folder", str(folder)]
+def measured(way: str, folder: Path, model: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.trainer_steps", "--one", way]
+    command += ["--folder", str(folder), "--model", str(model)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -122,20 +123,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", type=Path, help="folder or .gguf file (default: the embedded model)")
     parser.add_argument("--one", choices=["ours", "by_hand"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         way = {"ours": ours, "by_hand": by_hand}[args.one]
-        print(json.dumps(way(args.folder, fetch("smollm2-135m").path)))
+        print(json.dumps(way(args.folder, args.model)))
         return
+    model = args.model or fetch("smollm2-135m").path
     with tempfile.TemporaryDirectory() as name:
         make_lake(Path(name), args.pairs)
         found: dict[str, list[dict[str, float]]] = {"by_hand": [], "ours": []}
         for number in range(args.rounds):
             # The other one first each time, so that a machine that grows slower favours neither.
             for way in sorted(found, reverse=bool(number % 2)):
-                found[way].append(measured(way, Path(name)))
+                found[way].append(measured(way, Path(name), model))
                 last = found[way][-1]
                 print(f"{way}: {last['step_s']:.3f} s a step, {last['cpu_s']:.3f} s of processor time", flush=True)
     for key, what in (("step_s", "seconds"), ("cpu_s", "processor time")):
