@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from factory.audit.audit import AuditSettings, Options, Report, audit_training_set, examination, settings_of
+from factory.audit.audit import AuditSettings, Options, Report, audit_training_set, examination
 from factory.audit.benchmarks import benchmarks_of
 from factory.audit.finding import Finding
 from factory.cli.main import main
 from factory.recipes.reading import load_recipe
+from factory.runs.audit_settings import settings_of, settings_of_set
 from schemas.errors import FactoryError
 from schemas.tables import Constraint, Judgement, Model, Pair, Prompt, Response, Run, TrainingSet, Tree
 from stores.lake import Lake
@@ -202,14 +203,16 @@ def test_thresholds_are_those_of_the_runs_recipes(lake: Lake) -> None:
     fill(lake, json.dumps({"audit": {"flawed_chosen": 0.0}, "decontaminate": ["ifeval"]}))
     assert settings_of(lake, ["run"]) == AuditSettings({"flawed_chosen": 0.0}, ("ifeval",))
     build(lake)
-    found = by_name(audit_training_set(lake, "imported_dpo", Options({}, against=())))
+    asked = settings_of_set(lake, find_training_set(lake, "imported_dpo"))
+    assert asked == AuditSettings({"flawed_chosen": 0.0}, ("ifeval",))
+    found = by_name(audit_training_set(lake, "imported_dpo", Options(asked.thresholds, against=())))
     assert found["flawed_chosen"].status == "fail" and found["flawed_chosen"].threshold == 0.0
-    assert (
-        by_name(audit_training_set(lake, "imported_dpo", Options({"flawed_chosen": 0.5}, against=())))[
-            "flawed_chosen"
-        ].status
-        == "pass"
-    )
+
+
+def test_a_recipe_with_a_damaged_audit_is_one_sentence(lake: Lake) -> None:
+    fill(lake, json.dumps({"audit": {"overlap": "none"}}))
+    with pytest.raises(FactoryError, match="the recipe of run run has an audit that is no mapping of numbers"):
+        settings_of(lake, ["run"])
 
 
 @pytest.mark.parametrize(

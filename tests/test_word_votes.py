@@ -57,7 +57,9 @@ def test_without_log_probabilities_the_word_itself_counts(text: str, verdict: st
 def test_the_likelier_word_counts_even_if_another_was_drawn() -> None:
     vote = read_word_vote(Choice("No", "stop", None, logprobs=tokens("No", {"Yes": 0.6, "No": 0.4})))
     assert (vote.verdict, vote.value) == ("yes", pytest.approx(0.6))
-    assert read_word_vote(Choice("No", "stop", None, logprobs=tokens("No", {"Yes": 0.4, "No": 0.4}))).verdict == "unparsed"
+    assert (
+        read_word_vote(Choice("No", "stop", None, logprobs=tokens("No", {"Yes": 0.4, "No": 0.4}))).verdict == "unparsed"
+    )
 
 
 def test_a_label_without_reasons_counts_even_if_it_was_not_written() -> None:

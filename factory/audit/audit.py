@@ -1,6 +1,5 @@
 """The audit of a pinned training set, and what `factory build` asks of one before it is pinned."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from factory.audit.benchmarks import benchmarks_of
-from factory.audit.checks import check_names, findings, stricter
+from factory.audit.checks import check_names, findings
 from factory.audit.finding import Finding
 from factory.audit.lineage import lineage_of
 from factory.audit.overlap import overlaps_with
@@ -30,7 +29,7 @@ class Options:
     """What an audit's user asks for."""
 
     thresholds: Mapping[str, float]
-    """by check; they replace those of the recipe"""
+    """by check; the others keep their defaults"""
     model: str | None = None
     """whose template and tokenizer the trainer will use"""
     max_tokens: int | None = None
@@ -97,8 +96,7 @@ def audit_training_set(lake: Lake, reference: str, options: Options, tell: Tell 
             given.turns, tokenizer, most, lambda done: tell(f"tokens of {done:,} of {table.num_rows:,} rows")
         )
         given = Audited(given.reference, given.format, given.rows, given.turns, given.facts, benchmarks, told)
-    thresholds = {**settings_of(lake, run_ids_of(row)).thresholds, **options.thresholds}
-    return Report(row, tuple(findings(given, thresholds, tell)), benchmarks)
+    return Report(row, tuple(findings(given, options.thresholds, tell)), benchmarks)
 
 
 def as_audited(
@@ -126,34 +124,15 @@ def summary_of(report: Report) -> str:
     return ", ".join(parts)
 
 
-# What a recipe asks of its sets
+# What is asked of a set before it is pinned
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """What the recipes of a set's runs ask for."""
+    """What the recipes of a set's runs ask for (`factory/runs/audit_settings.py`), and the command line."""
 
     thresholds: Mapping[str, float]
     decontaminate: tuple[str, ...]
-
-
-def settings_of(lake: Lake, run_ids: Sequence[str]) -> AuditSettings:
-    """The thresholds (of several recipes' for one check, the stricter) and evaluation sets that the runs' recipes name."""
-    recipes = lake.query(
-        "SELECT recipe FROM current_runs WHERE list_contains($runs, run_id) ORDER BY run_id", {"runs": list(run_ids)}
-    )
-    thresholds: dict[str, float] = {}
-    against: list[str] = []
-    for text in recipes.column(0).to_pylist():
-        recipe = json.loads(text)
-        thresholds = stricter(thresholds, recipe.get("audit") or {})
-        against += recipe.get("decontaminate") or []
-    return AuditSettings(thresholds, tuple(dict.fromkeys(against)))
-
-
-def run_ids_of(row: TrainingSet) -> list[str]:
-    found = json.loads(row.parameters).get("run_ids")
-    return [run for run in found if isinstance(run, str)] if isinstance(found, list) else []
 
 
 def examination(

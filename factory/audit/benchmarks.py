@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from factory.audit.rows import Benchmark
-from factory.inference.weights import cache_dir
+from factory.prompts.evaluation_sets import KNOWN, cached_sets, evaluation_set
 from factory.prompts.files import rows_of
 from factory.prompts.questions import Columns, question_of
 from schemas.errors import FactoryError
 
-KNOWN = ("ifeval", "ifbench")
 _TEXTS = ("prompt", "question", "instruction", "input", "text")
 
 
@@ -21,28 +20,21 @@ def benchmarks_of(names: Sequence[str] | None) -> tuple[Benchmark, ...]:
     Args:
         names: ifeval, ifbench, or a file with one item a row; None: of the known ones, those that are in the cache.
     Raises:
-        FactoryError: a known one is not in the cache, no such file, or a row without a prompt.
+        FactoryError: a known one cannot be fetched, no such file, or a row without a prompt.
     """
     if names is None:
-        return tuple(_read(name, file) for name in KNOWN if (file := _cached(name)).is_file())
+        names = cached_sets()
     return tuple(_of(name) for name in dict.fromkeys(names))
 
 
 def _of(name: str) -> Benchmark:
     if name in KNOWN:
-        file = _cached(name)
-        if not file.is_file():
-            raise FactoryError(f"the prompts of {name} are not in the cache: `factory evaluate {name}` fetches them")
-        return _read(name, file)
+        return _read(name, evaluation_set(name))
     if not Path(name).is_file():
         raise FactoryError(
             f"there is no evaluation set {name!r}: give {' or '.join(KNOWN)}, or a file with a column prompt"
         )
     return _read(Path(name).name, Path(name))
-
-
-def _cached(name: str) -> Path:
-    return cache_dir() / f"{name}.jsonl"
 
 
 def _read(name: str, file: Path) -> Benchmark:

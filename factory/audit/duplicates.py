@@ -5,6 +5,7 @@ MinHash (A. Broder, 1997) with banded locality-sensitive hashing, by the package
 are kept if their sketches say at least `NEAR`.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import polars as pl
 
 from factory.audit.finding import EXAMPLES, Check, Measured, counted
 from factory.audit.rows import Audited
-from factory.audit.words import grams, normal, tokens_of
+from factory.audit.words import grams, tokens_of
 
 PERMUTATIONS, BANDS, SHINGLE = 128, 16, 3
 NEAR = 0.8
@@ -21,16 +22,13 @@ _AT_ONCE = 100_000
 
 
 def duplicate_rows(given: Audited) -> Measured:
-    texts = [normal(c) for c in ("prompt", "chosen", "rejected") if c in given.rows.columns]
-    again = pl.struct(texts).hash().is_first_distinct().not_()
-    bad = given.rows.filter(again)
+    bad = given.rows.filter(pl.struct("prompt_key", "chosen_key", "rejected_key").is_first_distinct().not_())
     return counted(bad.height, given.rows.height, bad["id"].head(EXAMPLES).to_list())
 
 
 def near_duplicate_prompts(given: Audited) -> Measured:
-    prompts = distinct_prompts(given)
-    group = near_groups(prompts["prompt"])
-    repeated = prompts.with_columns(group=pl.Series(group)).filter(pl.col("group").is_duplicated())
+    prompts = _grouped(given).unique("task_key", keep="first", maintain_order=True)
+    repeated = prompts.filter(pl.col("group").is_duplicated())
     sizes = repeated.group_by("group").len()["len"]
     return counted(
         repeated.height,
@@ -41,22 +39,24 @@ def near_duplicate_prompts(given: Audited) -> Measured:
 
 
 def split_leak(given: Audited) -> Measured:
-    prompts = distinct_prompts(given)
+    prompts = _grouped(given)
     if prompts["split"].n_unique() < 2:
         return Measured(None, why_not="the set has only one split")
-    prompts = prompts.with_columns(group=pl.Series(near_groups(prompts["prompt"])))
-    trained = prompts.filter(pl.col("split") == "train").select("group").unique()
+    trained = prompts.filter(pl.col("split") == "train")
     held_out = prompts.filter(pl.col("split") == "held_out")
-    bad = held_out.join(trained, on="group", how="semi")
-    both = given.rows.select("split", text=normal("prompt").hash()).unique()
-    exactly = both["text"].is_duplicated().sum() // 2
-    return counted(bad.height, held_out.height, bad["id"].head(EXAMPLES).to_list(), detail={"exactly": exactly})
+    bad = held_out.join(trained.select("group").unique(), on="group", how="semi")
+    exactly = held_out.join(trained, on="task_key", how="semi").height
+    return counted(bad.height, held_out.height, bad["id"].head(EXAMPLES).to_list(), detail={"word for word": exactly})
 
 
-def distinct_prompts(given: Audited) -> pl.DataFrame:
-    """The first row of each prompt in each split: id, split, prompt."""
-    rows = given.rows.select("id", "split", "prompt", text=normal("prompt").hash())
-    return rows.unique(["split", "text"], keep="first", maintain_order=True).drop("text")
+@lru_cache(maxsize=1)
+def _grouped(given: Audited) -> pl.DataFrame:
+    """The first row of each prompt in each split: id, split, task_key, and its group of near duplicates."""
+    rows = given.rows.select("id", "split", "task", "task_key")
+    texts = rows.unique("task_key", keep="first", maintain_order=True)
+    groups = texts.select("task_key", group=pl.Series(near_groups(texts["task"])))
+    first = rows.unique(["split", "task_key"], keep="first", maintain_order=True).drop("task")
+    return first.join(groups, on="task_key", how="left", maintain_order="left")
 
 
 def near_groups(texts: pl.Series) -> Any:

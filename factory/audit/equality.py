@@ -4,15 +4,17 @@ import polars as pl
 
 from factory.audit.finding import Check, Measured, counted, share
 from factory.audit.rows import Audited
-from factory.audit.words import normal
 
 
 def equal_sides(given: Audited) -> Measured:
     rows = given.known("rejected")
     exact = rows.filter(pl.col("chosen") == pl.col("rejected")).height
     trimmed = rows.filter(pl.col("chosen").str.strip_chars() == pl.col("rejected").str.strip_chars()).height
-    same = normal("chosen") == normal("rejected")
-    return share(rows, same, detail={"exactly": exact, "but for space around them": trimmed - exact})
+    return share(
+        rows,
+        pl.col("chosen_key") == pl.col("rejected_key"),
+        detail={"exactly": exact, "but for space around them": trimmed - exact},
+    )
 
 
 def near_equal_sides(given: Audited) -> Measured:
@@ -45,11 +47,8 @@ def preference_cycles(given: Audited) -> Measured:
 
 def _edges(given: Audited) -> pl.DataFrame:
     """better and worse, both hashes of texts; asked_of: the hash of their prompt."""
-    return (
-        given.known("rejected")
-        .select("id", asked_of=normal("prompt").hash(), better=normal("chosen").hash(), worse=normal("rejected").hash())
-        .filter(pl.col("better") != pl.col("worse"))
-    )
+    edges = given.known("rejected").select("id", asked_of="prompt_key", better="chosen_key", worse="rejected_key")
+    return edges.filter(pl.col("better") != pl.col("worse"))
 
 
 CHECKS = (

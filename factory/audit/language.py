@@ -8,7 +8,7 @@ import polars as pl
 from factory.audit.finding import Bars, Check, Measured, not_applicable, share
 from factory.audit.rows import Audited
 
-_CHARACTERS = 300
+_CHARACTERS = 160
 """of a text that are looked at"""
 _FEWEST_WORDS = 8
 _SURE = 0.6

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from factory.audit.words import word_count
+from factory.audit.words import normal, word_count
 from schemas.errors import FactoryError
 
 REASONS = {
@@ -49,14 +49,16 @@ class Trainer:
     """id, longest (tokens of prompt and longer answer), equal (both sides, after template and truncation)"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Audited:
     """A training set as checks see it."""
 
     reference: str
     format: str
     rows: pl.DataFrame
-    """id, split, prompt (all turns), asked (the last user turn), chosen (or the completion), rejected; figures and lineage"""
+    """id, split, prompt (all turns), task (the actor's prompt behind it), asked (the last user turn), chosen (or the
+    completion), rejected; prompt_key, task_key, chosen_key,
+    rejected_key: hashes of the texts as two are compared; figures and lineage"""
     turns: pl.DataFrame
     """id, prompt, chosen, rejected: as lists of turns"""
     facts: Mapping[str, pl.DataFrame] = field(default_factory=dict)
@@ -118,7 +120,12 @@ def audited(
     if lineage is not None:
         own = set(rows.columns)
         rows = rows.hstack(lineage.select(c for c in lineage.columns if c not in own))
-    rows = rows.with_columns(chosen_words=word_count("chosen"))
+    known = pl.col("task") if "task" in rows.columns else pl.lit(None, pl.String)
+    rows = rows.with_columns(task=pl.coalesce(known, "prompt")).with_columns(
+        task_key=normal("task").hash(seed=0),
+        chosen_words=word_count("chosen"),
+        **{f"{side}_key": normal(side).hash(seed=0) for side in ("prompt", "chosen", "rejected")},
+    )
     if two:
         rows = rows.with_columns(rejected_words=word_count("rejected"))
         rows = rows.with_columns(length_gap=pl.col("chosen_words") - pl.col("rejected_words"))

@@ -61,7 +61,7 @@ def judge(
     changes = assignments(override) | ({} if limit is None else {"prompts.limit": limit})
     with Lake.open(lake, create=True) as opened:
         earlier = earlier_judge(opened, again, of)
-        run = _carrier(opened, log_format)
+        run = carrier(opened, log_format)
         found = judge_again(opened, earlier, settings, gives_reasons, changes, seed, run)
         if format == "json":
             typer.echo(again_as_json(found))
@@ -83,7 +83,7 @@ def measure_judge(asked: "Asked") -> None:
         actor = _other(given.actor) or settings
         recipe = judge_recipe(settings, actor, reasons, _overrides(asked))
         with Lake.open(asked.lake, create=True) as opened:
-            rows = evaluate_judge(opened, recipe, asked.seed, _carrier(opened, asked.log_format))
+            rows = evaluate_judge(opened, recipe, asked.seed, carrier(opened, asked.log_format))
         _show(f"{asked.models[0]} as a judge, the verifier's verdicts being the truth", rows, asked)
         return
     if given.actor is not None or given.prompts is not None:
@@ -93,7 +93,7 @@ def measure_judge(asked: "Asked") -> None:
         file = imported(file, asked.lake, tell)
     recipe = labelled_recipe(settings, file.run_id, reasons, _overrides(asked))
     with Lake.open(asked.lake, create=True) as opened:
-        rows = evaluate_labelled(opened, file, recipe, asked.seed, _carrier(opened, asked.log_format))
+        rows = evaluate_labelled(opened, file, recipe, asked.seed, carrier(opened, asked.log_format))
     _show(f"{asked.models[0]} as a judge of the pairs in {file.name}, in both orders", rows, asked)
 
 
@@ -113,7 +113,7 @@ def measure_refiner(asked: "Asked") -> None:
     if judge is not None and is_self_judge(recipe, judge):
         _note(SELF_JUDGE)
     with Lake.open(asked.lake, create=True) as opened:
-        rows = evaluate_refine(opened, recipe, judge, reasons, asked.seed, _carrier(opened, asked.log_format))
+        rows = evaluate_refine(opened, recipe, judge, reasons, asked.seed, carrier(opened, asked.log_format))
     _show(f"{asked.models[0]} as a refiner, judged by {given.judge or 'the verifier'}", rows, asked)
 
 
@@ -140,7 +140,7 @@ def _overrides(asked: "Asked") -> dict[str, Any]:
     return changes | assignments(asked.override)
 
 
-def _carrier(lake: Any, log_format: str | None) -> Any:
+def carrier(lake: Any, log_format: str | None) -> Any:
     """Carries out an evaluation's runs, and shows them meanwhile."""
     from factory.monitor.display import watch
     from factory.monitor.telemetry import exporting

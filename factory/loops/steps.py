@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from factory.audit.audit import examination
 from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
@@ -21,6 +22,7 @@ from factory.loops.rounds import (
 from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, first_weights, train
 from factory.loops.working import Working
+from factory.runs.audit_settings import settings_of
 from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
@@ -69,8 +71,9 @@ def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
 def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     training = working.loop.settings.train[str(step.role)]
     runs = runs_of_data(working.loop, done, step.round)
+    examine = examination(working.lake, settings_of(working.lake, runs), ())
     try:
-        built = build_training_set(working.lake, training.set, training.parameters, runs)
+        built = build_training_set(working.lake, training.set, training.parameters, runs, examine)
     except NoRows as error:
         raise RoundEmpty(
             f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
@@ -159,7 +162,6 @@ def _kept_round(loop: Loop, done: Done, number: int, role: str) -> int:
 
 def _figures(working: Working, loop: Loop, done: Done, number: int, benchmark: str, role: str) -> Figures:
     row = done[Step(number, f"evaluate {benchmark}", role)]
-    found = working.lake.read(
-        Evaluation, "run_id = $run_id AND model_id = $model_id", {"run_id": row.run_id, "model_id": row.model_id}
-    )
+    alone = "run_id = $run_id AND model_id = $model_id AND other_model_id IS NULL"
+    found = working.lake.read(Evaluation, alone, {"run_id": row.run_id, "model_id": row.model_id})
     return {(benchmark, one.metric): one.value for one in found}

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from factory.audit.audit import AuditSettings, examination, settings_of
+from factory.audit.audit import AuditSettings, examination
 from factory.monitor.plain_text import visible
+from factory.runs.audit_settings import settings_of
 from factory.runs.places import with_places
 from schemas.errors import FactoryError
 from stores.checksums import keep_checksums, refuse_damage
