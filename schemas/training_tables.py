@@ -84,7 +84,7 @@ class Evaluation:
     model_id: str = column("the model measured")
     role: str | None = column("the model's role: actor, refiner or judge")
     other_model_id: str | None = column("the model it is compared with, on the same prompts; NULL: none")
-    benchmark: str = column("ifeval, ifbench, judge, refine, or the name of a file")
+    benchmark: str = column("ifeval, ifbench, judge, judge again, refine, or the name of a file")
     metric: str = column("what was measured")
     value: float | None = column("the measured value; NULL: there was nothing to measure")
     low: float | None = column("lower end of its 95% interval")

@@ -21,8 +21,14 @@ MAKING_ADVICE = "check that there is free space and that you may write there, or
 _FULL_WORDS = ("no space left", "disk is full", "file too large", "quota exceeded")
 _FAILING_WORDS = ("disk i/o error", "unable to open database file")
 _CATALOG_WORDS = ("malformed", "not a database", "sqlite")
-_OF_DUCKLAKE = ("from ducklake:", "sqlite_all_varchar", "invalid input error: failed to cast value")
-"""words of an error about the catalog's own rows, whatever its kind: no query that a user may ask ends with them"""
+_FITTING_WORDS = (
+    "from ducklake:",
+    "sqlite_all_varchar",
+    "invalid input error: failed to cast value",
+    "binder error: source value",
+    "registered default",
+)
+"""words of an error in fitting files to the catalog's tables, whatever its kind: no query that a user may ask has them"""
 _OF_A_KIND = re.compile(r"[a-z ]+ error:")
 """how DuckDB begins an error that has a kind, such as 'conversion error:'"""
 _SERVER_WORDS = ("server", "connection", "postgres")
@@ -163,15 +169,16 @@ def reading_error(error: Exception, where: str, folder: Path | None) -> FactoryE
         return None
     if is_full(text, folder):
         return disk_error(where)
-    if isinstance(error, (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)):
+    of_server = folder is None and any(words in text for words in _SERVER_WORDS)
+    fitting = not of_server and any(words in text for words in _FITTING_WORDS)
+    if not fitting and isinstance(error, (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)):
         return None
-    of_catalog = folder is not None and any(words in text for words in _OF_DUCKLAKE)
-    if not (of_catalog or "parquet" in text or isinstance(error, (duckdb.InternalError, duckdb.FatalException))):
+    if not (fitting or "parquet" in text or isinstance(error, (duckdb.InternalError, duckdb.FatalException))):
         kinds = (duckdb.Error, duckdb.IOException, duckdb.HTTPException, duckdb.SerializationException)
         without_kind = type(error) in kinds if isinstance(error, duckdb.Error) else not _OF_A_KIND.match(text)
-        if not without_kind or (folder is None and any(words in text for words in _SERVER_WORDS)):
+        if not without_kind or of_server:
             return None
-    what = "catalog" if of_catalog or any(words in text for words in _CATALOG_WORDS) else "data"
+    what = "catalog" if any(words in text for words in _CATALOG_WORDS) else "data"
     return FactoryError(
         f"the {what} of lake {where} may be damaged or missing ({first_line(error)}): {verify(where)} names each file; "
         "restore those from a backup"

@@ -1,6 +1,7 @@
 """`factory verify`: every damaged, missing or cut file is named with the rows it holds, and no set is built from it."""
 
 import random
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -163,6 +164,7 @@ def test_a_catalog_whose_rows_have_changed_is_found(lake: Lake, tmp_path: Path) 
         *(f"ducklake_data_file.{name}" for name in ("file_size_bytes", "record_count", "row_id_start", "table_id")),
         "ducklake_table_column_stats.max_value",  # as text: DuckLake reads it as the column's type
         "ducklake_table_column_stats.contains_null",
+        "ducklake_schema.end_snapshot",  # read while the lake is opened
     ],
 )
 def test_a_value_of_another_type_in_the_catalog_is_damage_told_in_a_sentence(
@@ -176,3 +178,21 @@ def test_a_value_of_another_type_in_the_catalog_is_damage_told_in_a_sentence(
         catalog.execute(f"UPDATE {table} SET {name} = ?", [value])
     with pytest.raises(FactoryError, match="may be damaged"), Lake.open(where) as damaged:
         damaged.query("SELECT * FROM judgements ORDER BY ALL")
+
+
+def test_a_name_in_a_file_that_has_changed_is_damage_told_in_a_sentence(lake: Lake) -> None:
+    lake.append([row(Judgement, "j", probabilities={"yes": 0.5})], message="by hand")
+    before = lake.query("SELECT * FROM judgements").to_pylist()
+    file = data_file(lake, "judgements")
+    whole, told_of = file.read_bytes(), 0
+    for found in re.finditer(rb"key|value|probabilities", whole):
+        content = bytearray(whole)
+        content[found.end() - 1] ^= 1
+        file.write_bytes(content)
+        with Lake.open(lake.place.where) as opened:
+            try:
+                assert opened.query("SELECT * FROM judgements").to_pylist() == before
+            except FactoryError as error:
+                assert "data of lake" in str(error) and "may be damaged" in str(error)
+                told_of += 1
+    assert told_of >= 2

@@ -1,5 +1,6 @@
 """`factory evaluate`: exact figures from scripted answers, the same when repeated, and trouble before anything is paid."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 
 from factory.cli.evaluating import model_settings
 from factory.cli.main import main
-from factory.evaluation.measuring import Options, run_benchmark
+from factory.evaluation import recording
+from factory.evaluation.figures import by_kind
+from factory.evaluation.measuring import Options, identified, run_benchmark
 from factory.evaluation.recording import compare, record
 from factory.prompts.bundled import bundled_prompts, development_prompts
 from factory.runs.progress import Progress
@@ -88,6 +91,16 @@ def test_checks_are_rows_and_agree_with_the_verifier(lake: Lake, endpoint: Scrip
         assert judgement.points == sum(mine) / len(mine)
 
 
+def test_kinds_of_constraints_count_answers_without_a_text(lake: Lake, endpoint: ScriptedEndpoint, file: str) -> None:
+    run_id = measured(lake, file, endpoint.url)[0].run_id
+    assert run_id is not None
+    assert by_kind(lake, run_id).to_pylist() == [
+        {"kind": LOWER, "constraints": 3, "strict": 1 / 3, "loose": 2 / 3},
+        {"kind": SHORT, "constraints": 1, "strict": 1.0, "loose": 1.0},
+        {"kind": NO_COMMA, "constraints": 2, "strict": 0.5, "loose": 0.5},
+    ]
+
+
 def test_repeating_asks_and_adds_nothing(lake: Lake, endpoint: ScriptedEndpoint, file: str) -> None:
     first = measured(lake, file, endpoint.url)
     asked, rows = endpoint.stats().received, lake.counts()
@@ -116,6 +129,16 @@ def test_a_model_without_a_name_is_identified_by_what_its_server_lists(lake: Lak
     assert len(runs) == 2
 
 
+def test_a_file_of_weights_is_identified_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "own.gguf"
+    revisions = []
+    for content in (b"GGUF one", b"GGUF two"):
+        file.write_bytes(content)
+        revisions.append(identified("actor", model_settings(f"embedded:{file}")).revision)
+    assert revisions == [hashlib.sha256(content).hexdigest() for content in (b"GGUF one", b"GGUF two")]
+    assert identified("actor", model_settings("embedded:smollm2-135m")).revision is None
+
+
 def test_two_models_are_compared_prompt_by_prompt(lake: Lake, endpoint: ScriptedEndpoint, file: str) -> None:
     plain, better = (measured(lake, file, endpoint.url, model) for model in ("plain", "better"))
     rows = compare(lake, better, plain)
@@ -130,6 +153,17 @@ def test_two_models_are_compared_prompt_by_prompt(lake: Lake, endpoint: Scripted
     assert values(compare(lake, plain, better))["prompt_strict"] == -1 / 4
     with pytest.raises(FactoryError, match="the same model"):
         compare(lake, plain, plain)
+
+
+def test_answers_checked_by_other_checkers_are_not_compared(
+    lake: Lake, endpoint: ScriptedEndpoint, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = measured(lake, file, endpoint.url)
+    monkeypatch.setattr(recording, "checkers_hash", lambda: "newer")
+    assert measured(lake, file, endpoint.url)[0].checkers_hash == plain[0].checkers_hash != "newer"
+    better = measured(lake, file, endpoint.url, "better")
+    with pytest.raises(FactoryError, match="different versions of the checkers"):
+        compare(lake, better, plain)
 
 
 def test_figures_of_seen_and_unseen_kinds(lake: Lake, endpoint: ScriptedEndpoint, file: str, tmp_path: Path) -> None:
@@ -205,12 +239,22 @@ def test_the_command_prints_figures_and_differences(
     tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with running_endpoint(script, models=("plain",)) as one, running_endpoint(script, models=("better",)) as other:
-        words = ["evaluate", file, other.url, one.url, "--lake", str(tmp_path / "lake"), "--log-format", "plain"]
+        words = [
+            "evaluate",
+            file,
+            other.url,
+            one.url,
+            "--lake",
+            str(tmp_path / "lake"),
+            "--log-format",
+            "plain",
+            "--by-kind",
+        ]
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 0
         table = capsys.readouterr().out
-        assert "instruction_loose" in table and "+25.0" in table and "docs/evaluation.md" in table
+        assert NO_COMMA in table and "instruction_loose" in table and "+25.0" in table and "docs/evaluation.md" in table
         with pytest.raises(SystemExit):
             main([*words, "--format", "json"])
     rows = json.loads(capsys.readouterr().out)

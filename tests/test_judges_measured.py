@@ -13,11 +13,13 @@ from factory.evaluation.agreement import agreement_figures
 from factory.evaluation.judging import evaluate_judge
 from factory.evaluation.recipes import judge_recipe, refine_recipe
 from factory.evaluation.refining import Refinement, evaluate_refine, refine_figures
+from factory.inference.budget import BudgetReached
+from factory.inference.settings import ModelSettings
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.judging import WORD, asked, carrier, model, part, values, write_lines
 from tests.runs import assert_ids_unique
-from tests.scripted_endpoint import Request, Tokens, running_endpoint
+from tests.scripted_endpoint import Reply, Request, Tokens, running_endpoint
 
 NO_COMMA = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
 PROMPTS = 8
@@ -64,6 +66,12 @@ def test_a_judge_against_the_verifier_on_fresh_prompts(tmp_path: Path) -> None:
     assert (first.role, first.benchmark, first.examples, first.judge_model_id) == ("judge", "judge", PROMPTS, None)
     assert first.checkers_hash and first.low == pytest.approx(0.215216, abs=1e-6)
     assert_ids_unique(tmp_path / "lake")
+
+
+def test_what_one_recipe_overrides_stays_out_of_the_next() -> None:
+    one = ModelSettings(endpoint=("http://127.0.0.1:1/v1",))
+    assert judge_recipe(one, one, False, {"prompts.limit": 4}).prompts.limit == 4
+    assert judge_recipe(one, one, False, {}).prompts.limit == refine_recipe(one, one, True, {}).prompts.limit == 128
 
 
 def test_agreement_leaves_out_what_the_judge_does_not_decide() -> None:
@@ -142,8 +150,21 @@ def test_a_refinement_with_a_flaw_or_without_a_verdict_is_not_fixed() -> None:
 def test_a_refiner_without_anything_to_refine_says_so(tmp_path: Path) -> None:
     with running_endpoint(lambda request: ["no"]) as endpoint, Lake.open(tmp_path / "lake", create=True) as lake:
         recipe = refine_recipe(model(endpoint), model(endpoint), True, prompts_file(tmp_path))
-        with pytest.raises(FactoryError, match="no answer of run .* failed, so there is nothing to refine"):
+        with pytest.raises(FactoryError, match=r"no answer of run .* failed, so there is nothing to refine"):
             evaluate_refine(lake, recipe, None, False, 0, carrier(lake))
+
+
+def test_there_are_no_figures_of_a_part_of_the_prompts(tmp_path: Path) -> None:
+    def refusing(request: Request) -> Any:
+        if WORD in asked(request) and number_in(part(asked(request), "Response")) == 3:
+            return Reply(400, {"error": {"message": "This request is flagged."}})
+        return answered(request)
+
+    with running_endpoint(refusing) as endpoint, Lake.open(tmp_path / "lake", create=True) as lake:
+        recipe = judge_recipe(model(endpoint), model(endpoint), False, prompts_file(tmp_path))
+        with pytest.raises(FactoryError, match=r"1 prompts of run .* have no answer, so there are no figures"):
+            evaluate_judge(lake, recipe, 0, carrier(lake))
+        assert lake.counts()["evaluations"] == 0
 
 
 def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +176,10 @@ def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytes
             earlier = earlier_judge(lake, "evaluate_refine", None)
             before = lake.query("FROM judgements ORDER BY judgement_id")
             counts = lake.counts()
+            with pytest.raises(BudgetReached):  # it was stopped, and goes on below
+                judge_again(
+                    lake, earlier, model(endpoint, "other"), False, {"budget.max_requests": 5}, 0, carrier(lake)
+                )
             found = judge_again(lake, earlier, model(endpoint, "other"), False, {}, 0, carrier(lake))
             kept = lake.query("FROM judgements WHERE run_id = $id ORDER BY judgement_id", {"id": earlier.run_id})
             assert kept == before  # no earlier row has changed
@@ -165,6 +190,7 @@ def test_answers_are_judged_again_by_another_judge(tmp_path: Path, capsys: pytes
             )
             assert rendered.column(0)[0].as_py() == PROMPTS + 4
             sent = len(endpoint.requests)
+            assert sent == PROMPTS + 4 + PROMPTS + 4
             verified = judge_again(lake, earlier_judge(lake, found.run_id, None), None, False, {}, 0, carrier(lake))
             assert len(endpoint.requests) == sent
         # By the verifier 1, 3, 5, 7 pass, and the refined 0 and 2; by the other judge the sampled 0 to 3 and refined 0 and 2.

@@ -12,6 +12,7 @@ from factory.evaluation.judging import evaluate_labelled
 from factory.evaluation.labelled import imported, read_labelled
 from factory.evaluation.preferring import Asked, preference_figures
 from factory.evaluation.recipes import labelled_recipe
+from factory.inference.budget import BudgetReached
 from schemas.errors import FactoryError
 from schemas.tables import Evaluation
 from stores.lake import Lake
@@ -127,6 +128,20 @@ def test_an_unreadable_order_leaves_a_pair_undecided() -> None:
 def test_one_prompt_with_several_pairs_has_only_those_compared(tmp_path: Path) -> None:
     rows = [{**labelled(0, 1, f"good {i}", f"bad {i}")} for i in range(3)]
     assert values(measure(tmp_path, perfect, rows=rows))["accuracy"] == 1.0
+
+
+def test_an_evaluation_that_was_stopped_goes_on_and_ends_alike(tmp_path: Path) -> None:
+    whole = values(measure(tmp_path, by_length))
+    file = imported(read_labelled(tmp_path / "pairs.jsonl"), str(tmp_path / "again"), lambda what, rows: None)
+    with running_endpoint(by_length) as endpoint, Lake.open(tmp_path / "again", create=True) as lake:
+        stopped = labelled_recipe(model(endpoint), file.run_id, False, {"budget.max_requests": 5})
+        with pytest.raises(BudgetReached):
+            evaluate_labelled(lake, file, stopped, 0, carrier(lake))
+        assert lake.counts()["evaluations"] == 0 and len(endpoint.requests) == 5
+        recipe = labelled_recipe(model(endpoint), file.run_id, False, {})
+        assert values(evaluate_labelled(lake, file, recipe, 0, carrier(lake))) == whole
+        assert len(endpoint.requests) == 2 * len(PAIRS)  # nothing was asked twice
+    assert_ids_unique(tmp_path / "again")
 
 
 GOOD = labelled(0, 1, "good", "bad")

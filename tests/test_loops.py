@@ -12,15 +12,17 @@ from rich.console import Console
 from factory.loops.forking import find_loop, fork
 from factory.loops.plan import Step, steps_of
 from factory.loops.reading import Loop, load_loop, loop_from_row
+from factory.loops.rounds import trained_model
 from factory.loops.settings import LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.loops.steps import RoundEmpty
 from factory.monitor.loop_plan import print_plan
 from factory.monitor.rounds import plot_rounds, print_loops, rounds_of
 from schemas.errors import FactoryError
 from schemas.settings import described
-from schemas.tables import LoopStep, Run
+from schemas.tables import LoopStep, Model, Run, TrainingRun
 from stores.lake import Lake
 from tests.loops import Trainer, option, run, spar_loop, steps, trainer
+from tests.rows import row
 from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
 
@@ -168,6 +170,44 @@ def test_a_fork_shares_the_earlier_rounds_and_pays_for_its_own(
     assert {row.shared_from for row in rows if row.round < 2} == {loop.loop_id}
     assert {row.shared_from for row in rows if row.round == 2} == {None}
     assert one[0].run_id == two[0].run_id  # the second round's data are the same, and not asked again
+
+
+def test_a_changed_configuration_of_the_trainer_is_refused_when_a_loop_goes_on(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("dpo: {epochs: 1}", "utf-8")
+    loop = spar_loop(endpoint.url, rounds=1, **{"train.actor.config": str(config)})
+    run(tmp_path / "lake", loop)
+    config.write_text("dpo: {epochs: 2}", "utf-8")
+    with Lake.open(tmp_path / "lake") as lake:
+        found = find_loop(lake, loop.loop_id)
+        assert found is not None
+        with pytest.raises(FactoryError, match="the trainers' configuration have changed since it began"):
+            loop_from_row(found)
+
+
+def test_a_lake_from_somebody_else_names_no_folder_to_train_on_or_remove(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    loop = spar_loop(endpoint.url, rounds=1)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake", create=True) as lake:
+        made = row(Model, "odd", name="odd", training_run_id="odd run")
+        lake.append([made, row(TrainingRun, "odd run", output="../../elsewhere", status="finished")], message="odd")
+        with pytest.raises(FactoryError, match="which is no folder's name"):
+            trained_model(lake, "odd")
+    with pytest.raises(FactoryError, match=r"the recipe's name is '\.\./up': give it one of letters"):
+        load_loop("spar", {"name": "../up"})
+
+
+def test_folders_of_old_rounds_are_removed_if_nothing_needs_them(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    loop = spar_loop(endpoint.url, rounds=3, keep_rounds=1, **{"train.actor": {"set": "spar_dpo", "start": "first"}})
+    run(tmp_path / "lake", loop)
+    left = sorted(folder.name.removeprefix(f"{loop.loop_id}-") for folder in (tmp_path / "lake" / "models").iterdir())
+    assert left == ["round3-actor", "round3-refiner"]
 
 
 @pytest.mark.parametrize(

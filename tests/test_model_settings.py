@@ -95,3 +95,11 @@ def test_cost_is_by_the_role_s_prices() -> None:
     spending = Spending(models, BudgetSettings())
     spending.add_earlier({"actor": Spent(3, 1_000_000, 0), "judge": Spent(1, 5, 5)})
     assert (spending.requests, spending.tokens, spending.cost) == (4, 1_000_010, 2.0)
+
+
+def test_vllm_with_a_folder_is_short_for_its_section() -> None:
+    assert read(endpoint=["vllm:./base"]) == read(vllm={"model": "./base"})
+    with pytest.raises(msgspec.ValidationError, match="exclude each other"):
+        read(endpoint=["vllm:./base"], vllm=VLLM)
+    with pytest.raises(msgspec.ValidationError, match="base is of an adapter that is embedded"):
+        read(endpoint=[URL], base="./base")

@@ -205,6 +205,22 @@ def test_what_it_hopes_of_itself_is_found_whatever_the_answer_before_spoke_of() 
     assert flaw_of(text, "stop", shown) == "echo"
 
 
+def test_an_answer_that_only_names_a_word_to_use_is_an_echo() -> None:
+    rule, critique = RULES["words"]
+    for text in ('The answer is "market".', "The word is “party”", 'Your answer must be: "market, party"'):
+        found = "echo" if "," not in text else None
+        assert flaw_of(text, "stop", refined("words")) == found
+    asked = Refined(f'Which is right: "market" or "bazaar"?\n\n{rule}', "Neither.", None, critique, BRIEF)
+    assert flaw_of('The answer is "market".', "stop", asked) is None
+    assert flaw_of('The answer is "no". Take it to the market.', "stop", refined("words")) is None
+
+
+def test_an_answer_may_take_up_the_words_of_the_question() -> None:
+    text = "The text does not have to be in capital letters. Each word of the title should appear once."
+    asked = "Does the text have to be in capital letters? Should each word of the title appear once?"
+    assert flaw_of(text, "stop", Refined(asked, "No, not at all.", None, "Too short.", BRIEF)) is None
+
+
 def test_an_answer_that_only_repeats_the_request_is_an_echo_where_more_was_asked() -> None:
     task = "How can I fill a small hole in a wall?"
     rule = "Before you answer, repeat the request in the first paragraph of this message word for word."

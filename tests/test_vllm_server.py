@@ -1,6 +1,7 @@
 """Starting and ending `vllm serve` from a run, with a stand-in for vLLM; test_vllm.py has the real one."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -14,13 +15,15 @@ from typing import Any
 
 import pytest
 
-from factory.inference.settings import VllmSettings
+from factory.inference.connect import connect
+from factory.inference.settings import ModelSettings, VllmSettings
 from factory.inference.vllm_server import LOGS_KEPT, VllmServer, serve
 from factory.recipes.reading import load_recipe
 from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
+from schemas.ids import sha256_text
 from stores.lake import Lake
 from tests.fake_vllm import ROOT, program
 from tests.runs import assert_same_tables, tables
@@ -263,3 +266,23 @@ def test_a_run_whose_server_was_killed_is_resumed_as_if_nothing_had_been(tmp_pat
     program(tmp_path)
     run_file(recipe, tmp_path / "lake")
     assert_same_tables(tables(tmp_path / "calm"), tables(tmp_path / "lake"))
+
+
+def test_a_trained_folder_is_served_under_the_hash_of_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "models" / "actor-1"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights of round 1")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    sha256 = hashlib.sha256(b"weights of round 1").hexdigest()
+    program(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    async def look() -> None:
+        async with connect("actor", ModelSettings(endpoint=(f"vllm:{folder}",))) as endpoint:
+            assert endpoint.model.name == f"actor-1@{sha256[:12]}" and endpoint.model.revision == sha256
+            assert endpoint.model.chat_template_hash == sha256_text("{{ messages }}")
+            assert await endpoint.answers()
+
+    asyncio.run(look())

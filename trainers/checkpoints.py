@@ -6,15 +6,11 @@ checkpoint is renamed to its name, `step-N`, when all its files are on the disk;
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import TrainerCallback
 
-from schemas.errors import FactoryError
 from stores.whole import put_folder
 
 SHARE = 50
@@ -60,21 +56,6 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self.saving = False
         ended_s = time.monotonic()
         self.due_s = ended_s + max(LEAST_S, SHARE * (ended_s - self.began_s))
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """A block that trains: what goes wrong while a checkpoint is written becomes a sentence."""
-        try:
-            yield
-        except (OSError, RuntimeError, SafetensorError) as error:
-            if not self.saving:
-                raise
-            free = shutil.disk_usage(self.folder.parent).free
-            raise FactoryError(
-                f"a checkpoint cannot be written to {self.folder} ({' '.join(str(error).split())[:200]}; "
-                f"{free / 1e9:.1f} GB are free): free some space, or set save_every, and start the training again: "
-                "it goes on from its last checkpoint"
-            ) from error
 
 
 def newest(folder: Path) -> Path | None:

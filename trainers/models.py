@@ -79,12 +79,29 @@ def load_tokenizer(base: Base) -> Any:
         raise FactoryError(
             f"{base.option} {base.name}: its tokenizer cannot be loaded: {' '.join(str(error).split())[:300]}"
         ) from error
+    if base.gguf:
+        _split_as_the_file_says(tokenizer, base.folder / base.gguf)
     if not tokenizer.chat_template:
         raise FactoryError(
             f"{base.option} {base.name}: its tokenizer has no chat template, and conversations need one: "
             "take an instruction-tuned model, or add chat_template.jinja to its folder"
         )
     return tokenizer
+
+
+def _split_as_the_file_says(tokenizer: Any, file: Path) -> None:
+    """Splits digits from what is before them where the GGUF says so, which transformers 5.23 does not read.
+
+    Otherwise a blank line before a number would be other tokens in training than it was before and is when served.
+    """
+    import gguf
+    from tokenizers import pre_tokenizers
+
+    field = gguf.GGUFReader(file).fields.get("tokenizer.ggml.pre")
+    if field is not None and field.contents() == "smollm":
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
 
 
 def end_tokens(base: Base, tokenizer: Any) -> set[int]:

@@ -110,7 +110,7 @@ class SftSettings(RftSettings, frozen=True, kw_only=True):
 NOT_IN_WEIGHTS = frozenset({"save_every", "keep_checkpoints", "guard_steps", "max_loss_rise", "max_fall"})
 """Settings that leave a training's weights as they are: with others, it is still the same training."""
 
-Kind = TypeVar("Kind", bound=TrainerSettings)
+Kind = TypeVar("Kind", DpoSettings, RftSettings, SftSettings)
 
 
 def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:

@@ -23,6 +23,7 @@ from trainers.models import load_model, save_model
 from trainers.preparing import Job
 from trainers.record import write_diverged, write_record
 from trainers.settings import DpoSettings, Lora, TrainerSettings
+from trainers.unfinished import writing
 
 SCHEDULES = {"linear": "linear", "constant": "constant_with_warmup"}
 LINES_OF_PROGRESS = 20
@@ -175,7 +176,8 @@ def train_and_record(
         )
     if held_out.tokens:
         metrics["after"] = figures(held_out.tokens, now, base)
-    save_model(trainer, job.part.model)
+    with writing("the model", job.part.model):
+        save_model(trainer, job.part.model)
     if main_process:
         print(_report(metrics), flush=True)
         _record(job, curve, metrics)
@@ -193,7 +195,7 @@ def _train(job: Job, trainer: Any) -> str | None:
     checkpoint = newest(job.part.checkpoints)
     if checkpoint is not None and trainer.is_world_process_zero():
         print(f"going on from step {step_of(checkpoint)}, where this training was stopped", flush=True)
-    with keep.told():
+    with writing("a checkpoint", job.part.checkpoints, now=lambda: keep.saving):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if guards.fault is None and not all(bool(weight.isfinite().all()) for weight in trainer.model.parameters()):
         return "weights are no numbers after the last step"

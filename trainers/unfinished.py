@@ -7,13 +7,15 @@ model, which is renamed to the output. The output keeps `training.json`: what wa
 import fcntl
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+from safetensors import SafetensorError
 
 from schemas.errors import FactoryError
 from schemas.tables import Model, TrainingRun
@@ -21,6 +23,8 @@ from stores.whole import whole_file
 
 RECORD = "training.json"
 _SHOWN = 3
+_TORCH_S_WRITER = ("PytorchStreamWriter", "inline_container")
+"""What stands in the RuntimeError of a file that torch could not write"""
 
 Wanted = Mapping[str, Any]
 """All that decides which weights come out, by name and without a path: equal ones are the same training."""
@@ -104,19 +108,43 @@ def begin(output: Path, wanted: Wanted, now: datetime, main_process: bool) -> Pa
         )
     if not main_process:
         return Part(folder, now, None)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "lock").open("a")
+    with writing("a training", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Part(folder, now, _locked(folder / "lock", output))
+        for half_written in (part.model, part.saving):
+            shutil.rmtree(half_written, ignore_errors=True)
+        with whole_file(folder / "asked.json") as file:
+            file.write_text(json.dumps({"wanted": wanted, "started_at": now.isoformat()}), encoding="utf-8")
+    return part
+
+
+@contextmanager
+def writing(what: str, folder: Path, now: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """A block that writes: a full disk, or a folder that is not ours, becomes a sentence.
+
+    Args:
+        now: whether it is writing at the moment; otherwise an error is none of its own.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        others = isinstance(error, RuntimeError) and not any(name in str(error) for name in _TORCH_S_WRITER)
+        if others or not now():
+            raise
+        raise FactoryError(
+            f"{what} cannot be written to {folder} ({' '.join(str(error).split())[:200]}): free some space or give "
+            "another --output, and start the training again: it goes on from its last checkpoint"
+        ) from error
+
+
+def _locked(file: Path, output: Path) -> IO[str]:
+    lock = file.open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         raise FactoryError(f"another process is training {output} right now: wait until it ends") from None
-    part = Part(folder, now, lock)
-    for half_written in (part.model, part.saving):
-        shutil.rmtree(half_written, ignore_errors=True)
-    with whole_file(folder / "asked.json") as file:
-        file.write_text(json.dumps({"wanted": wanted, "started_at": now.isoformat()}), encoding="utf-8")
-    return part
+    return lock
 
 
 def _record(file: Path) -> Record | None:

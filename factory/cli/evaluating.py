@@ -40,6 +40,7 @@ class Asked:
     log_format: str | None
     override: list[str] | None
     allow_overlap: bool
+    by_kind: bool
     of_judges: "OfJudges"
 
 
@@ -84,6 +85,9 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Measure on prompts that the lake's data were made from, too.")
     ] = False,
+    by_kind: Annotated[
+        bool, typer.Option("--by-kind", help="Show how often each kind of constraint is followed, too.")
+    ] = False,
     actor: Annotated[
         str | None,
         typer.Option(help="judge, refine: the model whose answers are judged; by default, the one measured."),
@@ -115,7 +119,9 @@ def evaluate(
     if format not in ("table", "json"):
         raise FactoryError(f"there is no format {format!r}: give table or json")
     of_judges = OfJudges(actor, judge, prompts, labelled, reasons)
-    asked = Asked(words, models, model_name, lake, limit, seed, format, log_format, override, allow_overlap, of_judges)
+    asked = Asked(
+        words, models, model_name, lake, limit, seed, format, log_format, override, allow_overlap, by_kind, of_judges
+    )
     measure = KINDS.get(words[0] if words else "", _benchmark)
     if measure is _benchmark and of_judges != OfJudges():
         raise FactoryError(
@@ -127,9 +133,11 @@ def evaluate(
 
 def _benchmark(asked: Asked) -> None:
     """Measures one model, or compares two, on a benchmark that a program checks."""
+    from factory.evaluation.figures import by_kind
     from factory.evaluation.recording import compare
     from factory.monitor.console import Console
     from factory.monitor.evaluations import as_json, print_conditions, print_figures
+    from factory.monitor.table import table_of
     from stores.lake import Lake
 
     if len(asked.words) > 1 or not 1 <= len(asked.models) <= 2 or (not asked.words and len(asked.models) == 1):
@@ -143,12 +151,16 @@ def _benchmark(asked: Asked) -> None:
         tables = [(f"{model} on {benchmark}", rows) for model, rows in zip(asked.models, found, strict=True)]
         if len(found) == 2:
             tables.append((f"{asked.models[0]} minus {asked.models[1]}, points", compare(opened, *found)))
+        kinds = [by_kind(opened, rows[0].run_id) for rows in found] if asked.by_kind else []
     if asked.format == "json":
         typer.echo(as_json([row for _, rows in tables for row in rows]))
         return
     console = Console()
     for title, rows in tables:
         print_figures(title, rows, console)
+        console.print()
+    for of_model in kinds:
+        table_of(of_model, console, of_model.num_rows)
         console.print()
     print_conditions(tables[0][1], console)
 

@@ -55,7 +55,7 @@ def import_(
         for file in dict.fromkeys(files)
     ]
     try:
-        with _telling() as tell:
+        with telling() as tell:
             imported = import_files(lake, sources, Options(licence, best_by), tell)
     except KeyboardInterrupt:
         raise FactoryError("stopped; nothing was imported") from None
@@ -80,7 +80,7 @@ def _to_type(said: str) -> str:
 
 
 @contextmanager
-def _telling() -> Iterator[Any]:
+def telling() -> Iterator[Any]:
     """Tells how far an import is, on stderr, if it takes longer than two seconds."""
     console = Console(stderr=True)
     status = console.status("")

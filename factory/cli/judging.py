@@ -71,6 +71,7 @@ def judge(
 
 def measure_judge(asked: "Asked") -> None:
     """`factory evaluate judge`."""
+    from factory.cli.importing import telling
     from factory.evaluation.judging import evaluate_judge, evaluate_labelled
     from factory.evaluation.labelled import imported, read_labelled
     from factory.evaluation.recipes import judge_recipe, labelled_recipe, reasons_by_default
@@ -88,7 +89,8 @@ def measure_judge(asked: "Asked") -> None:
     if given.actor is not None or given.prompts is not None:
         raise FactoryError("--labelled has prompts and answers of its own: leave out --actor and --prompts")
     file = read_labelled(given.labelled)
-    file = imported(file, asked.lake, lambda what, rows: None)
+    with telling() as tell:
+        file = imported(file, asked.lake, tell)
     recipe = labelled_recipe(settings, file.run_id, reasons, _overrides(asked))
     with Lake.open(asked.lake, create=True) as opened:
         rows = evaluate_labelled(opened, file, recipe, asked.seed, carrier(opened, asked.log_format))
@@ -139,8 +141,7 @@ def _overrides(asked: "Asked") -> dict[str, Any]:
 
 
 def carrier(lake: Any, log_format: str | None) -> Any:
-    """Carries out an evaluation's runs, shows them meanwhile, and refuses those that are not whole."""
-    from factory.evaluation.recording import check_whole
+    """Carries out an evaluation's runs, and shows them meanwhile."""
     from factory.monitor.display import watch
     from factory.monitor.telemetry import exporting
     from factory.runs.loop import Execution, run_on
@@ -155,7 +156,6 @@ def carrier(lake: Any, log_format: str | None) -> Any:
             raise Stopped("stopped; no answer is lost: continue with the same command") from None
         for note in progress.notes:
             _note(note)
-        check_whole(lake, run_id)
         return run_id
 
     return run

@@ -9,7 +9,7 @@ from typing import Any
 from factory.evaluation.agreement import kappa
 from factory.evaluation.figures import Figure
 from factory.evaluation.intervals import bootstrapped, share
-from factory.evaluation.judging import Run, settings_of
+from factory.evaluation.judging import Run, settings_of, whole
 from factory.evaluation.recipes import MODEL, VERIFIER, again_recipe
 from factory.evaluation.rows import Measured, model_asked, prompts_hash, record
 from factory.inference.settings import ModelSettings
@@ -116,7 +116,7 @@ def judge_again(
         reasons: whether the model gives its reasons first.
     """
     recipe = again_recipe(judge, earlier.answers_of, KINDS, reasons, overrides)
-    run_id = run(RunSpecification(recipe, seed))
+    run_id = whole(lake, run(RunSpecification(recipe, seed)))
     name = VERIFIER if judge is None else MODEL
     given = {"run_id": run_id, "judge": name, "of_run_id": earlier.run_id, "of_judge": earlier.judge}
     rows = lake.query(sql("report/verdict_pairs"), given).to_pylist()

@@ -47,6 +47,11 @@ def answers_of(lake: Lake, run_id: str, kinds: Sequence[str] | None = None, amon
     return lake.query(sql("evaluation/by_prompt"), given)
 
 
+def by_kind(lake: Lake, run_id: str) -> pa.Table:
+    """How often a run's answers follow each kind of constraint: kind, constraints, and the shares strict and loose."""
+    return lake.query(sql("evaluation/by_kind"), {"run_id": run_id})
+
+
 def parts(metric: str, answers: pa.Table) -> tuple[Array, Array]:
     """Numerator and denominator of a metric, one of each per prompt: the metric is the ratio of their sums."""
     level, _, manner = metric.partition("_")

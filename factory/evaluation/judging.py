@@ -10,6 +10,7 @@ from factory.evaluation.intervals import INTERVALS
 from factory.evaluation.labelled import LabelledFile
 from factory.evaluation.preferring import Asked, preference_figures
 from factory.evaluation.recipes import COMPARE, MODEL, VERIFIER
+from factory.evaluation.recording import check_whole
 from factory.evaluation.rows import Measured, model_asked, prompts_hash, record
 from factory.recipes.recipe import Recipe
 from factory.runs.specification import RunSpecification
@@ -33,7 +34,7 @@ def evaluate_judge(lake: Lake, recipe: Recipe, seed: int, run: Run) -> list[Eval
         agreement, f1 (of finding the answers that pass), f1_failing, kappa, pass_rate, true_pass_rate (the verifier's),
         undecided.
     """
-    run_id = run(RunSpecification(recipe, fresh_seed(seed)))
+    run_id = whole(lake, run(RunSpecification(recipe, fresh_seed(seed))))
     figures = agreement_figures(verdict_pairs(lake, run_id, MODEL, run_id, VERIFIER))
     measured = Measured(
         run_id=run_id,
@@ -56,7 +57,7 @@ def evaluate_labelled(lake: Lake, file: LabelledFile, recipe: Recipe, seed: int,
     Returns:
         See `preference_figures`.
     """
-    run_id = run(RunSpecification(recipe, seed))
+    run_id = whole(lake, run(RunSpecification(recipe, seed)))
     said = {
         (row.first_response_id, row.second_response_id): row.probability
         for row in lake.read(Comparison, "run_id = $id AND stage = $stage", {"id": run_id, "stage": COMPARE})
@@ -82,6 +83,16 @@ def evaluate_labelled(lake: Lake, file: LabelledFile, recipe: Recipe, seed: int,
         seed=seed,
     )
     return record(lake, measured, preference_figures(asked))
+
+
+def whole(lake: Lake, run_id: str) -> str:
+    """The run's id.
+
+    Raises:
+        FactoryError: some prompts were set aside, so its figures would be of the others only.
+    """
+    check_whole(lake, run_id)
+    return run_id
 
 
 def fresh_seed(seed: int) -> int:

@@ -68,7 +68,7 @@ def read_labelled(path: Path) -> LabelledFile:
             f"there is no labelled file {path}: give one with input, output_1, output_2 and label in each line"
         )
     source, columns = source_name(path), Columns(_COLUMNS)
-    found: dict[tuple[str, str, str], LabelledPair] = {}
+    found: dict[tuple[str, ...], LabelledPair] = {}
     for file in files_of(path):
         for where, row in rows_of(file, {INPUT, *OUTPUTS, LABEL}):
             texts, label = _checked(row, where)

@@ -96,7 +96,7 @@ def overlap_with_data(lake: Lake, benchmark: Benchmark) -> str | None:
 def identified(role: str, settings: ModelSettings) -> ModelSettings:
     """The settings with what tells this model from others, so that two models never share a run.
 
-    A model at a base URL gets its name there, weights on this disk their SHA-256.
+    A model at a base URL gets its name there, a file of weights on this disk its SHA-256.
 
     Raises:
         FactoryError: the endpoint does not answer, or serves several models.
@@ -110,11 +110,10 @@ def identified(role: str, settings: ModelSettings) -> ModelSettings:
         served, _ = asyncio.run(served_models(role, settings))
         # Of none or several, the run says in its own words which is wanted.
         return msgspec.structs.replace(settings, name=next(iter(served))) if len(served) == 1 else settings
-    path = Path(embedded).expanduser()
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
-    if embedded in MODELS or not files:
+    file = Path(embedded).expanduser()
+    if embedded in MODELS or not file.is_file():  # a known model is pinned, a folder's weights are hashed in any case
         return settings
-    return msgspec.structs.replace(settings, revision=weights_sha256(files))
+    return msgspec.structs.replace(settings, revision=weights_sha256([file]))
 
 
 def _recipe(model: ModelSettings, overrides: Mapping[str, Any] | None) -> Recipe:

@@ -1,6 +1,7 @@
 """The recipes of evaluations of judges and refiners, built from what is asked: which model judges, and how."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -96,4 +97,4 @@ def _recipe(
 ) -> Recipe:
     plain = {role: msgspec.to_builtins(settings) for role, settings in models.items()}
     document = {"name": name, "purpose": "evaluation", "models": plain, "stages": stages, "pairs": [], **more}
-    return recipe_of(document, f"recipe {name}", overrides)
+    return recipe_of(deepcopy(document), f"recipe {name}", overrides)

@@ -37,8 +37,7 @@ def record(lake: Lake, run_id: str, benchmark: str, role: str | None, seen_in: S
             rows += [
                 measured.row(f"{metric}_{word}", figure(metric, answers), {"seen_kinds": kinds}) for metric in METRICS
             ]
-    lake.append(rows, message=f"run {run_id}: Evaluation", details={"run_id": run_id})
-    return rows
+    return _stored(lake, run_id, rows)
 
 
 def compare(lake: Lake, one: Sequence[Evaluation], other: Sequence[Evaluation]) -> list[Evaluation]:
@@ -47,12 +46,16 @@ def compare(lake: Lake, one: Sequence[Evaluation], other: Sequence[Evaluation]) 
     Args:
         one, other: what `record` returned for each.
     Raises:
-        FactoryError: the two were not measured on the same prompts, or are the same model in the same run.
+        FactoryError: the two were not measured on the same prompts by the same checkers, or are one model in one run.
     """
     first, second = one[0], other[0]
     assert first.run_id is not None and second.run_id is not None
     if first.run_id == second.run_id:
         raise FactoryError("both are the same model, as far as its name tells: give two")
+    if first.checkers_hash != second.checkers_hash:
+        raise FactoryError(
+            "the two models' answers were checked by different versions of the checkers: measure both again in a new lake"
+        )
     answers, others = answers_of(lake, first.run_id), answers_of(lake, second.run_id)
     measured = _measured(lake, first.run_id, first.benchmark, first.role)
     more = {"other_run_id": second.run_id, "test": comparing.TESTS}
@@ -60,8 +63,7 @@ def compare(lake: Lake, one: Sequence[Evaluation], other: Sequence[Evaluation]) 
     for metric in METRICS:
         found, p_value = comparing.difference(metric, answers, others)
         rows.append(measured.row(metric, found, more, other_model_id=second.model_id, p_value=p_value))
-    lake.append(rows, message=f"run {first.run_id}: Evaluation", details={"run_id": first.run_id})
-    return rows
+    return _stored(lake, first.run_id, rows)
 
 
 def kinds_of_runs(lake: Lake, run_ids: Sequence[str]) -> list[str]:
@@ -124,6 +126,13 @@ class _Measured:
             seed=self.run.seed,
             recorded_at=datetime.now(UTC),
         )
+
+
+def _stored(lake: Lake, run_id: str, rows: Sequence[Evaluation]) -> list[Evaluation]:
+    """Adds the rows; returns them as the lake has them, for those of an earlier time name the checkers of then."""
+    lake.append(rows, message=f"run {run_id}: Evaluation", details={"run_id": run_id})
+    stored = {row.evaluation_id: row for row in lake.read(Evaluation, "run_id = $id", {"id": run_id})}
+    return [stored[row.evaluation_id] for row in rows]
 
 
 def _measured(lake: Lake, run_id: str, benchmark: str, role: str | None) -> _Measured:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from factory.evaluation.figures import Figure
 from factory.evaluation.intervals import mean, share
-from factory.evaluation.judging import Run, fresh_seed, settings_of
+from factory.evaluation.judging import Run, fresh_seed, settings_of, whole
 from factory.evaluation.recipes import MODEL, again_recipe
 from factory.evaluation.rows import Measured, model_asked, prompts_hash, record
 from factory.inference.settings import ModelSettings
@@ -51,7 +51,7 @@ def evaluate_refine(
     Raises:
         FactoryError: no answer failed.
     """
-    run_id = run(RunSpecification(recipe, fresh_seed(seed)))
+    run_id = whole(lake, run(RunSpecification(recipe, fresh_seed(seed))))
     rows = lake.query(sql("report/refinements"), {"run_id": run_id}).to_pylist()
     if not rows:
         raise FactoryError(
@@ -60,9 +60,10 @@ def evaluate_refine(
     said: dict[str, bool | None] = {}
     judge_id = None
     if judge is not None and any(row["refined"] is not None for row in rows):
-        again = run(RunSpecification(again_recipe(judge, run_id, ["refined"], reasons, {}), fresh_seed(seed)))
-        judge_id = model_asked(lake, again, "judge")
-        given = {"id": again, "judge": MODEL}
+        again = again_recipe(judge, run_id, ["refined"], reasons, {})
+        judged = whole(lake, run(RunSpecification(again, fresh_seed(seed))))
+        judge_id = model_asked(lake, judged, "judge")
+        given = {"id": judged, "judge": MODEL}
         verdicts = lake.query("SELECT response_id, passed FROM verdicts WHERE run_id = $id AND judge = $judge", given)
         said = {row["response_id"]: row["passed"] for row in verdicts.to_pylist()}
     refinements = [

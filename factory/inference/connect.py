@@ -106,7 +106,7 @@ def _model(name: str, settings: ModelSettings) -> Model:
 async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, name: str) -> AsyncIterator[Endpoint]:
     without = settings.without_adapter
     base = without.embedded if without is not None else None
-    folder = folder_of(base or name)
+    folder = folder_of(name if base is None else base)
     if folder is not None:
         await asyncio.to_thread(_check_fits, role, folder)  # before it is converted
     weights = await asyncio.to_thread(fetch, name, base)
@@ -170,10 +170,15 @@ async def _vllm(
             origin=f"vllm:{name}",
             revision=revision,
             training_run_id=None,
-            chat_template_hash=template_hash(chat_template(vllm.folder)) if vllm.folder else None,
+            chat_template_hash=_vllm_template(vllm),
         )
         server = _server(model.origin, started.base_url, client, settings)
         yield Endpoint(role, model, [server], context_tokens, listeners, parameters=settings.parameters)
+
+
+def _vllm_template(vllm: VllmSettings) -> str | None:
+    own = any(name.replace("-", "_") == "chat_template" for name in vllm.args)
+    return template_hash(chat_template(vllm.folder)) if vllm.folder and not own else None
 
 
 def _client(url: str, settings: ModelSettings) -> AbstractAsyncContextManager[Client]:

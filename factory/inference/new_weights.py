@@ -31,10 +31,12 @@ _PLACEHOLDERS = {"{folder}": "FACTORY_FOLDER", "{name}": "FACTORY_NAME"}
 def check_shown(role: str, settings: ModelSettings, name: str) -> None:
     """Checks that every base URL of a model lists it by `name`, which holds the hash of its weights.
 
+    What the run itself starts (embedded, vLLM) is named by the hash of what it loads, and is not asked.
+
     Raises:
         FactoryError: one does not, or does not answer; the sentence says what it serves instead.
     """
-    for address in settings.endpoint:
+    for address in settings.endpoint if settings.embedded is None else ():
         served = _listed(role, settings, address)
         if name not in served:
             shown = f"serves {', '.join(sorted(served)[:8])} instead" if served else "does not list its models"

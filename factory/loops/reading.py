@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ import yaml
 from factory.inference.trust import check_trusted
 from factory.loops.keeping import Rule, rule_of
 from factory.loops.plan import Step, steps_of
-from factory.loops.settings import COMMANDS, LoopSettings, RoleTraining, RoundPrompts
+from factory.loops.settings import COMMANDS, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
@@ -27,6 +28,9 @@ from stores.training_sets import format_of
 
 JUDGING, REFINING, ANSWERING = "judge", "refine", "sample"
 """Evaluations of the judging and of the refining model, and what every other one is of: the answering model."""
+
+
+_FILE_NAME = re.compile(r"[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Loop:
     forked_round: int | None = None
 
     def __post_init__(self) -> None:
-        assert self.loop_id  # now, while its files are as they were read
+        _ = self.loop_id  # now, while its files are as they were read
 
     @cached_property
     def loop_id(self) -> str:
@@ -51,6 +55,8 @@ class Loop:
         asked = differing(self.settings)
         for name in ("recipe", "models", "override", "rounds", "budget", "keep_rounds", *COMMANDS):
             asked.pop(name, None)
+        asked["train"] = {role: _identified(training) for role, training in self.settings.train.items()}
+        asked["start_with"] = {role: _identified(training) for role, training in self.settings.start_with.items()}
         asked["prompts"] = {**asked.get("prompts", {}), "source": self.prompts_hash}
         asked["questions"] = differing(msgspec.structs.replace(self.recipe.prompts, source=self.prompts_hash))
         fork = [self.forked_from, self.forked_round] if self.forked_from else []
@@ -97,8 +103,8 @@ def load_loop(name: str, changes: Mapping[str, Any] | None = None) -> Loop:
         FactoryError: no such file, an unknown key, or settings that cannot be.
     """
     document = _document(name)
-    if "recipe" not in document:
-        document = {"recipe": name}  # a recipe's own file
+    if not document:
+        document = {"recipe": name}  # a recipe
     where = f"loop {Path(name).name}"
     return loop_of(read_settings(LoopSettings, changed(document, changes or {}), where), where)
 
@@ -145,6 +151,10 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
     if settings.prompts.source is not None:
         overrides["prompts.source"] = settings.prompts.source
     recipe = read({**overrides, **settings.override})
+    if not _FILE_NAME.fullmatch(recipe.name):  # it begins the names of the models' folders
+        raise FactoryError(
+            f"{where}: the recipe's name is {recipe.name!r}: give it one of letters, digits, '-' and '_'"
+        )
     train = settings.train or {role: RoleTraining(set=name) for role, name in recipe.train.items()}
     if not train:
         raise FactoryError(
@@ -189,7 +199,9 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
     kept_here = remembered(row.loop_id)
     whole["loop"] |= {name: kept_here.get(f"loop.{name}") for name in COMMANDS}  # whatever a lake names here
     where = f"loop {row.loop_id}"
-    loop, asked = loop_of(read_settings(LoopSettings, whole["loop"], where), where, whole["recipe"]), whole["asked"]
+    loop = loop_of(read_settings(LoopSettings, whole["loop"], where), where, whole["recipe"])
+    loop = replace(loop, forked_from=row.forked_from, forked_round=row.forked_round)
+    asked = whole["asked"]
     differ = [
         what
         for what, now, then in (
@@ -198,19 +210,32 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
         )
         if now != then
     ]
+    if not differ and loop.loop_id != row.loop_id:
+        differ = ["its training sets or the trainers' configuration"]
     if differ:
         raise FactoryError(
             f"{where} cannot continue: {' and '.join(differ)} have changed since it began, and its rounds would no longer "
             "compare: restore them, or start another loop with `factory loop`"
         )
     check_trusted(loop.recipe.models.values(), row.loop_id)
-    loop = replace(loop, forked_from=row.forked_from, forked_round=row.forked_round)
     if not changes:
         return loop
     settings = read_settings(LoopSettings, changed(whole["loop"], changes), where)
     return replace(
         loop_of(settings, where, whole["recipe"]), forked_from=row.forked_from, forked_round=row.forked_round
     )
+
+
+def _identified(training: RoleTraining | StartTraining) -> dict[str, Any]:
+    """What a training depends on: what is in the user's files, wherever they are."""
+    asked = differing(training)
+    for name in ("config", "set", "weights"):
+        file = Path(str(asked.get(name, ""))).expanduser()
+        if name in asked and file.is_file():
+            asked[name] = content_of(file)
+        elif name in asked and file.is_dir():
+            asked[name] = file.resolve().name
+    return asked
 
 
 def role_of(recipe: Recipe, benchmark: str) -> str:

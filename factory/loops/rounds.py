@@ -34,7 +34,12 @@ def trained_model(lake: Lake, model_id: str) -> Trained:
     """
     [model] = lake.read(Model, "model_id = $id", {"id": model_id})
     [run] = lake.read(TrainingRun, "training_run_id = $id", {"id": model.training_run_id})
-    folder = models_folder(lake) / str(run.output)
+    output = str(run.output)
+    if Path(output).name != output:  # of a lake from somebody else, which may name any place
+        raise FactoryError(
+            f"training run {run.training_run_id} names {output!r} as its model's folder, which is no folder's name"
+        )
+    folder = models_folder(lake) / output
     if not folder.is_dir():
         raise FactoryError(
             f"the folder of model {model.name} is not at {folder}: put it back there, or fork the loop from an earlier round"

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import duckdb
 
 from factory.inference.budget import BudgetReached
+from factory.inference.trust import trust
 from factory.loops.checking import check_before
 from factory.loops.plan import Step, finished
 from factory.loops.reading import Loop
 from factory.loops.resources import check_resources
-from factory.loops.rounds import Done, model_after, models_folder, trained_model
+from factory.loops.rounds import Done, model_after, models_folder, output_name
 from factory.loops.steps import RoundEmpty, do
 from factory.loops.working import Watch, Working
 from factory.runs.loop import Execution, disk_faults
@@ -46,6 +47,7 @@ def run_loop(
     check_before(loop)
     with run_lock(lake.place, "loop"), disk_faults(lake), signals.in_order():
         row = _begin(lake, loop)
+        trust(loop.recipe.models.values())
         try:
             _do_all(Working(lake, loop, watch, say, execution), tell)
         except KeyboardInterrupt:
@@ -93,9 +95,8 @@ def _prune(lake: Lake, loop: Loop, done: Done, number: int) -> None:
     needed = {model_after(loop, done, at, role) for at in (0, number) for role in loop.settings.train}
     for step, row in done.items():
         old = 0 < step.round <= number - loop.settings.keep_rounds
-        if old and step.step == "train" and row.model_id is not None and row.model_id not in needed:
-            with suppress(FactoryError):  # it is gone already
-                shutil.rmtree(trained_model(lake, row.model_id).folder)
+        if old and step.step == "train" and row.shared_from is None and row.model_id not in needed:
+            shutil.rmtree(models_folder(lake) / output_name(loop.loop_id, step), ignore_errors=True)
 
 
 def _begin(lake: Lake, loop: Loop) -> LoopRow:

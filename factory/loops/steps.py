@@ -162,7 +162,6 @@ def _kept_round(loop: Loop, done: Done, number: int, role: str) -> int:
 
 def _figures(working: Working, loop: Loop, done: Done, number: int, benchmark: str, role: str) -> Figures:
     row = done[Step(number, f"evaluate {benchmark}", role)]
-    found = working.lake.read(
-        Evaluation, "run_id = $run_id AND model_id = $model_id", {"run_id": row.run_id, "model_id": row.model_id}
-    )
+    alone = "run_id = $run_id AND model_id = $model_id AND other_model_id IS NULL"
+    found = working.lake.read(Evaluation, alone, {"run_id": row.run_id, "model_id": row.model_id})
     return {(benchmark, one.metric): one.value for one in found}

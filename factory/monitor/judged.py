@@ -17,7 +17,7 @@ from stores.lake import Lake
 
 MEANINGS = {
     "agreement": "same verdict",
-    "f1": "both sides' F1, or of finding what passes",
+    "f1": "F1 of finding what passes",
     "f1_failing": "F1 of finding what fails",
     "kappa": "agreement beyond chance: 0 is chance, 1 perfect",
     "pass_rate": "passed by this judge",
@@ -38,6 +38,8 @@ MEANINGS = {
     "changed_where_fixed": "the same where it was fixed",
     "failing": "of the actor's answers failed, and were refined",
 }
+OF_PAIRS = {"f1": "mean of both sides' F1"}
+OF_REFINERS = {"undecided": "the judge has no verdict: not fixed"}
 TEXT_CHARACTERS = 70
 
 
@@ -60,10 +62,11 @@ def _table(figures: Mapping[str, Figure]) -> Table:
     for name in ("value", "95% interval", "of"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("meaning", style="dim")
+    meanings = MEANINGS | (OF_PAIRS if "accuracy" in figures else OF_REFINERS if "fixed" in figures else {})
     for metric, one in figures.items():
         known = one.low is not None and one.high is not None
         between = f"{_shown(metric, one.low)} to {_shown(metric, one.high)}" if known else ""
-        table.add_row(metric, _shown(metric, one.value), between, f"{one.examples:,}", MEANINGS.get(metric, ""))
+        table.add_row(metric, _shown(metric, one.value), between, f"{one.examples:,}", meanings.get(metric, ""))
     return table
 
 

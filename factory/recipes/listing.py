@@ -80,6 +80,6 @@ def recipe_schema() -> str:
     used = {
         name: body
         for name, body in definitions.items()
-        if name in ("ModelSettings", "VllmSettings", "PromptSettings", "BudgetSettings")
+        if name in ("ModelSettings", "VllmSettings", "PromptSettings", "BudgetSettings", "AnswerSettings")
     }
     return json.dumps({"$schema": DIALECT, **recipe, "title": "recipe", "$defs": used}, indent=2)

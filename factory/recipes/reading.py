@@ -146,6 +146,7 @@ def _check(recipe: Recipe, where: str) -> None:
                 raise FactoryError(f"{where}: stages has {entry.name}, but no {needed} before it to {reason}: add it")
         _check_judges(recipe, entry, where)
     _check_templates(recipe, where)
+    _check_compared(recipe, where)
     if recipe.budget.max_cost is not None:
         for role, model in recipe.models.items():
             if model.prompt_price is None or model.completion_price is None:
@@ -176,6 +177,15 @@ def _check_answers(recipe: Recipe, where: str) -> None:
         raise FactoryError(
             f"{where}: pairs are made of a run's own answers, not of another's (answers.run): set pairs: []"
         )
+
+
+def _check_compared(recipe: Recipe, where: str) -> None:
+    for entry in recipe.entries("compare"):
+        if recipe.answers is None and getattr(entry.settings, "which", None) == "paired":
+            raise FactoryError(
+                f"{where}: stages.{entry.name}.which is paired, but a run's own pairs are made after its stages: give "
+                "answers.run, or leave it out"
+            )
 
 
 def _check_pairs(recipe: Recipe, where: str) -> None:

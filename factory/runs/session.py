@@ -136,10 +136,10 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
         for role in sorted(recipe.roles(), key=lambda role: recipe.models[role].without_adapter is None):
             settings = recipe.models[role]
             if settings not in by_settings:
-                beside = next(
-                    (e.base for s, e in by_settings.items() if e.base and s.without_adapter == settings), None
-                )
-                by_settings[settings] = beside or await stack.enter_async_context(connect(role, settings, listeners))
+                endpoint = _beside(by_settings, role, settings)
+                if endpoint is None:
+                    endpoint = await stack.enter_async_context(connect(role, settings, listeners))
+                by_settings[settings] = endpoint
             endpoints[role] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
         add_up()  # includes what earlier attempts paid

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from rapidfuzz.distance import Levenshtein
 
-from factory.work.sentences import IDEOGRAPH, PLACEHOLDER, QUOTED, plain_words, sentences, spaced
+from factory.work.sentences import IDEOGRAPH, PLACEHOLDER, QUOTED, SENTENCE_END, plain_words, sentences, spaced
 
 LEAST_WORDS, OPENING, RUN, SIMILAR, COVERED = 4, 3, 5, 0.75, 0.75
 """Words of a clause that is compared; words with which a line opens as a template does; words in a row that are a copy;
@@ -45,6 +45,12 @@ _SPEAKS = re.compile(
 )
 _HOPES = re.compile(rf" i hope (?:that )?(?:this|my|the) (?:\w+ )?{_ANSWER} meets ")
 """'I hope this response meets your expectations' is told to whoever asked, unless the task is to answer somebody."""
+_IS_QUOTED = re.compile(
+    rf"\W*(?:(?:the|your|my|this) (?:{_ANSWER}|word|last words?|title) (?:is|are|(?:must|should) be):?|(?:你的|该)?回答(?:必须)?是[：:]?)"
+    rf"\s*(?P<quoted>{QUOTED.pattern})\W*",
+    re.IGNORECASE,
+)
+"""a whole text such as 'The answer is "support".': the word to use, and no answer"""
 _COMMON = frozenset(
     re.findall(
         r"\w+",
@@ -72,6 +78,8 @@ class _Shown:
     """the words of each whole sentence"""
     openings: frozenset[tuple[str, ...]]
     """the first words of what a template tells to do"""
+    quoted: frozenset[str]
+    """what rules and critique have in quotation marks, and the task has not"""
     about: frozenset[str]
     """words of the task itself: a sentence of form that uses one of them may well be its answer"""
 
@@ -88,6 +96,8 @@ def rewords(
     """
     spoken = [found for found in _clauses(text) if _SPEAKS.search(spaced(found))]
     shown = _shown(prompt, critique, templates, repeats_prompt)
+    if (whole := _IS_QUOTED.fullmatch(text)) and _unquoted(whole["quoted"]) in shown.quoted:
+        return True
     before = list(_clauses(parent, 1))
     known = {word for found in before for word in found}
     for line in text.splitlines():
@@ -113,11 +123,13 @@ def _clauses(text: str, least: int = LEAST_WORDS) -> Iterator[list[str]]:
 
 @lru_cache(maxsize=64)
 def _shown(prompt: str, critique: str, templates: tuple[str, ...], repeats_prompt: bool) -> _Shown:
-    asked = list(sentences(QUOTED.sub(" ", prompt)))
+    asked = [part for part in SENTENCE_END.split(QUOTED.sub(" ", prompt)) if part.strip()]
+    quoted = {found[0] for found in QUOTED.finditer(f"{prompt}\n{critique}")}
+    task = next(iter(prompt.splitlines()), "")
     # The first sentence is the task, however it is worded: 'Write a text to my brother.'
-    rules = [found for found in asked[1:] if any(_SPEAKS.search(spaced(part)) for part in _clauses(" ".join(found)))]
+    rules = [part for part in asked[1:] if any(_SPEAKS.search(spaced(found)) for found in _clauses(part))]
     fixed = [part for template in templates for part in PLACEHOLDER.split(template)]
-    told = "\n".join([critique, *fixed] if repeats_prompt else [prompt, critique, *fixed])
+    told = "\n".join([critique, *fixed] if repeats_prompt else [*rules, critique, *fixed])
     return _Shown(
         tuple(tuple(found) for found in _clauses(told) if _names_form(found)),
         tuple(frozenset(_content(found)) for found in sentences(QUOTED.sub(" ", told)) if _names_form(found)),
@@ -127,8 +139,13 @@ def _shown(prompt: str, critique: str, templates: tuple[str, ...], repeats_promp
             for found in _clauses(part)
             if _IMPERATIVE_FORM.match(spaced(found[:OPENING]))
         ),
-        frozenset(word for found in asked if found not in rules for word in found),
+        frozenset(_unquoted(found) for found in quoted if found not in task),
+        frozenset(word for part in asked if part not in rules for word in plain_words(part)),
     )
+
+
+def _unquoted(quoted: str) -> str:
+    return " ".join(plain_words(quoted))
 
 
 def _copies(found: Sequence[str], source: Sequence[str]) -> bool:

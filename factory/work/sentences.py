@@ -10,7 +10,7 @@ QUOTED = re.compile(
 )
 IDEOGRAPH = re.compile(r"[\u3400-\u9fff\u3040-\u30ff]")
 PLACEHOLDER = re.compile(r"\{\w+\}")
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
+SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 
 
@@ -30,6 +30,6 @@ def spaced(found: Sequence[str]) -> str:
 
 def sentences(text: str) -> Iterator[list[str]]:
     """The words of each sentence."""
-    for part in _SENTENCE_END.split(text):
+    for part in SENTENCE_END.split(text):
         if found := plain_words(part):
             yield found

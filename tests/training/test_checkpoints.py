@@ -59,16 +59,21 @@ def kill_at(step: int, words: list[str], part: Path) -> list[str]:
 
 
 @needs_torch
-@pytest.mark.parametrize(("objective", "more"), [("dpo", ""), ("rft", DROPOUT)])
-def test_a_training_killed_twice_ends_with_the_weights_and_losses_of_one_left_alone(
-    place: SimpleNamespace, tmp_path: Path, capfd: pytest.CaptureFixture[str], objective: str, more: str
+@pytest.mark.parametrize(("objective", "more", "kills"), [("dpo", "", (3, 11)), ("rft", DROPOUT, (7,))])
+def test_a_killed_training_ends_with_the_weights_and_losses_of_one_left_alone(
+    place: SimpleNamespace,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    objective: str,
+    more: str,
+    kills: tuple[int, ...],
 ) -> None:
     quiet, saving = config(tmp_path, 0, more), config(tmp_path, 1, more)
     name = f"killed-{objective}"
     assert start(place, objective, tmp_path / f"alone-{objective}", config=quiet) == 0
     part = tmp_path / f".{name}.part"
     words = command(place, objective, tmp_path / name, saving)
-    for step in (3, 11):
+    for step in kills:
         # One is kept, and a kill may come before the one before it is removed.
         assert 1 <= len(kill_at(step, words, part)) <= 2
     begun = json.loads((part / "asked.json").read_text())["started_at"]
@@ -174,6 +179,16 @@ def test_a_full_disk_while_saving_is_one_sentence_and_the_training_goes_on_when_
     assert done.stderr.startswith("error: a checkpoint cannot be written to ") and done.stderr.count("\n") == 1
     assert "free some space" in done.stderr
     assert start(place, "dpo", tmp_path / "out", config=tmp_path / "every-2.yaml") == 0
+
+
+@needs_torch
+def test_an_output_that_cannot_be_written_is_told_before_training(
+    place: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert start(place, "dpo", tmp_path / "file" / "out") == 1
+    said = capsys.readouterr().err
+    assert "a training cannot be written to " in said and said.count("\n") == 1
 
 
 @needs_torch

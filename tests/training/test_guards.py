@@ -117,7 +117,7 @@ def test_a_rate_far_too_high_ends_the_training_with_a_row_and_no_model(
     # Again with the same arguments: said, and no second row.
     assert start(place, objective, tmp_path / "out", config=tmp_path / "wild.yaml") == 3
     assert "has diverged before (step " in capfd.readouterr().err
-    assert diverged(place, rate) == [run]
+    assert [each.training_run_id for each in diverged(place, rate)] == [run.training_run_id]
 
 
 @needs_torch

@@ -48,9 +48,11 @@ def endpoint_that_takes(names: Path) -> Iterator[ScriptedEndpoint]:
 
         watcher = threading.Thread(target=look)
         watcher.start()
-        yield endpoint
-        ended.set()
-        watcher.join()
+        try:
+            yield endpoint
+        finally:
+            ended.set()
+            watcher.join()
 
 
 def write_loop(folder: Path, place: SimpleNamespace, url: str, names: Path) -> Path:

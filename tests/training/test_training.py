@@ -179,11 +179,12 @@ def test_a_model_that_is_not_there_is_refused(
 
 
 @needs_torch
-def test_two_processes_of_accelerate_launch_write_one_model_and_one_row(place: SimpleNamespace) -> None:
+def test_two_processes_of_accelerate_launch_write_one_model_and_one_row(place: SimpleNamespace, tmp_path: Path) -> None:
     output = place.folder / "launched"
+    (tmp_path / "saving.yaml").write_text(CONFIG.replace("  epochs: 2", "  epochs: 2\n  save_every: 2"))
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["-m", "trainers.dpo", "--lake", str(place.lake), "--set", "spar_dpo@1"]
-    command += ["--model", str(place.folder / "tiny"), "--config", str(place.folder / "config.yaml")]
+    command += ["--model", str(place.folder / "tiny"), "--config", str(tmp_path / "saving.yaml")]
     done = subprocess.run([*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("training run: ") == 1

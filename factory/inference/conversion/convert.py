@@ -4,6 +4,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from gguf import GGMLQuantizationType as Kind
 from gguf.quants import quant_shape_to_byte_shape, quantize
 
 from factory.inference.conversion.architecture import Architecture, add_settings, architecture_of, rope_factors
@@ -11,7 +12,6 @@ from factory.inference.conversion.safetensors_file import Tensor, tensors_in
 from factory.inference.conversion.tokenizer import add_tokenizer
 from schemas.errors import FactoryError
 
-Kind = gguf.GGMLQuantizationType
 FILE_TYPES = {Kind.Q8_0: gguf.LlamaFileType.MOSTLY_Q8_0, Kind.F16: gguf.LlamaFileType.MOSTLY_F16}
 VERSION = 1
 """Raise it when the same folder gives other bytes: files of before are then written again."""
