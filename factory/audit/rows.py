@@ -62,7 +62,7 @@ class Audited:
     turns: pl.DataFrame
     """id, prompt, chosen, rejected: as lists of turns"""
     facts: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """what the lake knows beyond one value a row: scores, comparisons"""
+    """what the lake knows beyond one value a row: scores, points named in critiques, comparisons"""
     benchmarks: tuple[Benchmark, ...] = ()
     trainer: Trainer | None = None
 
