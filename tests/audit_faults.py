@@ -126,6 +126,14 @@ def _(rows: Rows) -> Audited:
     return a_set(rows, facts={"scores": facts["scores"].with_columns(points=points)})
 
 
+@fault("score_against_critique")
+def _(rows: Rows) -> Audited:
+    critiques = facts_of(rows)["critiques"].with_columns(
+        points=pl.when(pl.col("id") < "pair 002").then(10.0).otherwise("points")
+    )
+    return a_set(rows, facts={"critiques": critiques})
+
+
 @fault("score_outside_scale")
 def _(rows: Rows) -> Audited:
     facts = facts_of(rows)

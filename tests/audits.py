@@ -1,6 +1,7 @@
 """Training sets for tests of the audit: one that no check finds fault with, to which a test adds a fault."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -124,6 +125,7 @@ UNSEEN = Benchmark(
 )
 
 
+@cache
 def whole(count: int = 60) -> Audited:
     """A set without a fault to which every check but two applies: pairs of several turns, and harmful prompts."""
     rows = pairs(count)
@@ -146,7 +148,11 @@ def facts_of(rows: Rows) -> dict[str, pl.DataFrame]:
     ]
     verifier = scores(rows, judge="verifier", kind="verifier", decides=False, points=1.0)
     orders = pl.DataFrame({"id": [row["pair_id"] for row in rows], "one": 0.9, "other": 0.1})
-    return {"scores": pl.concat([scores(rows), verifier, *tops], how="vertical_relaxed"), "orders": orders}
+    critiques = pl.DataFrame(
+        {"id": [row["pair_id"] for row in rows], "side": "chosen", "judge": "score", "points": 4.0, "said": 4.0}
+    )
+    scored = pl.concat([scores(rows), verifier, *tops], how="vertical_relaxed")
+    return {"scores": scored, "critiques": critiques, "orders": orders}
 
 
 def as_trained(rows: Rows, **given: Any) -> Trainer:

@@ -17,7 +17,7 @@ from schemas.tables import Constraint, Judgement, Model, Pair, Prompt, Response,
 from stores.lake import Lake
 from stores.training_sets import TrainingSetRows, build_training_set, find_training_set, read_training_set
 from tests.audits import TASKS, pairs
-from tests.rows import asked, compared, row, votes
+from tests.rows import asked, compared, row, scores, votes
 from tests.sets import TEMPLATES
 
 PROMPTS = 24
@@ -50,6 +50,8 @@ def fill(lake: Lake, recipe: str = "{}") -> None:
             row(Pair, f"x{n:02}", run_id="run", prompt_id=p, chosen_response_id=chosen, rejected_response_id=rejected,
                 source="imported", chosen_value=1.0, rejected_value=0.0, similarity=0.5, tree_id=f"t{n:02}")
         )  # fmt: skip
+        said = f"It is clear enough. Overall score: {1 if n == 11 else 9}"
+        rows += scores(chosen, 9, prompt_id=p, decides=False, critique=said)
         rows += [
             compared(chosen, rejected, 0.9, prompt_id=p),
             compared(rejected, chosen, 0.1 + 0.8 * (n == 2), prompt_id=p),
@@ -95,6 +97,10 @@ def test_an_audit_follows_rows_to_their_answers_judges_and_prompts(full: Lake, i
     assert found["split_votes"].measured.examples == ("x03",)
     assert found["judge_agreement"].measured.examples == ("x09",)
     assert found["order_flips"].measured.examples == ("x02",)
+    assert (
+        found["score_against_critique"].measured.examples == ("x11",)
+        and found["score_against_critique"].measured.rows == PROMPTS
+    )
     assert found["overlap"].measured.examples == ("x00",) and found["overlap"].status == "fail"
     assert found["generator_terms"].measured.detail == {"gpt-4o": "OpenAI's terms: not for competing models"}
     assert found["generator_gives_label"].measured.why_not == "both sides of each pair were written by the same model"
@@ -142,7 +148,8 @@ def test_prompts_that_overlap_are_left_out_and_kept_as_a_set_of_their_own(full: 
 def test_the_same_removal_is_the_same_set_and_none_is_another(full: Lake, item: str) -> None:
     first = build(full, AuditSettings({}, (item,)))
     assert build(full, AuditSettings({}, (item,))).row == first.row
-    assert build(full).row.version == 2
+    plain = build(full).row
+    assert plain.version == 2 and build(full).row == plain
     assert sorted(f"{t.name}@{t.version}" for t in full.read(TrainingSet)) == [
         "imported_dpo.removed@1", "imported_dpo@1", "imported_dpo@2",
     ]  # fmt: skip

@@ -102,3 +102,19 @@ def test_prompts_that_are_mostly_template_are_told_apart_by_their_tasks() -> Non
     assert finding("split_leak", a_set(rows)).status == "fail"
     given = a_set(rows, known={"task": tasks})
     assert finding("split_leak", given).status == finding("near_duplicate_prompts", given).status == "pass"
+
+
+def test_columns_of_a_set_that_are_named_like_ours_and_are_something_else_do_no_harm() -> None:
+    odd = {"source": 3, "similarity": "much", "kinds": 1, "asked": None, "task": [1], "chosen_words": "x", "length_gap": "y",
+           "licence": 0.5, "chosen_model": 7, "constraint_gap": "none", "id": 1, "score_chosen": "best", "chosen_key": "k"}  # fmt: skip
+    rows = [{**row, **odd} for row in pairs()]
+    found = {one.name: one for one in findings(a_set(rows, known={"similarity": [0.5] * len(rows)}))}
+    assert {one.status for one in found.values()} == {"pass", "not applicable"}
+    assert found["near_equal_sides"].measured.rows == found["licences"].measured.rows == len(rows)
+
+
+def test_a_set_of_one_row_is_audited() -> None:
+    found = findings(a_set(pairs(1)))
+    assert not [one for one in found if one.status == "fail"]
+    for one in found:
+        assert (one.measured.figure is None) == (one.status == "not applicable") == bool(one.measured.why_not)

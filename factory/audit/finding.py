@@ -118,7 +118,7 @@ def share(rows: pl.DataFrame, faulty: pl.Expr, **more: Any) -> Measured:
     if not rows.height:
         return not_applicable("no row can show it")
     bad = rows.filter(faulty)
-    return counted(bad.height, rows.height, bad["id"].head(EXAMPLES).to_list(), **more)
+    return counted(bad.height, rows.height, bad["id"].unique(maintain_order=True).head(EXAMPLES).to_list(), **more)
 
 
 def counted(found: float, of: int, examples: list[str], **more: Any) -> Measured:

@@ -9,6 +9,7 @@ from factory.audit.rows import as_polars, row_ids
 from stores.lake import Lake
 from stores.sql import sql
 
+FACTS = ("scores", "critiques", "orders")
 _IDS = ("pair_id", "response_id", "prompt_id", "run_id")
 
 
@@ -32,12 +33,10 @@ def lineage_of(lake: Lake, rows: pa.Table) -> Lineage:
     try:
         sides = lake.query(sql("audit/sides"))
         connection.register("audited_sides", sides)
-        found = {
-            name: as_polars(lake.query(sql(f"audit/{name}"))) for name in ("prompts", "contrast", "scores", "orders")
-        }
+        found = {name: as_polars(lake.query(sql(f"audit/{name}"))) for name in ("prompts", "contrast", *FACTS)}
     finally:
         connection.unregister("audited")
         connection.unregister("audited_sides")
     wide = as_polars(sides).drop("row", "id", "prompt_id", "run_id")
     wide = wide.hstack(found["prompts"].drop("row")).hstack(found["contrast"].drop("row"))
-    return Lineage(wide, {name: found[name] for name in ("scores", "orders")})
+    return Lineage(wide, {name: found[name] for name in FACTS})

@@ -25,6 +25,12 @@ REASONS = {
     "similarity": "the rows have one answer, not two",
 }
 """Why a check that needs a column is not applicable without it."""
+_TEXTS = ("split", "prompt_id", "source", "licence", "chosen_model", "rejected_model")
+_NUMBERS = (
+    "chosen_value", "rejected_value", "score_chosen", "score_rejected", "chosen_score", "rejected_score", "similarity",
+    "constraint_gap",
+)  # fmt: skip
+"""Columns of a set's own that checks use, if they are of that kind; else what the lake knows stands for them."""
 _ID_COLUMNS = ("pair_id", "response_id", "id")
 
 
@@ -62,7 +68,7 @@ class Audited:
     turns: pl.DataFrame
     """id, prompt, chosen, rejected: as lists of turns"""
     facts: Mapping[str, pl.DataFrame] = field(default_factory=dict)
-    """what the lake knows beyond one value a row: scores, comparisons"""
+    """what the lake knows beyond one value a row: scores, points named in critiques, comparisons"""
     benchmarks: tuple[Benchmark, ...] = ()
     trainer: Trainer | None = None
 
@@ -109,14 +115,13 @@ def audited(
             "rejected": given["rejected"] if two else pl.Series([None] * given.height, dtype=given[answer].dtype),
         }
     )
-    plain = [c for c in given.columns if c not in ("prompt", "chosen", "rejected", "completion", "id")]
     rows = turns.select(
         "id",
         prompt=_text_of("prompt"),
         asked=_last_user(),
         chosen=_text_of("chosen"),
         rejected=_text_of("rejected"),
-    ).hstack(given.select(plain))
+    ).hstack(_own(given))
     if lineage is not None:
         own = set(rows.columns)
         rows = rows.hstack(lineage.select(c for c in lineage.columns if c not in own))
@@ -130,6 +135,14 @@ def audited(
         rows = rows.with_columns(rejected_words=word_count("rejected"))
         rows = rows.with_columns(length_gap=pl.col("chosen_words") - pl.col("rejected_words"))
     return Audited(reference, format, rows, turns, facts or {}, benchmarks, trainer)
+
+
+def _own(given: pl.DataFrame) -> pl.DataFrame:
+    """The set's own columns that checks use."""
+    kinds = given.schema
+    texts = [name for name in _TEXTS if kinds.get(name) in (pl.String, pl.Categorical)]
+    numbers = [name for name in _NUMBERS if name in kinds and kinds[name].is_numeric()]
+    return given.select(pl.col(texts).cast(pl.String), pl.col(numbers).cast(pl.Float64))
 
 
 def as_polars(table: pa.Table) -> pl.DataFrame:

@@ -14,6 +14,8 @@ _INSIDE = 0.99
 _FEWEST = 20
 _FAR = 0.5
 """of the scale: an overall score so far from the mean of the aspects contradicts them"""
+_NEAR = 0.5
+"""points that a critique names and its score may differ by: some are rounded"""
 _OVERALL = ("overall_score", "overall", "score")
 
 
@@ -63,6 +65,13 @@ def score_against_aspects(given: Audited) -> Measured:
     )
     both = scaled.filter(pl.col("judge") == overall).join(aspects.filter(pl.col("n") > 1), on=["id", "side"])
     return share(both.sort("id", "side"), (pl.col("scaled") - pl.col("mean")).abs() >= _FAR)
+
+
+def score_against_critique(given: Audited) -> Measured:
+    critiques = given.facts.get("critiques")
+    if critiques is None or not critiques.height:
+        return not_applicable("no critique names a score")
+    return share(critiques, (pl.col("said") - pl.col("points")).abs() > _NEAR)
 
 
 def score_outside_scale(given: Audited) -> Measured:
@@ -140,6 +149,12 @@ CHECKS = (
         "score_against_aspects",
         "Share of answers whose overall score is half of the scale or more from the mean of its aspects' scores.",
         score_against_aspects,
+        0.01,
+    ),
+    Check(
+        "score_against_critique",
+        "Share of scores that differ from the score that the judge's own text names last.",
+        score_against_critique,
         0.01,
     ),
     Check(

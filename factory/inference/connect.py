@@ -106,7 +106,7 @@ def _model(name: str, settings: ModelSettings) -> Model:
 async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, name: str) -> AsyncIterator[Endpoint]:
     without = settings.without_adapter
     base = without.embedded if without is not None else None
-    folder = folder_of(base or name)
+    folder = folder_of(name if base is None else base)
     if folder is not None:
         await asyncio.to_thread(_check_fits, role, folder)  # before it is converted
     weights = await asyncio.to_thread(fetch, name, base)

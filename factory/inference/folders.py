@@ -19,7 +19,7 @@ def folder_of(name: str) -> Path | None:
     """The folder that a model's name in a recipe stands for; None: it is no folder."""
     folder = Path(name).expanduser()
     try:
-        return folder if folder.is_dir() else None
+        return folder if name and folder.is_dir() else None
     except (OSError, ValueError):  # too long a name, a NUL
         return None
 

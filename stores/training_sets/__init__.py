@@ -173,8 +173,9 @@ def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:
     def choose() -> tuple[list[TrainingSet], str]:
         nonlocal pinned
         earlier = [t for t in lake.read(TrainingSet) if t.name == built.name]
-        alike = [t for t in earlier if t.fingerprint == built.fingerprint]
-        same = next((t for t in alike if built.audit is None or t.audit == built.audit), None)
+        alike = sorted((t for t in earlier if t.fingerprint == built.fingerprint), key=lambda t: t.version)
+        unasked = alike[0] if alike and built.audit is None else None
+        same = next((t for t in alike if t.audit == built.audit), unasked)
         if same is not None:
             pinned = same
             return [], ""

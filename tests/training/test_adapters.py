@@ -168,5 +168,7 @@ def test_a_base_that_is_not_the_adapter_s_is_refused(
     fresh()
     change(adapter, "adapter_config.json", base_model_name_or_path="owner/model")
     refused(r"its base model 'owner/model' is not to be had", None)
+    change(adapter, "adapter_config.json", base_model_name_or_path=None)
+    refused(r"its base model '' is not to be had .*base: a folder", None)
     (adapter / "adapter_model.safetensors").unlink()
     refused(r"adapter_model\.safetensors is missing")
