@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,23 @@ def test_a_lake_from_somebody_else_names_no_folder_to_train_on_or_remove(
             trained_model(lake, "odd")
     with pytest.raises(FactoryError, match=r"the recipe's name is '\.\./up': give it one of letters"):
         load_loop("spar", {"name": "../up"})
+
+
+def test_a_lake_from_somebody_else_runs_no_program(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f"touch {tmp_path}/ran"
+    loop = spar_loop(endpoint.url, rounds=1, on_new_weights=command, launch=command)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake") as lake:
+        found = find_loop(lake, loop.loop_id)
+        assert found is not None and command not in found.settings
+        assert loop_from_row(found).settings.launch == command  # on the machine of whoever gave it
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
+        evil = replace(found, settings=found.settings.replace('"launch":null', f'"launch":"{command}"'))
+        assert evil.settings != found.settings
+        read = loop_from_row(evil)
+    assert (read.settings.launch, read.settings.on_new_weights) == (None, None) and read.loop_id == loop.loop_id
 
 
 def test_folders_of_old_rounds_are_removed_if_nothing_needs_them(

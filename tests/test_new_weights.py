@@ -15,7 +15,6 @@ from aiohttp import web
 from factory.inference import new_weights
 from factory.inference.new_weights import check_shown, push_weights
 from factory.inference.settings import ModelSettings
-from factory.inference.trust import check_command, trust_command
 from schemas.errors import FactoryError
 from tests.test_client import serving
 
@@ -122,11 +121,3 @@ def test_the_command_s_output_has_no_effect_on_a_terminal(tmp_path: Path) -> Non
     with endpoint_listing([NAME]) as settings:
         push_weights(r"printf '\033[2Jgone\n'", tmp_path, NAME, "actor", settings, shown.append)
     assert shown[1:] == ["\ufffd[2Jgone"]
-
-
-def test_a_lake_cannot_have_a_command_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    trust_command("./push.sh {folder}")
-    check_command("./push.sh {folder}", "loop-1")
-    with pytest.raises(FactoryError, match=r"its lake wants to run the command 'rm -rf \{folder\}'"):
-        check_command("rm -rf {folder}", "loop-1")

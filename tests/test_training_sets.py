@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import FactoryError
-from schemas.tables import TrainingSet
+from schemas.tables import RunPrompt, TrainingSet
 from stores.lake import Lake
 from stores.training_sets import (
     build_training_set,
@@ -21,7 +21,7 @@ from stores.training_sets import (
     training_set_sql,
     write_parquet,
 )
-from tests.rows import scores, votes
+from tests.rows import row, scores, votes
 from tests.sets import RUN, answer, build, column, pair, prompts, said, tree
 
 # spar_dpo and independent_dpo
@@ -113,8 +113,9 @@ def test_best_of_n_sft_gives_the_best_answer_of_each_prompt_unless_it_failed(lak
 
 
 def many(count: int) -> list[Any]:
-    rows: list[Any] = prompts(*range(count))
+    rows: list[Any] = [replace(each, reference="given") for each in prompts(*range(count))]
     for n in range(count):
+        rows.append(row(RunPrompt, f"taken {n}", run_id="run", prompt_id=f"p{n}"))
         rows += tree(n, {"r": "nny", "ra": "nyy"}, "ra")
         rows += [answer(f"s{n}", f"p{n}"), pair(f"t{n}", f"p{n}", f"{n}ra", f"{n}r")]
         rows += [

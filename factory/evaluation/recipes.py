@@ -17,7 +17,8 @@ COMPARE = "compare"
 
 Plain = dict[str, Any]
 
-_ONE_WORD: Plain = {"kind": "votes", "verdict": "word", "votes": 1, "temperature": 0.0, "max_tokens": 4}
+# Asked again at temperature 0, a judge says the same: no retries.
+_ONE_WORD: Plain = {"kind": "votes", "verdict": "word", "votes": 1, "retries": 0, "temperature": 0.0, "max_tokens": 4}
 _REASONED: Plain = {"kind": "votes", "verdict": "text", "votes": 5, "temperature": 0.7, "max_tokens": 2048}
 _ONE_LABEL: Plain = {"reasons": False, "votes": 1, "temperature": 0.0, "max_tokens": 4}
 _REASONED_LABEL: Plain = {"reasons": True, "votes": 1, "temperature": 0.7, "max_tokens": 1024}

@@ -59,7 +59,7 @@ def push_weights(
 
     Args:
         command: a shell line, in which {folder} and {name} stand for one argument each, whatever is in them; also in
-            its environment as FACTORY_FOLDER and FACTORY_NAME. From the user's own file only: see `trust_command`.
+            its environment as FACTORY_FOLDER and FACTORY_NAME. From the user's own file only, never a lake's.
         show: receives each line of the command's output and, while waiting, what is waited for.
         timeout_s: how long to wait after the command has ended.
     Raises:

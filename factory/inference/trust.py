@@ -28,39 +28,8 @@ def trust(models: Iterable[ModelSettings]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    _remember({gift for model in models for gift in _gifts(model)})
-
-
-def trust_command(command: str) -> None:
-    """Remembers a command that the user's own file names, such as a loop's on_new_weights.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    _remember({_running(command)})
-
-
-def check_command(command: str, loop_id: str) -> None:
-    """
-    Args:
-        command: as a lake names it.
-    Raises:
-        FactoryError: nobody on this machine has given it in a file of their own.
-    """
-    if _running(command) not in _remembered():
-        raise FactoryError(
-            f"loop {loop_id} was started on another machine, and its lake wants {_running(command)}: if you trust that, "
-            "start the loop from its own file with `factory loop FILE`"
-        )
-
-
-def _running(command: str) -> str:
-    return f"to run the command {command!r}"
-
-
-def _remember(gifts: set[str]) -> None:
     known = _remembered()
-    if new := gifts - known:
+    if new := {gift for model in models for gift in _gifts(model)} - known:
         _file().parent.mkdir(parents=True, exist_ok=True)
         with whole_file(_file()) as part:
             part.write_text(json.dumps(sorted(known | new), indent=1), "utf-8")

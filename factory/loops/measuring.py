@@ -1,13 +1,17 @@
 """What each round is measured by, on the model that it has made."""
 
+from factory.evaluation.judging import evaluate_judge
 from factory.evaluation.measuring import Options, run_benchmark
-from factory.evaluation.of_roles import measure_role
+from factory.evaluation.recipes import judge_recipe, reasons_by_default, refine_recipe
+from factory.evaluation.refining import evaluate_refine
 from factory.loops.plan import Step
 from factory.loops.reading import ANSWERING, JUDGING, REFINING, role_of
 from factory.loops.rounds import Done, first_model, model_after, with_models
 from factory.loops.serving import bring
 from factory.loops.working import Working
+from factory.runs.loop import run_on
 from factory.runs.progress import Progress
+from factory.runs.specification import RunSpecification
 from schemas.tables import Evaluation
 
 
@@ -34,7 +38,16 @@ def measure(working: Working, step: Step, done: Done) -> list[Evaluation]:
         if of_role:
             first = with_models(loop, lake, {answering: first_model(loop, done, answering)}, {}).models[answering]
             overrides |= {} if settings.evaluate_limit is None else {"prompts.limit": settings.evaluate_limit}
-            return measure_role(lake, benchmark, model, first, settings.seed, progress, execution, overrides)
+            reasons = reasons_by_default(model)
+
+            def run(spec: RunSpecification) -> str:
+                return run_on(lake, spec, progress, execution)
+
+            if benchmark == JUDGING:
+                return evaluate_judge(lake, judge_recipe(model, first, reasons, overrides), settings.seed, run)
+            # Judged by the verifier, which no refiner is.
+            recipe = refine_recipe(model, first, not reasons, overrides)
+            return evaluate_refine(lake, recipe, None, False, settings.seed, run)
         options = Options(overrides, [str(row.run_id) for row in done.values() if row.step == "run"])
         limit = settings.evaluate_limit
         return run_benchmark(

@@ -13,7 +13,6 @@ class PromptSettings(Settings, frozen=True, kw_only=True):
     source: Annotated[str, about("bundled, a file (.jsonl, .json, .csv, .tsv, .parquet), a folder, or datasets:ID")] = (
         "bundled"
     )
-    skip: Annotated[int, about("the number of prompts to leave out before the first one taken", least=0)] = 0
     limit: Annotated[int, about("the number of prompts to take, from the first on", least=1)] | None = None
     language: Annotated[str, about("only prompts in this language, such as en")] | None = None
     split: Annotated[str, about("the split of a `datasets` id")] = "train"
@@ -24,3 +23,4 @@ class PromptSettings(Settings, frozen=True, kw_only=True):
     leave_out: Annotated[list[str], about("fields of a dialogue that may be dropped, such as weight")] = msgspec.field(
         default_factory=list
     )
+    skip: Annotated[int, about("the number of prompts to leave out before the first one taken", least=0)] = 0

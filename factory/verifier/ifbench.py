@@ -50,7 +50,8 @@ def load(import_module: Import, split_words: Callable[[str], Iterable[str]]) -> 
     )
     instructions.nltk = instead  # type: ignore[attr-defined]
     utilities.nltk = instead  # type: ignore[attr-defined]
-    return registry.INSTRUCTION_DICT | {SPAN: _from_the_start(registry.INSTRUCTION_DICT[SPAN])}
+    classes: dict[str, Any] = registry.INSTRUCTION_DICT | {SPAN: _from_the_start(registry.INSTRUCTION_DICT[SPAN])}
+    return classes
 
 
 def _from_the_start(checker: Any) -> Any:
