@@ -9,4 +9,5 @@ SELECT p.prompts::BIGINT AS prompts, t.tokens / p.prompts AS tokens, s.seconds /
 FROM (SELECT count(*) AS prompts FROM run_prompts WHERE run_id IN (SELECT run_id FROM mine)) AS p,
   (SELECT sum(prompt_tokens + completion_tokens) AS tokens FROM calls WHERE run_id IN (SELECT run_id FROM mine)) AS t,
   (SELECT sum(seconds) AS seconds FROM mine) AS s
-WHERE p.prompts > 0;
+WHERE p.prompts > 0
+ORDER BY prompts;
