@@ -13,7 +13,7 @@ WRITES = """
 import sys
 from schemas.tables import Model
 from stores.lake import Lake
-rest = {"name": "", "origin": "", "revision": None, "training_run_id": None}
+rest = {"name": "", "origin": "", "revision": None, "training_run_id": None, "chat_template_hash": None}
 with Lake.open(sys.argv[1]) as lake:
     print("ready", flush=True)
     sys.stdin.readline()

@@ -33,7 +33,7 @@ def weights_of(model: str) -> Weights:
     """The weights of a model as people name it: embedded:NAME, embedded:FOLDER, vllm:FOLDER, a folder, a .gguf file or a hub id."""
     kind, _, named = model.partition(":") if model.startswith(("embedded:", "vllm:")) else ("", "", model)
     path = Path(named).expanduser()
-    if kind and path.exists():
+    if kind and path.is_dir():
         return Weights(str(path))  # as trained, not as the embedded server has it
     if kind == "embedded":
         weights = fetch(named)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from factory.cli.keeping import _weights
+from factory.loops.training import Training, Weights, command_of, weights_of
 from schemas.errors import FactoryError
 from schemas.ids import folder_model_name, model_id, sha256_text, weights_sha256
 from schemas.tables import Model
@@ -112,8 +112,11 @@ def test_sft_trains_on_given_answers_as_rft_does(place: SimpleNamespace, rft: Pa
 
 def test_a_folder_is_trained_as_it_is_however_a_recipe_serves_it(tmp_path: Path) -> None:
     for given in (str(tmp_path), f"embedded:{tmp_path}", f"vllm:{tmp_path}"):
-        assert _weights("--model", given, "--called") == ["--model", str(tmp_path)]
-    assert _weights("--reference", "owner/name@main", "--called") == ["--reference", "owner/name@main"]
+        assert weights_of(given) == Weights(str(tmp_path))
+    assert weights_of("owner/name@main") == Weights("owner/name@main")
     (tmp_path / "own.gguf").write_bytes(b"GGUF")
-    words = _weights("--reference", f"embedded:{tmp_path / 'own.gguf'}", "--reference-called")
-    assert words == ["--reference", str(tmp_path / "own.gguf"), "--reference-called", "embedded:own"]
+    own = weights_of(f"embedded:{tmp_path / 'own.gguf'}")
+    assert own == Weights(str(tmp_path / "own.gguf"), "embedded:own")
+    asked = Training("dpo", "spar_dpo@1", Weights("start"), own, None, 0, None)
+    words = command_of("lake", asked, None)
+    assert words[words.index("--reference") :] == ["--reference", own.path, "--reference-called", "embedded:own"]

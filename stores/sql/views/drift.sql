@@ -68,5 +68,5 @@ LEFT JOIN varied USING (run_id)
 LEFT JOIN agreed USING (run_id)
 LEFT JOIN flipped USING (run_id)
 LEFT JOIN united USING (run_id)
-WHERE purpose = 'data'
+WHERE purpose <> 'evaluation'
 ORDER BY run_id;
