@@ -1,10 +1,11 @@
 -- drift.sql: what tends to drift from round to round of self-play, for each run.
 -- Out: one row per run made for data. Shares and means are NULL where there is nothing to measure.
--- Pairs are those of the recipe's first pairing, as others are for comparison. share_with_pair: of the run's prompts. value_gap: chosen - rejected. similarity: word-level edit similarity of the pairs.
--- chosen_words, rejected_words, answer_words: means. diversity: distinct-2 (arXiv:1510.03055), the share of distinct word
--- pairs among all of one prompt's sampled answers, over prompts with at least two. judge_agreement: of the model judges with
--- the verifier, over responses both judged. judge_flips: compared pairs whose two orders disagree. unanimous: responses on
--- which all votes agree, of those with at least two readable votes.
+-- Pairs are those of the recipe's first pairing, as others are for comparison. share_with_pair: of the run's prompts.
+-- value_gap: chosen - rejected. similarity: word-level edit similarity of the pairs. chosen_words, rejected_words,
+-- answer_words: means. diversity: distinct-2 (arXiv:1510.03055), the share of distinct word pairs among all of one prompt's
+-- sampled answers, over prompts with at least two. judge_agreement: of the model judges with the verifier, over responses
+-- that both judged. judge_flips: compared pairs whose two orders disagree. unanimous: responses on which all votes agree, of
+-- those with at least two readable votes.
 CREATE TEMP VIEW drift AS
 WITH first_pairing AS (
   SELECT run_id, coalesce(recipe->'pairs'->0->>'name', recipe->'pairs'->0->>'pairing', recipe->'pairs'->>0) AS first_source
