@@ -9,10 +9,12 @@ import pytest
 from factory.loops import resources
 from factory.loops.checking import check_before
 from factory.loops.keeping import Figures, broken, rule_of
-from factory.loops.reading import load_loop
+from factory.loops.reading import load_loop, loop_from_row
 from factory.loops.resources import check_resources, count_parameters, disk_of, training_memory
 from schemas.errors import FactoryError
+from schemas.tables import Loop
 from stores.lake import Lake
+from tests.rows import row
 
 NEW: Figures = {("ifbench", "prompt_strict"): 0.20, ("ifbench", "instruction_loose"): 0.305}
 BEFORE: Figures = {("ifbench", "prompt_strict"): 0.21, ("ifbench", "instruction_loose"): 0.3}
@@ -111,3 +113,11 @@ def test_a_base_without_a_chat_template_is_refused_before_anything_is_paid_for(t
     )
     with pytest.raises(FactoryError, match=r"models.actor is known by its address only, .* give train.actor.weights"):
         check_before(nameless)
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "[]", "{}", '{"loop": 1, "recipe": {}, "asked": {}}', '{"loop": {"recipe": "spar"}}']
+)
+def test_a_loops_row_that_makes_no_sense_is_one_sentence(settings: str) -> None:
+    with pytest.raises(FactoryError, match="the settings of loop odd cannot be read"):
+        loop_from_row(row(Loop, "event", loop_id="odd", settings=settings))

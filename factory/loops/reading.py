@@ -195,18 +195,26 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
     Raises:
         FactoryError: its recipe, prompts or base model are others than when it began.
     """
-    whole = with_places(row.settings, row.loop_id)
-    kept_here = remembered(row.loop_id)
-    whole["loop"] |= {name: kept_here.get(f"loop.{name}") for name in COMMANDS}  # whatever a lake names here
     where = f"loop {row.loop_id}"
-    loop = loop_of(read_settings(LoopSettings, whole["loop"], where), where, whole["recipe"])
+    kept_here = remembered(row.loop_id)
+    try:
+        whole = with_places(row.settings, row.loop_id)
+        given = {
+            **whole["loop"],
+            **{name: kept_here.get(f"loop.{name}") for name in COMMANDS},
+        }  # whatever a lake names here
+        stored, asked = dict(whole["recipe"]), dict(whole["asked"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FactoryError(
+            f"the settings of {where} cannot be read ({type(error).__name__}): the lake is damaged"
+        ) from error
+    loop = loop_of(read_settings(LoopSettings, given, where), where, stored)
     loop = replace(loop, forked_from=row.forked_from, forked_round=row.forked_round)
-    asked = whole["asked"]
     differ = [
         what
         for what, now, then in (
-            ("its recipe, templates or base model", loop.recipe.hash(), asked["recipe"]),
-            ("its prompts", loop.prompts_hash, asked["prompts"]),
+            ("its recipe, templates or base model", loop.recipe.hash(), asked.get("recipe")),
+            ("its prompts", loop.prompts_hash, asked.get("prompts")),
         )
         if now != then
     ]
@@ -220,10 +228,8 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
     check_trusted(loop.recipe.models.values(), row.loop_id)
     if not changes:
         return loop
-    settings = read_settings(LoopSettings, changed(whole["loop"], changes), where)
-    return replace(
-        loop_of(settings, where, whole["recipe"]), forked_from=row.forked_from, forked_round=row.forked_round
-    )
+    settings = read_settings(LoopSettings, changed(given, changes), where)
+    return replace(loop_of(settings, where, stored), forked_from=row.forked_from, forked_round=row.forked_round)
 
 
 def _identified(training: RoleTraining | StartTraining) -> dict[str, Any]:

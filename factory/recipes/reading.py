@@ -1,5 +1,6 @@
 """Reads recipes, bundled by name or YAML by path, applies overrides, and names every mistake."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def recipe_of(document: dict[str, Any], where: str, overrides: Mapping[str, Any]
     Raises:
         FactoryError: see `load_recipe`.
     """
-    document = {**document, "stages": _as_list(document.get("stages"), where)}
+    document = copy.deepcopy(document)  # overrides are set in it
+    document["stages"] = _as_list(document.get("stages"), where)
     for path, value in (overrides or {}).items():
         _override(document, path, value)
     stages = _entries(_as_list(document.pop("stages"), where), where)
