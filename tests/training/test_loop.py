@@ -57,7 +57,8 @@ def endpoint_that_takes(names: Path) -> Iterator[ScriptedEndpoint]:
 
 def write_loop(folder: Path, place: SimpleNamespace, url: str, names: Path) -> Path:
     config = folder / "config.yaml"
-    config.write_text(CONFIG.replace("max_tokens: 128", "max_tokens: 2048"))  # a token is a byte
+    # A token is a byte; a checkpoint at every second step, so that kills leave some.
+    config.write_text(CONFIG.replace("max_tokens: 128", "max_tokens: 2048\n  save_every: 2"))
     training = {"config": str(config), "weights": str(place.folder / "tiny")}
     file = folder / "tiny.loop.yaml"
     loop = {
