@@ -10,6 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from factory.inference.connect import connect
 from factory.inference.embedded import EmbeddedServer, serve
 from factory.inference.replies import read_completion
+from factory.inference.settings import ModelSettings
 from factory.inference.weights import Weights, fetch
 from schemas.errors import FactoryError
 
@@ -183,3 +187,25 @@ def test_a_context_beyond_the_models_is_refused_before_anything_starts(smollm2: 
 
     with pytest.raises(FactoryError, match="trained for 8192 tokens"):
         asyncio.run(start())
+
+
+def test_servers_that_run_together_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int | None] = []
+
+    @asynccontextmanager
+    async def serve(weights: Weights, *, threads: int | None = None, **others: Any) -> AsyncIterator[Any]:
+        given.append(threads)
+        raise FactoryError("enough is known")
+        yield
+
+    monkeypatch.setattr("factory.inference.connect.serve", serve)
+    monkeypatch.setattr("factory.inference.connect.usable_cores", lambda: 5)
+
+    async def start(servers: int) -> None:
+        async with connect("actor", ModelSettings(endpoint=("embedded:smollm2-135m",)), embedded_servers=servers):
+            raise AssertionError("it has not been started")
+
+    for servers in (1, 2, 9):
+        with pytest.raises(FactoryError, match="enough"):
+            asyncio.run(start(servers))
+    assert given == [5, 2, 1]

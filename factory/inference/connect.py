@@ -10,7 +10,7 @@ from typing import Any
 
 from factory.inference.client import Client, client_of, exchange, public_address
 from factory.inference.concurrency import Concurrency
-from factory.inference.embedded import serve
+from factory.inference.embedded import serve, usable_cores
 from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.failures import Failure
 from factory.inference.folders import chat_template, folder_of, template_hash
@@ -32,14 +32,19 @@ NO_LISTENERS = Listeners()
 
 
 @asynccontextmanager
-async def connect(role: str, settings: ModelSettings, listeners: Listeners = NO_LISTENERS) -> AsyncIterator[Endpoint]:
+async def connect(
+    role: str, settings: ModelSettings, listeners: Listeners = NO_LISTENERS, embedded_servers: int = 1
+) -> AsyncIterator[Endpoint]:
     """Connects to a model's servers. Starts an embedded or vLLM server, and stops it at the end of the block.
 
+    Args:
+        embedded_servers: how many share this machine's cores. llama.cpp's threads wait for one another at every layer: with
+            more threads than cores each server is many times slower.
     Raises:
         FactoryError: no server answers, or one does not have the model; or see `fetch` and `serve`.
     """
     if settings.embedded is not None:
-        connecting = _embedded(role, settings, listeners, settings.embedded)
+        connecting = _embedded(role, settings, listeners, settings.embedded, embedded_servers)
     elif settings.vllm is not None:
         connecting = _vllm(role, settings, listeners, settings.vllm)
     else:
@@ -103,7 +108,9 @@ def _model(name: str, settings: ModelSettings) -> Model:
 
 
 @asynccontextmanager
-async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, name: str) -> AsyncIterator[Endpoint]:
+async def _embedded(
+    role: str, settings: ModelSettings, listeners: Listeners, name: str, servers: int
+) -> AsyncIterator[Endpoint]:
     without = settings.without_adapter
     base = without.embedded if without is not None else None
     folder = folder_of(name if base is None else base)
@@ -113,8 +120,9 @@ async def _embedded(role: str, settings: ModelSettings, listeners: Listeners, na
     if folder is None:
         await asyncio.to_thread(_check_fits, role, weights.path)
     context_tokens = min(EMBEDDED_CONTEXT_TOKENS, weights.context_tokens or EMBEDDED_CONTEXT_TOKENS)
+    threads = max(1, usable_cores() // servers)
     async with (
-        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=context_tokens) as embedded,
+        serve(weights, slots=EMBEDDED_SLOTS, context_tokens=context_tokens, threads=threads) as embedded,
         client_of(embedded.api_key, embedded.base_url, settings.max_reply_bytes) as client,
     ):
         # A request takes one slot per choice, so a few requests keep all slots busy; more would only delay the

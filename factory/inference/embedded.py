@@ -85,7 +85,7 @@ async def serve(
         api_key=secrets.token_urlsafe(32),
         slots=slots,
         context_tokens=context_tokens,
-        threads=threads or _usable_cores(),
+        threads=threads or usable_cores(),
         verbosity=3 if log_path else 1,
     )
     with log_path.open("a+b") if log_path else tempfile.TemporaryFile() as log:
@@ -150,7 +150,7 @@ async def _start(process: asyncio.subprocess.Process, settings: _Settings, timeo
     )
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
