@@ -1,17 +1,15 @@
 """Figures of a run of purpose evaluation as rows of `evaluations`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
 from factory.evaluation import comparing, figures
-from factory.evaluation.figures import METRICS, Figure, answers_of, figure
+from factory.evaluation.figures import METRICS, answers_of, figure
+from factory.evaluation.rows import Measured, prompts_hash, row_of, stored
 from factory.verifier.checkers import checkers_hash
 from schemas.errors import FactoryError
-from schemas.ids import canonical_json, content_id, sha256_text
 from schemas.tables import Evaluation, Run
 from stores.lake import Lake
 from stores.sql import sql
@@ -29,15 +27,14 @@ def record(lake: Lake, run_id: str, benchmark: str, role: str | None, seen_in: S
     check_whole(lake, run_id)
     measured = _measured(lake, run_id, benchmark, role)
     answers = answers_of(lake, run_id)
-    rows = [measured.row(metric, figure(metric, answers)) for metric in METRICS]
+    rows = [row_of(measured, metric, figure(metric, answers)) for metric in METRICS]
     if seen_in:
         kinds = kinds_of_runs(lake, seen_in)
+        of_kinds = replace(measured, depends_on={"seen_kinds": kinds})
         for word, among in (("seen", True), ("unseen", False)):
             answers = answers_of(lake, run_id, kinds, among)
-            rows += [
-                measured.row(f"{metric}_{word}", figure(metric, answers), {"seen_kinds": kinds}) for metric in METRICS
-            ]
-    return _stored(lake, run_id, rows)
+            rows += [row_of(of_kinds, f"{metric}_{word}", figure(metric, answers)) for metric in METRICS]
+    return stored(lake, rows)
 
 
 def compare(lake: Lake, one: Sequence[Evaluation], other: Sequence[Evaluation]) -> list[Evaluation]:
@@ -57,13 +54,13 @@ def compare(lake: Lake, one: Sequence[Evaluation], other: Sequence[Evaluation]) 
             "the two models' answers were checked by different versions of the checkers: measure both again in a new lake"
         )
     answers, others = answers_of(lake, first.run_id), answers_of(lake, second.run_id)
-    measured = _measured(lake, first.run_id, first.benchmark, first.role)
-    more = {"other_run_id": second.run_id, "test": comparing.TESTS}
-    rows = []
-    for metric in METRICS:
-        found, p_value = comparing.difference(metric, answers, others)
-        rows.append(measured.row(metric, found, more, other_model_id=second.model_id, p_value=p_value))
-    return _stored(lake, first.run_id, rows)
+    measured = replace(
+        _measured(lake, first.run_id, first.benchmark, first.role),
+        other_model_id=second.model_id,
+        depends_on={"other_run_id": second.run_id, "test": comparing.TESTS},
+    )
+    differences = {metric: comparing.difference(metric, answers, others) for metric in METRICS}
+    return stored(lake, [row_of(measured, metric, found, p_value) for metric, (found, p_value) in differences.items()])
 
 
 def kinds_of_runs(lake: Lake, run_ids: Sequence[str]) -> list[str]:
@@ -72,79 +69,25 @@ def kinds_of_runs(lake: Lake, run_ids: Sequence[str]) -> list[str]:
     return kinds
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """What all figures of a run share."""
-
-    run: Run
-    model_id: str
-    prompts_hash: str
-    benchmark: str
-    role: str | None
-
-    def row(
-        self,
-        metric: str,
-        found: Figure,
-        more: Mapping[str, Any] | None = None,
-        *,
-        other_model_id: str | None = None,
-        p_value: float | None = None,
-    ) -> Evaluation:
-        """A figure's row.
-
-        Args:
-            more: what else the figure depends on: part of its id and settings.
-        """
-        sample = next(stage for stage in msgspec.json.decode(self.run.recipe)["stages"] if stage["stage"] == "sample")
-        sampling = {name: sample[name] for name in ("n", "temperature", "top_p", "max_tokens")}
-        asked = [
-            self.run.run_id,
-            self.model_id,
-            other_model_id,
-            self.benchmark,
-            metric,
-            *([dict(more)] if more else []),
-        ]
-        return Evaluation(
-            evaluation_id=content_id("evaluation", *asked),
-            run_id=self.run.run_id,
-            model_id=self.model_id,
-            role=self.role,
-            other_model_id=other_model_id,
-            benchmark=self.benchmark,
-            metric=metric,
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            p_value=p_value,
-            examples=found.examples,
-            prompts_hash=self.prompts_hash,
-            checkers_hash=checkers_hash(),
-            judge_model_id=None,
-            settings=canonical_json({"sampling": sampling, "interval": figures.HOW, **(more or {})}),
-            seed=self.run.seed,
-            recorded_at=datetime.now(UTC),
-        )
-
-
-def _stored(lake: Lake, run_id: str, rows: Sequence[Evaluation]) -> list[Evaluation]:
-    """Adds the rows; returns them as the lake has them, for those of an earlier time name the checkers of then."""
-    lake.append(rows, message=f"run {run_id}: Evaluation", details={"run_id": run_id})
-    stored = {row.evaluation_id: row for row in lake.read(Evaluation, "run_id = $id", {"id": run_id})}
-    return [stored[row.evaluation_id] for row in rows]
-
-
-def _measured(lake: Lake, run_id: str, benchmark: str, role: str | None) -> _Measured:
+def _measured(lake: Lake, run_id: str, benchmark: str, role: str | None) -> Measured:
     in_current = "run_event_id IN (SELECT run_event_id FROM current_runs WHERE run_id = $id)"
     [run] = lake.read(Run, in_current, {"id": run_id})
     asked = lake.query("SELECT DISTINCT model_id FROM calls WHERE run_id = $id ORDER BY model_id", {"id": run_id})
-    taken = lake.query("SELECT prompt_id FROM run_prompts WHERE run_id = $id ORDER BY prompt_id", {"id": run_id})
     models = asked.column(0).to_pylist()
     if len(models) != 1:
         raise FactoryError(f"run {run_id} was answered by {len(models)} models: the figures would be of none of them")
-    prompts_hash = sha256_text("\n".join(taken.column(0).to_pylist()))
-    return _Measured(run, models[0], prompts_hash, benchmark, role)
+    sample = next(stage for stage in msgspec.json.decode(run.recipe)["stages"] if stage["stage"] == "sample")
+    sampling = {name: sample[name] for name in ("n", "temperature", "top_p", "max_tokens")}
+    return Measured(
+        run_id=run_id,
+        model_id=models[0],
+        role=role,
+        benchmark=benchmark,
+        prompts_hash=prompts_hash(lake, run_id),
+        seed=run.seed,
+        settings={"sampling": sampling, "interval": figures.HOW},
+        checkers_hash=checkers_hash(),
+    )
 
 
 def check_whole(lake: Lake, run_id: str) -> None:

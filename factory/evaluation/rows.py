@@ -1,7 +1,7 @@
-"""Figures of judges and refiners as rows of `evaluations`."""
+"""Figures as rows of `evaluations`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,46 +18,55 @@ class Measured:
 
     run_id: str
     model_id: str
-    role: str
+    role: str | None
     benchmark: str
     prompts_hash: str
     seed: int
     settings: Mapping[str, Any]
+    depends_on: Mapping[str, Any] = field(default_factory=dict)
+    """what else the figures depend on: part of their ids and settings"""
     other_model_id: str | None = None
     judge_model_id: str | None = None
     checkers_hash: str | None = None
 
 
-def record(lake: Lake, measured: Measured, figures: Mapping[str, Figure]) -> list[Evaluation]:
-    """Writes the figures as rows, unless they are there, and returns them in the given order."""
-    now = datetime.now(UTC)
+def row_of(measured: Measured, metric: str, figure: Figure, p_value: float | None = None) -> Evaluation:
+    """A figure's row; its id hashes what was measured, so that measuring again adds nothing."""
     models = (measured.model_id, measured.other_model_id, measured.judge_model_id)
-    rows = [
-        Evaluation(
-            evaluation_id=content_id("evaluation", measured.run_id, *models, measured.benchmark, metric),
-            run_id=measured.run_id,
-            model_id=measured.model_id,
-            role=measured.role,
-            other_model_id=measured.other_model_id,
-            benchmark=measured.benchmark,
-            metric=metric,
-            value=figure.value,
-            low=figure.low,
-            high=figure.high,
-            p_value=None,
-            examples=figure.examples,
-            prompts_hash=measured.prompts_hash,
-            checkers_hash=measured.checkers_hash,
-            judge_model_id=measured.judge_model_id,
-            settings=canonical_json(measured.settings),
-            seed=measured.seed,
-            recorded_at=now,
-        )
-        for metric, figure in figures.items()
-    ]
-    details = {"run_id": measured.run_id}
-    lake.append(rows, message=f"evaluation {measured.benchmark} of run {measured.run_id}", details=details)
-    return rows
+    asked = [measured.run_id, *models, measured.benchmark, metric, dict(measured.depends_on)]
+    return Evaluation(
+        evaluation_id=content_id("evaluation", *asked),
+        run_id=measured.run_id,
+        model_id=measured.model_id,
+        role=measured.role,
+        other_model_id=measured.other_model_id,
+        benchmark=measured.benchmark,
+        metric=metric,
+        value=figure.value,
+        low=figure.low,
+        high=figure.high,
+        p_value=p_value,
+        examples=figure.examples,
+        prompts_hash=measured.prompts_hash,
+        checkers_hash=measured.checkers_hash,
+        judge_model_id=measured.judge_model_id,
+        settings=canonical_json({**measured.settings, **measured.depends_on}),
+        seed=measured.seed,
+        recorded_at=datetime.now(UTC),
+    )
+
+
+def stored(lake: Lake, rows: Sequence[Evaluation]) -> list[Evaluation]:
+    """Adds a run's rows; returns them as the lake has them, for those of an earlier time name the checkers of then."""
+    run_id = rows[0].run_id
+    lake.append(rows, message=f"run {run_id}: Evaluation", details={"run_id": run_id})
+    found = {row.evaluation_id: row for row in lake.read(Evaluation, "run_id = $id", {"id": run_id})}
+    return [found[row.evaluation_id] for row in rows]
+
+
+def record(lake: Lake, measured: Measured, figures: Mapping[str, Figure]) -> list[Evaluation]:
+    """Writes figures by metric as rows, unless they are there, and returns them in the given order."""
+    return stored(lake, [row_of(measured, metric, figure) for metric, figure in figures.items()])
 
 
 def prompts_hash(lake: Lake, run_id: str) -> str:
