@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from factory.inference.budget import BudgetReached
 from factory.loops.forking import find_loop, fork
 from factory.loops.plan import Step, steps_of
-from factory.loops.reading import Loop, load_loop, loop_from_row
+from factory.loops.reading import Loop, load_loop, loop_from_row, resumed
 from factory.loops.rounds import trained_model
 from factory.loops.settings import LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.loops.steps import RoundEmpty
@@ -217,6 +218,26 @@ def test_a_lake_from_somebody_else_runs_no_program(
         assert evil.settings != found.settings
         read = loop_from_row(evil)
     assert (read.settings.launch, read.settings.on_new_weights) == (None, None) and read.loop_id == loop.loop_id
+
+
+def test_a_loop_goes_on_with_a_larger_budget_and_not_as_another_loop(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    loop = spar_loop(endpoint.url, **{"budget.max_tokens": 900, "budget.max_hours": 5})
+    assert (loop.settings.budget.max_tokens, loop.recipe.budget.max_hours) == (900, 5)
+    with pytest.raises(BudgetReached, match=r"`factory resume spar-loop-\w+ -o budget\.max_tokens=…`"):
+        run(tmp_path / "lake", loop)
+    requests = spar_loop(endpoint.url, **{"budget.max_requests": 3})
+    with pytest.raises(BudgetReached, match=r"-o budget\.max_requests=…`"):
+        run(tmp_path / "other", requests)
+    with Lake.open(tmp_path / "lake") as lake:
+        found = find_loop(lake, loop.loop_id)
+        assert found is not None and found.status == "stopped"
+        with pytest.raises(FactoryError, match=r"train.actor.start would make loop \S+ another one: `factory fork"):
+            resumed(found, {"train.actor.start": "first"})
+        larger = resumed(found, {"budget.max_tokens": 10**6, "rounds": 1, "models.actor.concurrency": 2})
+    run(tmp_path / "lake", larger)
+    assert steps(tmp_path / "lake", loop) == [(1, *step) for step in WHOLE_ROUND]
 
 
 def test_folders_of_old_rounds_are_removed_if_nothing_needs_them(

@@ -89,7 +89,7 @@ def resume(
     Only settings that no answer depends on may change, such as endpoints and budgets (-o budget.max_requests=1000).
     """
     from factory.loops.forking import find_loop
-    from factory.loops.reading import loop_from_row
+    from factory.loops.reading import resumed
     from factory.runs.specification import specification_of
     from stores.lake import Lake
 
@@ -99,7 +99,7 @@ def resume(
         if row is not None and opened.query(runs, {"id": run_id}).num_rows:
             raise FactoryError(f"{run_id!r} begins the ids of a loop and of runs: give more of it, as {row.loop_id}")
         if row is not None:
-            run_loop_and_report(loop_from_row(row, assignments(override)), lake, log_format)
+            run_loop_and_report(resumed(row, assignments(override)), lake, log_format)
             return
         spec = specification_of(opened, run_id, assignments(override))
     execution = _execution(executor, workers, ray_address, gpus_per_worker)

@@ -15,7 +15,7 @@ import yaml
 from factory.inference.trust import check_trusted
 from factory.loops.keeping import Rule, rule_of
 from factory.loops.plan import Step, steps_of
-from factory.loops.settings import COMMANDS, LoopSettings, RoleTraining, RoundPrompts, StartTraining
+from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
@@ -30,6 +30,8 @@ JUDGING, REFINING, ANSWERING = "judge", "refine", "sample"
 """Evaluations of the judging and of the refining model, and what every other one is of: the answering model."""
 
 
+_OWN = {"prompts": set(RoundPrompts.__struct_fields__), "budget": set(LoopBudget.__struct_fields__)}
+"""Of sections that a loop and its recipe both have, the loop's keys."""
 _FILE_NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -116,9 +118,8 @@ def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         document["train"] = {role: {"set": name} for role, name in load_recipe(document["recipe"]).train.items()}
     for path, value in changes.items():
         first, _, rest = path.partition(".")
-        if first not in LoopSettings.__struct_fields__ or (
-            first == "prompts" and rest not in RoundPrompts.__struct_fields__
-        ):
+        own = _OWN.get(first, {rest})
+        if first not in LoopSettings.__struct_fields__ or rest not in own:
             document.setdefault("override", {})[path] = value
         else:
             _set(document, path, value)
@@ -225,11 +226,32 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
             f"{where} cannot continue: {' and '.join(differ)} have changed since it began, and its rounds would no longer "
             "compare: restore them, or start another loop with `factory loop`"
         )
-    check_trusted(loop.recipe.models.values(), row.loop_id)
-    if not changes:
-        return loop
-    settings = read_settings(LoopSettings, changed(given, changes), where)
-    return replace(loop_of(settings, where, stored), forked_from=row.forked_from, forked_round=row.forked_round)
+    read = loop
+    if changes:
+        settings = read_settings(LoopSettings, changed(given, changes), where)
+        read = replace(loop_of(settings, where, stored), forked_from=row.forked_from, forked_round=row.forked_round)
+    named = (
+        (read.recipe.models[role], model) for role, model in loop.recipe.models.items() if role in read.recipe.models
+    )
+    check_trusted([now for now, then in named if (now.endpoint, now.vllm) == (then.endpoint, then.vllm)], row.loop_id)
+    return read
+
+
+def resumed(row: LoopRow, changes: Mapping[str, Any]) -> Loop:
+    """The loop of a lake's row, to go on with.
+
+    Args:
+        changes: of settings that no row depends on, such as rounds, budgets and endpoints.
+    Raises:
+        FactoryError: see `loop_from_row`; or a change would make it another loop.
+    """
+    loop = loop_from_row(row, changes)
+    if loop.loop_id != row.loop_id:
+        raise FactoryError(
+            f"{', '.join(changes)} would make loop {row.loop_id} another one: `factory fork {row.loop_id} --from-round N` shares "
+            "its earlier rounds"
+        )
+    return loop
 
 
 def _identified(training: RoleTraining | StartTraining) -> dict[str, Any]:

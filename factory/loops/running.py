@@ -2,11 +2,9 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-
-import duckdb
+from functools import partial
 
 from factory.inference.budget import BudgetReached
 from factory.inference.trust import trust
@@ -17,10 +15,10 @@ from factory.loops.resources import check_resources
 from factory.loops.rounds import Done, model_after, models_folder, output_name
 from factory.loops.steps import RoundEmpty, do
 from factory.loops.working import Watch, Working
+from factory.runs.ending import end_noted
 from factory.runs.loop import Execution, disk_faults
 from factory.runs.places import remember, without_paths
 from schemas import signals
-from schemas.errors import FactoryError
 from schemas.ids import content_id
 from schemas.tables import Loop as LoopRow
 from schemas.tables import LoopStep
@@ -49,22 +47,13 @@ def run_loop(
         row = _begin(lake, loop)
         trust(loop.recipe.models.values())
         try:
-            _do_all(Working(lake, loop, watch, say, execution), tell)
-        except KeyboardInterrupt:
-            with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the loop
-                _note_end(lake, row, "stopped", signals.told())
-            raise
+            with end_noted(partial(_note_end, lake, row), stops=(RoundEmpty,)):
+                _do_all(Working(lake, loop, watch, say, execution), tell)
         except BudgetReached as reached:
-            _note_end(lake, row, "stopped", str(reached))
             raise BudgetReached(
-                f"the loop's budget is spent: continue with `factory resume {loop.loop_id} -o budget.max_tokens=…`, no answer "
-                "is lost",
+                f"the loop's budget is spent: continue with `factory resume {loop.loop_id} -o {reached.override}`, no answer is lost",
                 reached.limit,
             ) from None
-        except FactoryError as error:
-            with suppress(FactoryError, duckdb.Error):  # if the lake itself is at fault, the first error is told
-                _note_end(lake, row, "stopped" if isinstance(error, RoundEmpty) else "failed", str(error))
-            raise
         _note_end(lake, row, "finished", None)
 
 

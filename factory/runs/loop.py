@@ -20,6 +20,7 @@ from factory.inference.budget import BudgetReached, Spending
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Journal
 from factory.inference.trust import trust
+from factory.runs.ending import end_noted
 from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.places import remember, without_paths, without_places
 from factory.runs.progress import Progress
@@ -131,24 +132,15 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             begun=run.attempt > 0,
         )
         try:
-            with signals.in_order(), disk_faults(lake):
+            with end_noted(partial(_note_end, lake, run)), signals.in_order(), disk_faults(lake):
                 _take_through(session, execution.execute)
                 if session.deferral is None:
                     check_readable(lake, run.run_id, spec.recipe)
-        except KeyboardInterrupt:
-            with suppress(FactoryError, duckdb.Error):  # they must not hide what stopped the run
-                _note_end(lake, run, "stopped", signals.told())
-            raise
         except BudgetReached as reached:
-            _note_end(lake, run, "stopped", str(reached))
             raise BudgetReached(
                 f"{reached}: continue with `factory resume {run.run_id} -o {reached.override}`, no answer is lost",
                 reached.limit,
             ) from None
-        except FactoryError as error:
-            with suppress(FactoryError, duckdb.Error):  # if the lake itself is at fault, report the first error
-                _note_end(lake, run, "failed", str(error))
-            raise
         if session.deferral is not None and (left := pending_prompts(lake, run.run_id, spec.recipe).num_rows):
             _note_end(lake, run, "stopped", f"{left} prompts wait for a batch to be answered, or for the search")
             return run.run_id
