@@ -14,7 +14,7 @@ from factory.inference.budget import BudgetReached
 from factory.loops.forking import find_loop, fork
 from factory.loops.plan import Step, steps_of
 from factory.loops.reading import Loop, load_loop, loop_from_row, resumed
-from factory.loops.rounds import trained_model
+from factory.loops.rounds import models_of, runs_of_data, trained_model
 from factory.loops.settings import LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.loops.steps import RoundEmpty
 from factory.monitor.loop_plan import print_plan
@@ -325,6 +325,42 @@ def test_round_0_is_measured_first() -> None:
         (1, "evaluate ifbench actor"),
         (1, "keep actor"),
     ]
+
+
+@pytest.mark.parametrize(("data", "rounds"), [("this", [3]), ("last_two", [2, 3]), ("all", [1, 2, 3])])
+def test_a_sets_rounds_are_those_that_the_settings_say(data: str, rounds: list[int]) -> None:
+    loop = load_loop("spar", {"data": data})
+    done = {Step(number, "run"): row(LoopStep, str(number), run_id=f"run {number}") for number in (1, 2, 3)}
+    assert runs_of_data(loop, done, 3) == [f"run {number}" for number in rounds]
+    assert runs_of_data(loop, done, 1) == ["run 1"]
+
+
+def test_data_is_made_by_the_models_that_the_settings_say() -> None:
+    kept = {
+        Step(0, "train", "actor"): row(LoopStep, "tuned", model_id="tuned"),
+        Step(1, "keep", "actor"): row(LoopStep, "one", model_id="one"),
+        Step(2, "keep", "actor"): row(LoopStep, "two", model_id="two", note="worse"),  # not kept
+        Step(1, "keep", "refiner"): row(LoopStep, "other", model_id="other"),
+    }
+    latest, first = load_loop("spar"), load_loop("spar", {"generate_with": "first"})
+    assert models_of(latest, kept, 1) == {"actor": "tuned", "refiner": None}
+    assert models_of(latest, kept, 3) == {"actor": "one", "refiner": "other"}
+    assert models_of(first, kept, 3) == {"actor": "tuned", "refiner": None}
+
+
+def test_a_start_by_fine_tuning_is_round_0_and_what_the_first_round_uses(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    before = spar_loop(endpoint.url, rounds=1)
+    run(tmp_path / "lake", before)  # its refiner's set is the one given
+    trainer.commands.clear()
+    loop = spar_loop(endpoint.url, rounds=1, **{"start_with": {"actor": {"set": "spar_rft@1"}}})
+    run(tmp_path / "lake", loop)
+    assert steps(tmp_path / "lake", loop)[0] == (0, "train", "actor")
+    assert "trainers.sft" in trainer.commands[0] and option(trainer.commands[0], "--set") == "spar_rft@1"
+    dpo = next(command for command in trainer.commands if "trainers.dpo" in command)
+    assert Path(str(option(dpo, "--model"))).name == f"{loop.loop_id}-round0-actor"
+    assert any(request.model.startswith(f"{loop.loop_id}-round0-actor@") for request in endpoint.requests)
 
 
 def test_a_role_that_is_named_as_another_follows_it() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from schemas.tables import LoopStep, TrainingRun, TrainingSet
+from schemas.tables import Evaluation, LoopStep, TrainingRun, TrainingSet
 from stores.lake import Lake
 from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
@@ -60,7 +60,10 @@ def write_loop(folder: Path, place: SimpleNamespace, url: str, names: Path) -> P
     # A token is a byte; a checkpoint at every second step, so that kills leave some.
     config.write_text(CONFIG.replace("max_tokens: 128", "max_tokens: 2048\n  save_every: 2"))
     training = {"config": str(config), "weights": str(place.folder / "tiny")}
-    file = folder / "tiny.loop.yaml"
+    file, benchmark = folder / "tiny.loop.yaml", folder / "own.jsonl"
+    kind = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    asked = ({"key": number, "prompt": f"Describe item {number} without commas.", **kind} for number in range(8))
+    benchmark.write_text("".join(f"{json.dumps(one)}\n" for one in asked), "utf-8")
     loop = {
         "recipe": "spar",
         "rounds": 2,
@@ -71,6 +74,7 @@ def write_loop(folder: Path, place: SimpleNamespace, url: str, names: Path) -> P
             "actor": {"set": "spar_dpo", "parameters": {"held_out": 0.2}, **training},
             "refiner": {"set": "independent_dpo", **training},
         },
+        "evaluate": [str(benchmark)],
         "on_new_weights": f"echo {{name}} >> {names}",
     }
     file.write_text(json.dumps(loop), "utf-8")  # JSON is YAML
@@ -92,7 +96,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 def rows(lake: Path, url: str) -> dict[str, list[Any]]:
     """What the loop has made, without times and the endpoint's port."""
     with Lake.open(lake) as opened:
-        found = {table.__name__: opened.read(table) for table in (TrainingRun, TrainingSet, LoopStep)}
+        found = {table.__name__: opened.read(table) for table in (TrainingRun, TrainingSet, Evaluation, LoopStep)}
         calls = opened.query("SELECT call_id, model_id, completion_tokens FROM calls ORDER BY call_id").to_pylist()
     found["TrainingRun"].sort(key=lambda row: str(row.output))
     plain = {
