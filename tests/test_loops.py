@@ -154,6 +154,29 @@ def test_a_round_without_pairs_stops_the_loop_and_says_what_to_change(trainer: T
     assert not trainer.commands
 
 
+def test_a_model_that_is_worse_is_recorded_and_not_used(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    kind = '"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]'
+    benchmark = tmp_path / "own.jsonl"
+    benchmark.write_text(f'{{"key": 1, "prompt": "Name a hill.", {kind}}}\n', "utf-8")
+    keep = "actor.own.jsonl.prompt_strict > previous"  # the endpoint answers alike whatever the model is called
+    loop = spar_loop(endpoint.url, evaluate=[str(benchmark)], keep=keep)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake") as lake:
+        kept = {(one.round, one.role): one for one in lake.read(LoopStep, "step = 'keep'")}
+        steps_named = lake.query("SELECT DISTINCT step FROM loop_steps WHERE starts_with(step, 'evaluate')").to_pylist()
+        found = find_loop(lake, loop.loop_id)
+        assert found is not None and str(tmp_path) not in found.settings
+        assert loop_from_row(found).loop_id == loop.loop_id
+        [third] = [one["evaluations"] for one in rounds_of(lake, loop.loop_id) if one["round"] == 2]
+    assert steps_named == [{"step": "evaluate own.jsonl"}] and "actor own.jsonl prompt_strict" in third
+    assert "> previous does not hold: 100.0 against 100.0" in str(kept[1, "actor"].note)
+    assert (kept[1, "refiner"].note, kept[2, "refiner"].note) == (None, None)
+    actor = [command for command in trainer.commands if "trainers.dpo" in command]
+    assert [option(command, "--model") for command in actor] == ["mock", "mock"]
+
+
 def test_a_fork_shares_the_earlier_rounds_and_pays_for_its_own(
     endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
 ) -> None:

@@ -31,7 +31,7 @@ def check_before(loop: Loop) -> None:
     for role in {*loop.settings.train, *loop.settings.start_with}:
         _check_template(loop, role)
     texts = _prompts(loop)
-    for benchmark, _ in loop.evaluations:
+    for benchmark in loop.benchmarks.values():
         if benchmark in (JUDGING, REFINING):
             continue
         found = load_benchmark(benchmark)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from schemas.errors import FactoryError
 
 _RULE = re.compile(
-    r"\s*(?P<role>\w+)\.(?P<benchmark>[^\s.]+)\.(?P<metric>\w+)\s*(?P<compare>>=|>)\s*"
+    r"\s*(?P<role>\w+)\.(?P<benchmark>\S+)\.(?P<metric>\w+)\s*(?P<compare>>=|>)\s*"
     r"(?:(?P<base>previous|first)\s*(?:(?P<sign>[+-])\s*(?P<points>\d+(?:\.\d+)?))?|(?P<floor>\d+(?:\.\d+)?))\s*"
 )
 _COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, ">": operator.gt}

@@ -51,5 +51,13 @@ def measure(working: Working, step: Step, done: Done) -> list[Evaluation]:
         options = Options(overrides, [str(row.run_id) for row in done.values() if row.step == "run"])
         limit = settings.evaluate_limit
         return run_benchmark(
-            lake, benchmark, model, role, settings.seed, progress, limit, options=options, execution=execution
+            lake,
+            loop.benchmarks[benchmark],
+            model,
+            role,
+            settings.seed,
+            progress,
+            limit,
+            options=options,
+            execution=execution,
         )

@@ -59,6 +59,7 @@ class Loop:
             asked.pop(name, None)
         asked["train"] = {role: _identified(training) for role, training in self.settings.train.items()}
         asked["start_with"] = {role: _identified(training) for role, training in self.settings.start_with.items()}
+        asked["evaluate"] = [content_of(given) or given for given in self.settings.evaluate]
         asked["prompts"] = {**asked.get("prompts", {}), "source": self.prompts_hash}
         asked["questions"] = differing(msgspec.structs.replace(self.recipe.prompts, source=self.prompts_hash))
         fork = [self.forked_from, self.forked_round] if self.forked_from else []
@@ -72,9 +73,14 @@ class Loop:
         return (content_of(source) if of_files else None) or source
 
     @property
+    def benchmarks(self) -> dict[str, str]:
+        """What is measured by, as its steps are named and as it was given: a file's path stands in no row."""
+        return {_benchmark_name(given): given for given in self.settings.evaluate}
+
+    @property
     def evaluations(self) -> list[tuple[str, str]]:
-        """Each benchmark with the role that it measures."""
-        return [(benchmark, role_of(self.recipe, benchmark)) for benchmark in self.settings.evaluate]
+        """Each benchmark's name with the role that it measures."""
+        return [(name, role_of(self.recipe, name)) for name in self.benchmarks]
 
     @property
     def steps(self) -> list[Step]:
@@ -180,7 +186,9 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
             raise FactoryError(
                 f"{where}: keep: {rule.text!r} is about {rule.role}, which is not trained: {nearest(rule.role, train)}"
             )
-        if (rule.benchmark, rule.role) not in [(b, role_of(recipe, b)) for b in settings.evaluate]:
+        if (rule.benchmark, rule.role) not in [
+            (name, role_of(recipe, name)) for name in map(_benchmark_name, settings.evaluate)
+        ]:
             raise FactoryError(
                 f"{where}: keep: {rule.text!r} needs {rule.benchmark} of {rule.role}: add it to evaluate"
             )
@@ -252,6 +260,10 @@ def resumed(row: LoopRow, changes: Mapping[str, Any]) -> Loop:
             "its earlier rounds"
         )
     return loop
+
+
+def _benchmark_name(given: str) -> str:
+    return given if given.startswith("datasets:") else Path(given).name
 
 
 def _identified(training: RoleTraining | StartTraining) -> dict[str, Any]:
