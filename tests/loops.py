@@ -1,7 +1,7 @@
 """What the tests of loops share: SPaR against the scripted endpoint, and a trainer that writes its rows and no weights."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from schemas.ids import content_id, folder_model_name, model_id
 from schemas.tables import LoopStep, Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from tests.rows import row
-from tests.runs import spar_overrides
-from tests.scripted_endpoint import ScriptedEndpoint
+from tests.runs import answer, spar_overrides
+from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
 
 
 def spar_loop(url: str, prompts: int = 4, **changes: Any) -> Loop:
@@ -101,3 +101,10 @@ def steps(lake: Path, loop: Loop) -> list[tuple[int, str, str | None]]:
     with Lake.open(lake) as opened:
         rows = opened.read(LoopStep, "loop_id = $id", {"id": loop.loop_id})
     return [(one.round, one.step, one.role) for one in sorted(rows, key=lambda one: one.recorded_at)]
+
+
+@pytest.fixture
+def endpoint(trainer: Trainer) -> Iterator[ScriptedEndpoint]:
+    with running_endpoint(answer) as running:
+        trainer.serving = running
+        yield running

@@ -1,41 +1,31 @@
 """Loops: their steps and rows, what is left after a stop, forks, guards, and mistakes told before anything is paid for."""
 
 import re
-from collections.abc import Iterator
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from factory.inference.budget import BudgetReached
 from factory.loops.forking import find_loop, fork
-from factory.loops.plan import Step, steps_of
-from factory.loops.reading import Loop, load_loop, loop_from_row, resumed
-from factory.loops.rounds import models_of, runs_of_data, trained_model
-from factory.loops.settings import LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
+from factory.loops.plan import Step
+from factory.loops.reading import load_loop, loop_from_row, resumed
+from factory.loops.rounds import trained_model
 from factory.loops.steps import RoundEmpty
+from factory.loops.training import DIVERGED, train
 from factory.monitor.loop_plan import print_plan
 from factory.monitor.rounds import plot_rounds, print_loops, rounds_of
 from schemas.errors import FactoryError
-from schemas.settings import described
-from schemas.tables import LoopStep, Model, Run, TrainingRun
+from schemas.tables import LoopStep, Model, Run, TrainingRun, TrainingSet
 from stores.lake import Lake
-from tests.loops import Trainer, option, run, spar_loop, steps, trainer
+from tests.loops import Trainer, endpoint, option, run, spar_loop, steps, trainer
 from tests.rows import row
-from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
 
-__all__ = ["trainer"]
-
-
-@pytest.fixture
-def endpoint(trainer: Trainer) -> Iterator[ScriptedEndpoint]:
-    with running_endpoint(answer) as running:
-        trainer.serving = running
-        yield running
+__all__ = ["endpoint", "trainer"]
 
 
 WHOLE_ROUND = [
@@ -263,6 +253,48 @@ def test_a_loop_goes_on_with_a_larger_budget_and_not_as_another_loop(
     assert steps(tmp_path / "lake", loop) == [(1, *step) for step in WHOLE_ROUND]
 
 
+def test_a_lake_from_somebody_else_removes_nothing(
+    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
+) -> None:
+    loop = spar_loop(endpoint.url, rounds=2, keep_rounds=1)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (tmp_path / "lake" / "models" / f"{loop.loop_id}-round1-x").mkdir(parents=True)
+    odd = "x/../../../victim"
+    with Lake.open(tmp_path / "lake", create=True) as lake:
+        lake.append(
+            [row(LoopStep, "odd", loop_id=loop.loop_id, round=1, step="train", role=odd, model_id="m")], message="odd"
+        )
+    run(tmp_path / "lake", loop)
+    assert victim.is_dir()
+
+
+def test_a_training_that_diverged_before_a_kill_is_found_again(
+    endpoint: ScriptedEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diverged = row(TrainingRun, "t", training_set_id="set", status="diverged", reason="the loss is nan")
+    with Lake.open(tmp_path / "lake", create=True) as lake:
+        lake.append([diverged], message="before the kill")
+        training_set = row(TrainingSet, "set", name="spar_dpo", version=1)
+        found, model = train(
+            [sys.executable, "-c", f"raise SystemExit({DIVERGED})"], lake, training_set, tmp_path / "out"
+        )
+    assert (found.reason, model) == ("the loss is nan", None)
+
+
+def test_what_a_fork_shares_is_not_removed(endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path) -> None:
+    loop = spar_loop(endpoint.url, rounds=2)
+    run(tmp_path / "lake", loop)
+    with Lake.open(tmp_path / "lake", create=True) as lake:
+        fork(lake, loop.loop_id, 2, {"train.actor.set": "independent_dpo"})
+        row_of_loop = find_loop(lake, loop.loop_id)
+        assert row_of_loop is not None
+        longer = resumed(row_of_loop, {"rounds": 3, "keep_rounds": 1})
+    run(tmp_path / "lake", longer)
+    left = {folder.name.removeprefix(f"{loop.loop_id}-") for folder in (tmp_path / "lake" / "models").iterdir()}
+    assert {"round1-actor", "round1-refiner", "round3-actor"} <= left and "round2-actor" not in left
+
+
 def test_folders_of_old_rounds_are_removed_if_nothing_needs_them(
     endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
 ) -> None:
@@ -270,23 +302,6 @@ def test_folders_of_old_rounds_are_removed_if_nothing_needs_them(
     run(tmp_path / "lake", loop)
     left = sorted(folder.name.removeprefix(f"{loop.loop_id}-") for folder in (tmp_path / "lake" / "models").iterdir())
     assert left == ["round3-actor", "round3-refiner"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"train.actr.set": "spar_dpo"}, "train: recipe spar has no role 'actr'"),
-        ({"train.actor.set": "spar_dop"}, "there is no training set 'spar_dop'"),
-        ({"keep": ["actor >= 1"]}, "keep: 'actor >= 1' is not a rule"),
-        ({"keep": ["actor.ifbench.prompt_strict >= previous"]}, "needs ifbench of actor: add it to evaluate"),
-        ({"models.judge": "embedded:smollm2-135m"}, "models: recipe spar has no role 'judge'"),
-        ({"rounds": 0}, "rounds must be at least 1"),
-        ({"train.refiner": {"set": "spar_rft", "reference": "first"}}, "spar_rft is not a preference set"),
-    ],
-)
-def test_a_mistake_is_named_before_anything_is_paid_for(changes: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(FactoryError, match=sentence):
-        load_loop("spar", changes)
 
 
 def test_changed_prompts_are_refused_when_a_loop_goes_on(
@@ -321,87 +336,3 @@ def test_an_evaluation_that_holds_the_loops_prompts_is_refused(trainer: Trainer,
     loop = spar_loop("http://127.0.0.1:9/v1", 1, **changes)
     with pytest.raises(FactoryError, match=r"1 of the 1 prompts of test.jsonl are among the prompts of the loop"):
         run(tmp_path / "lake", loop)
-
-
-def test_more_rounds_or_a_larger_budget_continue_a_loop_and_other_settings_do_not() -> None:
-    loop = load_loop("spar", {"rounds": 2})
-    same: list[dict[str, Any]] = [{"rounds": 5}, {"budget.max_tokens": 10}, {"keep_rounds": 1}]
-    other: list[dict[str, Any]] = [
-        {"seed": 1},
-        {"data": "all"},
-        {"stages.search.depth": 2},
-        {"train.actor.start": "first", "train.actor.set": "spar_dpo"},
-    ]
-    assert all(load_loop("spar", changes).loop_id == loop.loop_id for changes in same)
-    ids = [load_loop("spar", changes).loop_id for changes in other]
-    assert len({loop.loop_id, *ids}) == 5
-
-
-def test_round_0_is_measured_first() -> None:
-    steps = steps_of(1, ["actor"], ["actor"], [("ifbench", "actor")])
-    assert [(step.round, str(step)) for step in steps] == [
-        (0, "train actor"),
-        (0, "evaluate ifbench actor"),
-        (1, "run"),
-        (1, "build actor"),
-        (1, "train actor"),
-        (1, "evaluate ifbench actor"),
-        (1, "keep actor"),
-    ]
-
-
-@pytest.mark.parametrize(("data", "rounds"), [("this", [3]), ("last_two", [2, 3]), ("all", [1, 2, 3])])
-def test_a_sets_rounds_are_those_that_the_settings_say(data: str, rounds: list[int]) -> None:
-    loop = load_loop("spar", {"data": data})
-    done = {Step(number, "run"): row(LoopStep, str(number), run_id=f"run {number}") for number in (1, 2, 3)}
-    assert runs_of_data(loop, done, 3) == [f"run {number}" for number in rounds]
-    assert runs_of_data(loop, done, 1) == ["run 1"]
-
-
-def test_data_is_made_by_the_models_that_the_settings_say() -> None:
-    kept = {
-        Step(0, "train", "actor"): row(LoopStep, "tuned", model_id="tuned"),
-        Step(1, "keep", "actor"): row(LoopStep, "one", model_id="one"),
-        Step(2, "keep", "actor"): row(LoopStep, "two", model_id="two", note="worse"),  # not kept
-        Step(1, "keep", "refiner"): row(LoopStep, "other", model_id="other"),
-    }
-    latest, first = load_loop("spar"), load_loop("spar", {"generate_with": "first"})
-    assert models_of(latest, kept, 1) == {"actor": "tuned", "refiner": None}
-    assert models_of(latest, kept, 3) == {"actor": "one", "refiner": "other"}
-    assert models_of(first, kept, 3) == {"actor": "tuned", "refiner": None}
-
-
-def test_a_start_by_fine_tuning_is_round_0_and_what_the_first_round_uses(
-    endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path
-) -> None:
-    before = spar_loop(endpoint.url, rounds=1)
-    run(tmp_path / "lake", before)  # its refiner's set is the one given
-    trainer.commands.clear()
-    loop = spar_loop(endpoint.url, rounds=1, **{"start_with": {"actor": {"set": "spar_rft@1"}}})
-    run(tmp_path / "lake", loop)
-    assert steps(tmp_path / "lake", loop)[0] == (0, "train", "actor")
-    assert "trainers.sft" in trainer.commands[0] and option(trainer.commands[0], "--set") == "spar_rft@1"
-    dpo = next(command for command in trainer.commands if "trainers.dpo" in command)
-    assert Path(str(option(dpo, "--model"))).name == f"{loop.loop_id}-round0-actor"
-    assert any(request.model.startswith(f"{loop.loop_id}-round0-actor@") for request in endpoint.requests)
-
-
-def test_a_role_that_is_named_as_another_follows_it() -> None:
-    loop: Loop = load_loop("spar", {"models": {"refiner": "actor"}, "train": {"actor": {"set": "spar_dpo"}}})
-    assert loop.follows == {"refiner": "actor"}
-    assert loop.recipe.models["refiner"] == loop.recipe.models["actor"]
-
-
-def test_the_page_has_every_setting_as_it_is_declared() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "loops.md").read_text("utf-8")
-    sections = {
-        LoopSettings: "",
-        RoundPrompts: "prompts.",
-        RoleTraining: "train.ROLE.",
-        StartTraining: "start_with.ROLE.",
-        LoopBudget: "budget.",
-    }
-    for section, prefix in sections.items():
-        for setting in described(section):
-            [line] = [line for line in page.splitlines() if line.startswith(f"| `{prefix}{setting.name}` |")]
-            assert line.endswith(f"| {setting.meaning} |")

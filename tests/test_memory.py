@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from factory.inference import memory
-from factory.inference.memory import available_bytes, check_memory, serving_parts, training_parts
+from factory.inference.memory import available_bytes, check_memory, parameters_of, serving_parts, training_parts
 from factory.inference.weights import fetch
 from schemas.errors import FactoryError
 
@@ -60,18 +60,19 @@ def test_a_gguf_file_tells_the_same_of_itself() -> None:
 
 
 def test_training_takes_weights_gradients_averages_and_a_reference(folder: Path) -> None:
-    assert training_parts(folder, reference=True) == {
+    assert parameters_of(folder) == WEIGHTS
+    assert training_parts(WEIGHTS, reference=True, lora=False) == {
         "weights": 4 * WEIGHTS,
         "gradients": 4 * WEIGHTS,
         "Adam's averages": 8 * WEIGHTS,
         "reference": 4 * WEIGHTS,
     }
-    adapters = 8 * (64 + 64 + 64 + 96)
-    assert training_parts(folder, reference=True, lora_rank=8) == {
-        "weights": 2 * WEIGHTS + 4 * adapters,
-        "gradients": 4 * adapters,
-        "Adam's averages": 8 * adapters,
-    }
+    assert "reference" not in training_parts(WEIGHTS, reference=False, lora=False)
+    assert training_parts(WEIGHTS, reference=True, lora=True) == {"weights": 2 * WEIGHTS}
+
+
+def test_a_gguf_files_weights_are_reckoned_by_its_size() -> None:
+    assert parameters_of(fetch("smollm2-135m").path) == pytest.approx(134_515_008, rel=0.02)
 
 
 def test_what_does_not_fit_shows_the_sum() -> None:

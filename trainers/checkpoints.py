@@ -1,6 +1,7 @@
 """Checkpoints: TRL writes them, and they appear here whole or not at all, a few at a time.
 
-They are read by this machine's own training alone (`unfinished.py`), and torch's files with `weights_only`. A
+They are read by the training that wrote them (`unfinished.py`), and torch's files with `weights_only`: a lake from somebody
+else may bring some, which are data and no code. A
 checkpoint is renamed to its name, `step-N`, when all its files are on the disk; the ones before it go afterwards.
 """
 

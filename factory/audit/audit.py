@@ -184,9 +184,13 @@ def overlapping_prompts(name: str, rows: pa.Table, benchmarks: Sequence[Benchmar
     given = audited(name, "preference" if "chosen" in rows.column_names else "prompt_completion", rows).rows
     texts = given["prompt"].unique(maintain_order=True)
     bad = {text for b in benchmarks for text in overlaps_with(texts, b).prompts["prompt"].to_list()}
-    found: list[str] = (
-        given.filter(pl.col("prompt").is_in(list(bad)))["prompt_id"].drop_nulls().unique().sort().to_list()
-    )
+    overlapping = given.filter(pl.col("prompt").is_in(list(bad)))["prompt_id"]
+    if overlapping.null_count():
+        raise FactoryError(
+            f"training set {name} cannot be decontaminated, as {overlapping.null_count()} of its rows that overlap have no "
+            "prompt_id: give every row one in its query"
+        )
+    found: list[str] = overlapping.unique().sort().to_list()
     return found
 
 

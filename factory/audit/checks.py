@@ -1,5 +1,6 @@
 """All checks, in the order in which they are shown, and their thresholds."""
 
+import math
 from collections.abc import Callable, Mapping
 
 from factory.audit import (
@@ -33,11 +34,13 @@ NAMES = tuple(check.name for check in CHECKS)
 
 def check_names(names: Mapping[str, float] | list[str], where: str) -> None:
     """Raises:
-    FactoryError: a name that no check has.
+    FactoryError: a name that no check has, or a threshold that every figure would be on one side of.
     """
     for name in names:
         if name not in NAMES:
             raise FactoryError(f"{where}: there is no check {name!r}: {nearest(str(name), NAMES)}")
+        if isinstance(names, Mapping) and not math.isfinite(names[name]):
+            raise FactoryError(f"{where}: the threshold of {name} is {names[name]}: give a finite number")
 
 
 def findings(
@@ -63,6 +66,11 @@ def findings(
         measured = not_applicable(reason) if reason is not None else check.run(given)
         found.append(judged(check, measured, (thresholds or {}).get(check.name)))
     return found
+
+
+def default_thresholds() -> dict[str, float]:
+    """Each check's own threshold."""
+    return {check.name: check.threshold for check in CHECKS}
 
 
 def stricter(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:

@@ -46,7 +46,7 @@ def audit(
 ) -> None:
     """Audit a training set: is the data fit to train on? Exits with 1 if a check fails. Only --second-judge calls a model."""
     from factory.audit.audit import Options, audit_training_set
-    from factory.audit.checks import check_names
+    from factory.audit.checks import check_names, default_thresholds, stricter
     from factory.monitor.audit import print_audit, telling, write_page
     from factory.runs.audit_settings import settings_of_set
     from stores.lake import Lake
@@ -58,7 +58,10 @@ def audit(
         raise FactoryError("--second-judge N and --judge MODEL go together: give both")
     check_names(given := thresholds(threshold), "--threshold")
     with Lake.open(lake) as opened, telling() as tell:
-        limits = {**settings_of_set(opened, find_training_set(opened, name)).thresholds, **given}
+        # A lake's recipe may ask for more than is usual, never for less: it may be somebody else's.
+        theirs = settings_of_set(opened, find_training_set(opened, name)).thresholds
+        usual = {check: value for check, value in default_thresholds().items() if check in theirs}
+        limits = {**stricter(usual, theirs), **given}
         options = Options(limits, model, max_tokens, None if against is None else tuple(against))
         report = audit_training_set(opened, name, options, tell)
     if second_judge is not None:

@@ -75,7 +75,7 @@ def evaluate(
         ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="A second model, on the same prompts: what the first has more.")
+        str | None, typer.Option(help="A second model on the same prompts; the table shows the first minus the second.")
     ] = None,
     model_name: ModelNameOption = None,
     lake: LakeOption = "lake",

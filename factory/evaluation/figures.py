@@ -6,12 +6,11 @@ that are followed. Strict: as the answer stands. Loose: as one of IFEval's eight
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 import pyarrow as pa
 
+from factory.audit.figures import wilson
 from stores.lake import Lake
 from stores.sql import sql
 
@@ -73,17 +72,9 @@ def figure(metric: str, answers: pa.Table) -> Figure:
         return Figure(None, None, None, 0)
     value = float(numerator.sum() / denominator.sum())
     if np.ptp(numerator / denominator) == 0:
-        return Figure(value, *wilson(value, answers.num_rows), answers.num_rows)
+        return Figure(value, *wilson(value * answers.num_rows, answers.num_rows), answers.num_rows)
     low, high = interval(lambda counts: (counts @ numerator) / (counts @ denominator), answers.num_rows)
     return Figure(value, low, high, answers.num_rows)
-
-
-def wilson(share: float, examples: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share."""
-    z2 = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
-    middle = (share + z2 / (2 * examples)) / (1 + z2 / examples)
-    half = sqrt(z2 * (share * (1 - share) + z2 / (4 * examples)) / examples) / (1 + z2 / examples)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def interval(statistic: Callable[[Array], Array], examples: int) -> tuple[float, float]:

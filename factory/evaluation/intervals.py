@@ -6,7 +6,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from factory.evaluation.figures import HOW, Array, Figure, interval, wilson
+from factory.audit.figures import wilson
+from factory.evaluation.figures import HOW, Array, Figure, interval
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -18,7 +19,7 @@ def share(count: int, examples: int) -> Figure:
     """The share of independent examples for which something holds, with Wilson's interval."""
     if not examples:
         return Figure(None, None, None, 0)
-    return _around(count / examples, *wilson(count / examples, examples), examples)
+    return _around(count / examples, *wilson(count, examples), examples)
 
 
 def bootstrapped(items: Sequence[Item], statistic: Callable[[Mapping[Item, int]], float | None]) -> Figure:
@@ -52,7 +53,7 @@ def mean(values: Sequence[float]) -> Figure:
 def _figure(value: float, of_resamples: Callable[[Array], Array], examples: int) -> Figure:
     low, high = interval(of_resamples, examples)
     if low == high and 0 <= value <= 1:  # all resamples are alike: Wilson's says how little few examples tell
-        low, high = wilson(value, examples)
+        low, high = wilson(value * examples, examples)
     return _around(value, low, high, examples)
 
 

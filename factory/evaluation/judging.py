@@ -62,7 +62,9 @@ def evaluate_labelled(lake: Lake, file: LabelledFile, recipe: Recipe, seed: int,
         (row.first_response_id, row.second_response_id): row.probability
         for row in lake.read(Comparison, "run_id = $id AND stage = $stage", {"id": run_id, "stage": COMPARE})
     }
-    taken = lake.query("SELECT prompt_id FROM run_prompts WHERE run_id = $id", {"id": run_id}).column(0).to_pylist()
+    taken = set(
+        lake.query("SELECT prompt_id FROM run_prompts WHERE run_id = $id", {"id": run_id}).column(0).to_pylist()
+    )
     asked = [
         Asked(
             pair.label,
@@ -71,7 +73,7 @@ def evaluate_labelled(lake: Lake, file: LabelledFile, recipe: Recipe, seed: int,
             *pair.words,
         )
         for pair in file.pairs
-        if pair.prompt_id in set(taken)
+        if pair.prompt_id in taken
     ]
     measured = Measured(
         run_id=run_id,

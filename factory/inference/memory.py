@@ -61,30 +61,38 @@ def _values_of_a_token(header: Mapping[str, object]) -> int:
     return 2 * number("block_count") * (number("attention.head_count_kv") or heads) * head
 
 
-def training_parts(folder: Path, *, reference: bool, lora_rank: int | None = None, bfloat16: bool = True) -> Parts:
-    """What training a folder of safetensors takes at least, whatever the lengths of its examples.
+def training_parts(parameters: int, *, reference: bool, lora: bool) -> Parts:
+    """What training a model takes at least, whatever the lengths of its examples.
 
     Args:
+        parameters: the number of its weights.
         reference: whether a second copy of the model is kept, as DPO does without LoRA.
-        lora_rank: of adapters on all linear layers; None: every weight is trained, in float32.
-        bfloat16: what LoRA's frozen weights are loaded in (`precision`); float32 otherwise.
+        lora: only adapters are trained, which take little beside the frozen weights (in bfloat16); else all of it, in float32.
+    """
+    if lora:
+        return {"weights": 2 * parameters}
+    each = 4 * parameters
+    return {"weights": each, "gradients": each, "Adam's averages": 2 * each} | (
+        {"reference": each} if reference else {}
+    )
+
+
+_BITS = {0: 32.0, 1: 16.0, 2: 4.5, 3: 5.0, 7: 8.5, 8: 5.5, 9: 6.0, 32: 16.0}
+"""of a weight, by the kind of most tensors in a GGUF file (llama.cpp's `llama_ftype`)"""
+
+
+def parameters_of(model: Path) -> int:
+    """The number of weights of a folder of safetensors, or about that of a GGUF file, by its size.
+
     Raises:
         FactoryError: a file is damaged.
     """
-    from factory.inference.conversion.safetensors_file import tensors_in
+    if model.is_dir():
+        from factory.inference.conversion.safetensors_file import parameters_in
 
-    shapes = {name: tensor.shape for name, tensor in tensors_in(folder).items()}
-    weights = sum(map(prod, shapes.values()))
-    trained, each = weights, 4
-    if lora_rank is not None:
-        linear = [shape for name, shape in shapes.items() if name.endswith("_proj.weight")]
-        trained, each = lora_rank * sum(map(sum, linear)), 2 if bfloat16 else 4
-    return {
-        "weights": each * weights + (4 * trained if lora_rank is not None else 0),
-        "gradients": 4 * trained,
-        "Adam's averages": 8 * trained,
-        **({"reference": 4 * weights} if reference and lora_rank is None else {}),
-    }
+        return parameters_in(model)
+    bits = _BITS.get(int(read_header(model).get("general.file_type", 0)), 4.5)
+    return int(model.stat().st_size * 8 / bits)
 
 
 def check_memory(what: str, parts: Parts, remedy: str, available: int | None = None) -> None:

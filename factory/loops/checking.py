@@ -9,7 +9,8 @@ import msgspec
 from factory.evaluation.benchmarks import load_benchmark
 from factory.inference.folders import chat_template
 from factory.inference.gguf_header import read_header
-from factory.loops.reading import JUDGING, REFINING, Loop
+from factory.loops.plan import JUDGING, REFINING
+from factory.loops.reading import Loop
 from factory.loops.training import first_weights
 from factory.prompts.sources import read_prompts
 from schemas.errors import FactoryError

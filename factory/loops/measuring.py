@@ -4,8 +4,8 @@ from factory.evaluation.judging import evaluate_judge
 from factory.evaluation.measuring import Options, run_benchmark
 from factory.evaluation.recipes import judge_recipe, reasons_by_default, refine_recipe
 from factory.evaluation.refining import evaluate_refine
-from factory.loops.plan import Step
-from factory.loops.reading import ANSWERING, JUDGING, REFINING, role_of
+from factory.loops.plan import ANSWERING, JUDGING, REFINING, Step
+from factory.loops.reading import role_of
 from factory.loops.rounds import Done, first_model, model_after, with_models
 from factory.loops.serving import bring
 from factory.loops.working import Working

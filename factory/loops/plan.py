@@ -7,6 +7,9 @@ from schemas.ids import content_id
 from schemas.tables import LoopStep
 from stores.lake import Lake
 
+JUDGING, REFINING, ANSWERING = "judge", "refine", "sample"
+"""Evaluations of the judging and of the refining model, and what every other one is of: the answering model."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -13,8 +13,8 @@ import msgspec
 import yaml
 
 from factory.inference.trust import check_trusted
-from factory.loops.keeping import Rule, rule_of
-from factory.loops.plan import Step, steps_of
+from factory.loops.keeping import Rule, check_metric, rule_of
+from factory.loops.plan import JUDGING, REFINING, Step, steps_of
 from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
@@ -26,12 +26,9 @@ from schemas.settings import differing, read_settings
 from schemas.tables import Loop as LoopRow
 from stores.training_sets import format_of
 
-JUDGING, REFINING, ANSWERING = "judge", "refine", "sample"
-"""Evaluations of the judging and of the refining model, and what every other one is of: the answering model."""
-
-
 _OWN = {"prompts": set(RoundPrompts.__struct_fields__), "budget": set(LoopBudget.__struct_fields__)}
 """Of sections that a loop and its recipe both have, the loop's keys."""
+_EVALUATIONS_OWN = ("stages.", "budget.", "prompts.limit", "prompts.language")
 _FILE_NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -162,6 +159,15 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
         raise FactoryError(
             f"{where}: the recipe's name is {recipe.name!r}: give it one of letters, digits, '-' and '_'"
         )
+    for role in recipe.models:
+        if not _FILE_NAME.fullmatch(role):  # it ends them
+            raise FactoryError(f"{where}: a role is called {role!r}: give it a name of letters, digits, '-' and '_'")
+    for key in settings.evaluate_override:
+        if not key.startswith(_EVALUATIONS_OWN):
+            raise FactoryError(
+                f"{where}: evaluate_override: {key} cannot be set: a loop decides which models are measured, and on what; "
+                f"those that can begin with {' or '.join(_EVALUATIONS_OWN)}"
+            )
     train = settings.train or {role: RoleTraining(set=name) for role, name in recipe.train.items()}
     if not train:
         raise FactoryError(
@@ -192,6 +198,7 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
             raise FactoryError(
                 f"{where}: keep: {rule.text!r} needs {rule.benchmark} of {rule.role}: add it to evaluate"
             )
+        check_metric(rule)
     follows = {role: given for role, given in others.items() if role not in train}
     return Loop(settings, recipe, follows, rules)
 

@@ -1,21 +1,20 @@
 """Whether a round fits on this machine, reckoned before it begins."""
 
 import importlib.util
-import json
-import math
 import shutil
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from factory.inference.memory import Parts, check_memory
+from factory.inference.memory import check_memory, parameters_of, training_parts
+from factory.loops.plan import Step
 from factory.loops.reading import Loop
-from factory.loops.rounds import models_folder
+from factory.loops.rounds import Done, models_folder
 from factory.loops.training import first_weights
 from schemas.errors import FactoryError
 from stores.lake import Lake
+from stores.training_sets import format_of
 
 FLOAT32_BYTES = 4
 CHECKPOINT_COPIES = 3
@@ -41,34 +40,10 @@ def disk_of(parameters: dict[str, int]) -> Disk:
     return Disk(sum(parameters.values()) * FLOAT32_BYTES, CHECKPOINT_COPIES * largest)
 
 
-def parameters_of(loop: Loop) -> dict[str, int]:
+def parameters_by_role(loop: Loop) -> dict[str, int]:
     """The number of weights of each trained role's model; without those whose weights are not on this machine."""
     paths = {role: Path(first_weights(loop, role).path) for role in loop.settings.train}
-    return {role: count_parameters(path) for role, path in paths.items() if path.exists()}
-
-
-def count_parameters(path: Path) -> int:
-    """The number of weights in a .gguf file, or in a folder's safetensors, by their headers."""
-    if path.is_file():
-        import gguf
-
-        return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(path).tensors)
-    return sum(map(_in_safetensors, path.glob("*.safetensors")))
-
-
-def _in_safetensors(file: Path) -> int:
-    with file.open("rb") as opened:
-        (size,) = struct.unpack("<Q", opened.read(8))
-        header = json.loads(opened.read(size))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-
-
-def training_memory(parameters: int, *, lora: bool) -> Parts:
-    """What DPO takes at least, in bytes: with LoRA the frozen weights in bfloat16, else all in float32."""
-    if lora:
-        return {"weights": 2 * parameters}
-    each = FLOAT32_BYTES * parameters
-    return {"weights": each, "gradients": each, "Adam's averages": 2 * each, "reference": each}
+    return {role: parameters_of(path) for role, path in paths.items() if path.exists()}
 
 
 def _has_lora(config: str | None) -> bool:
@@ -96,20 +71,21 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def check_resources(lake: Lake, loop: Loop, number: int) -> None:
+def check_resources(lake: Lake, loop: Loop, number: int, done: Done) -> None:
     """
     Raises:
         FactoryError: a training does not fit into the memory, or the round's models on the disk or into the loop's share.
     """
     trained = loop.settings.train if number else loop.settings.start_with
-    if not trained:
+    left = {role for role in trained if Step(number, "train", role) not in done}
+    parameters = {role: count for role, count in parameters_by_role(loop).items() if role in left}
+    if not parameters:
         return
-    parameters = {role: count for role, count in parameters_of(loop).items() if role in trained}
     for role, count in parameters.items():
+        reference = number > 0 and format_of(trained[role].set) == "preference"
+        parts = training_parts(count, reference=reference, lora=_has_lora(trained[role].config))
         remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"
-        check_memory(
-            f"round {number}: training {role}", training_memory(count, lora=_has_lora(trained[role].config)), remedy
-        )
+        check_memory(f"round {number}: training {role}", parts, remedy)
     disk = disk_of(parameters)
     folder = models_folder(lake)
     need = disk.models + disk.checkpoint

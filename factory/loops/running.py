@@ -65,7 +65,7 @@ def _do_all(working: Working, tell: Tell) -> None:
         if step in done:
             continue
         if step.round != reckoned:
-            check_resources(lake, loop, step.round)
+            check_resources(lake, loop, step.round, done)
             reckoned = step.round
         tell(step, None)
         with signals.in_order():
@@ -81,10 +81,17 @@ def _prune(lake: Lake, loop: Loop, done: Done, number: int) -> None:
     """Removes the folders of rounds that are older than `keep_rounds` and that no later round needs."""
     if loop.settings.keep_rounds is None:
         return
+    others = lake.query(
+        "SELECT DISTINCT model_id FROM loop_steps WHERE loop_id <> $id AND model_id IS NOT NULL ORDER BY ALL",
+        {"id": loop.loop_id},
+    )
     needed = {model_after(loop, done, at, role) for at in (0, number) for role in loop.settings.train}
-    for step, row in done.items():
-        old = 0 < step.round <= number - loop.settings.keep_rounds
-        if old and step.step == "train" and row.shared_from is None and row.model_id not in needed:
+    needed |= set(others.column(0).to_pylist())  # a fork may go on from it
+    for step in loop.steps:  # not the rows, which a lake from somebody else may have named
+        row = done.get(step)
+        if row is None or step.step != "train" or not 0 < step.round <= number - loop.settings.keep_rounds:
+            continue
+        if row.shared_from is None and row.model_id not in needed:
             shutil.rmtree(models_folder(lake) / output_name(loop.loop_id, step), ignore_errors=True)
 
 

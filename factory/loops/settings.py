@@ -88,7 +88,7 @@ class LoopSettings(Settings, frozen=True, kw_only=True):
     keep: Annotated[
         tuple[str, ...],
         about(
-            "a model is used on only if these hold, in percentage points: actor.ifbench.instruction_loose >= previous - 1.0"
+            "a new model is used only if these hold (percentage points): actor.ifbench.instruction_loose >= previous - 1.0"
         ),
     ] = ()
     on_new_weights: Annotated[str | None, about("a command that brings {folder} to a remote endpoint as {name}")] = None

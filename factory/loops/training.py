@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from factory.inference.weights import fetch
@@ -109,13 +108,12 @@ def train(
         FactoryError: the trainer failed; it has said why.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_root(), os.environ.get("PYTHONPATH")]))}
-    began = datetime.now(UTC)
     code = subprocess.run(command, check=False, env=environment).returncode
     if code == DIVERGED:
         rows = lake.read(
             TrainingRun,
-            "status = 'diverged' AND training_set_id = $set AND ended_at >= $began",
-            {"set": training_set.training_set_id, "began": began},
+            "status = 'diverged' AND training_set_id = $set",  # perhaps of before a kill
+            {"set": training_set.training_set_id},
         )
         return max(rows, key=lambda row: row.ended_at), None
     if code:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from factory.loops.plan import finished
 from factory.loops.reading import Loop
-from factory.loops.resources import disk_of, free_bytes, parameters_of
+from factory.loops.resources import disk_of, free_bytes, parameters_by_role
 from factory.loops.rounds import models_folder
 from factory.monitor.plain_text import clock, counted, visible
 from stores.lake import Lake
@@ -79,7 +79,7 @@ def _cost(lake: Lake | None, loop: Loop) -> list[tuple[str, str]]:
 
 
 def _disk(lake: Lake | None, loop: Loop) -> list[tuple[str, str]]:
-    parameters = parameters_of(loop)
+    parameters = parameters_by_role(loop)
     if not parameters:
         return [("disk", "not known: the weights are not on this machine")]
     disk = disk_of(parameters)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from factory.audit.audit import AuditSettings
-from factory.audit.checks import stricter
+from factory.audit.checks import check_names, stricter
 from factory.runs.places import with_places
 from schemas.errors import FactoryError
 from schemas.tables import TrainingSet
@@ -30,6 +30,7 @@ def settings_of(lake: Lake, run_ids: Sequence[str]) -> AuditSettings:
             raise FactoryError(
                 f"the recipe of run {run['run_id']} has an audit that is no mapping of numbers: it is damaged"
             )
+        check_names(given, f"the recipe of run {run['run_id']}: audit")
         thresholds = stricter(thresholds, given)
         against += map(str, sets)
     return AuditSettings(thresholds, tuple(dict.fromkeys(against)))

@@ -7,6 +7,7 @@ from typing import Any
 import gguf
 import numpy as np
 
+from factory.inference.conversion.architecture import permuted
 from factory.inference.conversion.safetensors_file import tensors_in
 from factory.inference.conversion.tokenizer import tokens_of
 from factory.inference.folders import ADAPTER, chat_template, read_json
@@ -44,7 +45,7 @@ def convert_adapter(folder: Path, base: Path, target: Path) -> None:
         for name, values in _named(folder, base, architecture, reader).items():
             part = name.split(".")[2]
             turned = architecture == "llama" and name.endswith("lora_b") and part in heads
-            writer.add_tensor(name, _permuted(values, heads[part]) if turned else values)
+            writer.add_tensor(name, permuted(values, heads[part]) if turned else values)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -59,11 +60,6 @@ def _alpha(config: dict[str, Any]) -> float:
     """llama.cpp divides it by the rank; rank-stabilized LoRA divides by the rank's root."""
     alpha, rank = float(config["lora_alpha"]), int(config["r"])
     return alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
-
-
-def _permuted(values: np.ndarray, heads: int) -> np.ndarray:
-    shape = values.shape
-    return values.reshape(heads, 2, shape[0] // heads // 2, shape[1]).swapaxes(1, 2).reshape(shape)
 
 
 def _number(reader: gguf.GGUFReader, key: str) -> int:

@@ -36,9 +36,12 @@ class Architecture:
         heads = {"attn_q": self.heads, "attn_k": self.kv_heads}.get(part)
         if heads is None:
             return values
-        return (
-            values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
-        )
+        return permuted(values, heads)
+
+
+def permuted(values: np.ndarray, heads: int) -> np.ndarray:
+    """The rows of a query or key matrix in llama.cpp's order: of each head, its halves' rows in turn."""
+    return values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
 
 
 FAMILIES = {
@@ -58,8 +61,10 @@ def architecture_of(folder: Path) -> Architecture:
     if not config:
         raise FactoryError(f"{folder} holds no model: config.json and *.safetensors are needed")
     try:
-        return _read(config)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        read = _read(config)
+        rope_factors(read)  # what is missing of a scaling is told here
+        return read
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else error
         raise FactoryError(
             f"{folder}: this model cannot be converted for the embedded server ({said}): serve it by vllm:{folder}, "

@@ -101,6 +101,10 @@ def _steps(tokenizer: dict[str, Any]) -> list[str]:
     return [*steps, "whole words first"] if tokenizer["model"].get("ignore_merges") else steps
 
 
+_MOST_UNUSED = 100_000
+"""numbers without a token: models round their vocabulary up, but not without end"""
+
+
 def _tokens(tokenizer: dict[str, Any], vocabulary: int) -> tuple[list[str], list[int]]:
     """Every token's text and kind by its number; numbers that the tokenizer does not use are filled in."""
     added = {one["id"]: one for one in tokenizer["added_tokens"]}
@@ -108,6 +112,8 @@ def _tokens(tokenizer: dict[str, Any], vocabulary: int) -> tuple[list[str], list
     by_number |= {number: one["content"] for number, one in added.items()}
     if max(by_number) >= vocabulary:
         raise ValueError(f"it has {max(by_number) + 1} tokens, and the model {vocabulary}")
+    if vocabulary > len(by_number) + _MOST_UNUSED:
+        raise ValueError(f"it has {len(by_number)} tokens, and the model {vocabulary}")
     tokens, kinds = [], []
     for number in range(vocabulary):
         if number in added:
