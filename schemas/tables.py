@@ -8,10 +8,12 @@ from schemas.training_tables import Check as Check
 from schemas.training_tables import Evaluation as Evaluation
 from schemas.training_tables import Loop as Loop
 from schemas.training_tables import LoopStep as LoopStep
+from schemas.training_tables import Rerun as Rerun
+from schemas.training_tables import Review as Review
 from schemas.training_tables import TrainingRun as TrainingRun
 from schemas.training_tables import TrainingSet as TrainingSet
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Lakes of earlier versions can be read; `factory migrate` brings them to this one (`stores/migrations/`)."""
 
 
@@ -133,11 +135,14 @@ class Response:
     """An answer to a prompt, from any source."""
 
     response_id: str = column(
-        "hash of run, kind, and call and choice (sampled), tree, parent and child, or prompt, model and text (imported)"
+        "hash of run, kind, and call and choice (sampled), tree, parent and child, prompt, model and text (imported), or the "
+        "edited response and the text"
     )
     run_id: str = column("the run that made it")
     prompt_id: str = column("the prompt it answers")
-    kind: str = column("sampled, refined, resampled (best-of-n), reference or imported (`factory import`)")
+    kind: str = column(
+        "sampled, refined, resampled (best-of-n), reference, imported (`factory import`) or edited (by a reviewer)"
+    )
     text: str = column("the answer")
     stage: str | None = column("name of the recipe's stage that made it; NULL for a reference answer")
     model_id: str | None = column("the model that wrote it")
@@ -282,5 +287,7 @@ TABLES: dict[str, type] = {
     "evaluations": Evaluation,
     "loops": Loop,
     "loop_steps": LoopStep,
+    "reviews": Review,
+    "reruns": Rerun,
 }
 TABLE_OF: dict[type, str] = {table: name for name, table in TABLES.items()}

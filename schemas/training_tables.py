@@ -134,3 +134,47 @@ class LoopStep:
     note: str | None = column("what a reader should know: why a model was not kept, for example")
     seconds: float = column("how long it took", "seconds")
     recorded_at: datetime = column("when it ended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A person's judgement of a pair; a reviewer's newest one of a pair counts (view `current_reviews`)."""
+
+    review_id: str = column("hash of pair, reviewer and the number of that reviewer's earlier reviews of it")
+    pair_id: str = column("the pair")
+    run_id: str = column("the pair's run")
+    prompt_id: str = column("the pair's prompt")
+    reviewer: str = column("the name the reviewer gave")
+    verdict: str = column(
+        "accept, reject (neither is better, or the rejected one is) or edit (the chosen one was rewritten)"
+    )
+    preferred: str | None = column(
+        "the better side as the reviewer saw it: chosen, rejected or neither; NULL: not asked"
+    )
+    blind: bool = column("whether the page hid which side is chosen until the reviewer had answered")
+    first_side: str | None = column("the side shown first (left), chosen or rejected, if blind")
+    reason: str | None = column("the reviewer's own words")
+    edited_response_id: str | None = column("edit: the rewritten answer, a response of kind `edited`")
+    edited_pair_id: str | None = column("edit: the pair of the rewritten answer, which takes this one's place")
+    seconds: float | None = column("from showing the pair to the answer", "seconds")
+    reviewed_at: datetime = column("when")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """One repetition of a training or of a run, and whether it came out the same."""
+
+    rerun_id: str = column("hash of what was repeated and when")
+    training_run_id: str | None = column("the training that was repeated")
+    run_id: str | None = column("the run that was repeated")
+    outcome: str = column("identical, different (what was made differs) or failed (the data could not be read or made)")
+    data_identical: bool | None = column("whether the rows read or made are the same; NULL: not compared")
+    first_difference: str | None = column("the first row that differs: table or split, and id")
+    loss_difference: float | None = column("largest difference of two losses at the same step; 0: identical")
+    weights_identical: bool | None = column("whether the SHA-256 of the weights is the same; NULL: no weights")
+    weights_difference: float | None = column("largest absolute difference of two weights; 0: identical")
+    weights_sha256: str | None = column("SHA-256 of the repetition's weights")
+    environment: str = column("JSON: what differs in packages, threads and hardware, each with both values")
+    reason: str | None = column("why it differs or failed, as far as known, in one sentence")
+    started_at: datetime = column("start")
+    ended_at: datetime = column("end")

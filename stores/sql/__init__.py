@@ -11,6 +11,7 @@ _VIEWS = (
     "is_blank",
     "current_runs",
     "current_loops",
+    "current_reviews",
     "run_templates",
     "verdicts",
     "failed_responses",
