@@ -10,20 +10,19 @@ from functools import partial
 from itertools import cycle, groupby
 from typing import Any
 
-from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from factory.monitor.difference import word_difference as word_difference
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, cut, shortened, visible
 from factory.runs.readable import quoted
 from factory.work.textless import textless_stages
 from schemas.errors import FactoryError
 from stores.faults import verify
 from stores.lake import Lake
-from stores.likeness import words
 from stores.sql import sql
 from stores.training_sets import format_of, known_training_sets
 
@@ -323,38 +322,6 @@ def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False
         if pair[name] is not None:
             grid.add_row(name, pair[name])
     console.print(grid)
-
-
-def word_difference(old: str, new: str) -> list[tuple[str, str]]:
-    """A word-level diff of two texts: ("same" | "removed" | "added", text).
-
-    The parts except the removed ones make up `new`, white space included; the fewest words possible change
-    (Levenshtein, as in `stores/likeness.py`). White space alone is no change.
-    """
-    old_words, new_words = words(old), words(new)
-    old_ends, new_ends = _ends(old, old_words), _ends(new, new_words)
-    parts: list[tuple[str, str]] = []
-    old_at = new_at = 0
-    # Changes lie between matching blocks; the last block is empty, at the end of both texts.
-    for same in Levenshtein.opcodes(old_words, new_words).as_matching_blocks():
-        if same.a > old_at:
-            parts.append(("removed", old[old_ends[old_at] : old_ends[same.a]]))
-        if same.b > new_at:
-            parts.append(("added", new[new_ends[new_at] : new_ends[same.b]]))
-        old_at, new_at = same.a + same.size, same.b + same.size
-        if same.size:
-            parts.append(("same", new[new_ends[same.b] : new_ends[new_at]]))
-    if rest := new[new_ends[-1] :]:
-        parts.append(("same", rest))
-    return parts
-
-
-def _ends(text: str, found: Sequence[str]) -> list[int]:
-    """Where each word ends, 0 first: a word includes the white space before it."""
-    ends = [0]
-    for word in found:
-        ends.append(text.index(word, ends[-1]) + len(word))
-    return ends
 
 
 def _difference_text(parts: Sequence[tuple[str, str]], *, marks: bool) -> Text:
