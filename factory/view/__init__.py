@@ -1,0 +1,1 @@
+"""`factory view`: a lake in the browser."""
