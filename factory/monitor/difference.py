@@ -12,6 +12,7 @@ COMPARABLE = 400_000_000
 """product of the two texts' words beyond which they are not compared: it takes a bit of memory for each pair of words"""
 FOLD_FROM, FOLD_AROUND = 40, 12
 """words of an unchanged run that is folded, and of those that stay visible at each of its ends"""
+_SIGNS = str.maketrans({" ": "·", "\t": "→\t", "\n": "↵\n", "\r": "␍", "\xa0": "⍽"})
 _SPACE = re.compile(r"\s|[^\s]+")
 
 
@@ -23,6 +24,11 @@ class Part:
     """same, removed, added, or folded: unchanged and long, so hidden until it is asked for"""
     text: str
     words: int
+
+    @property
+    def marked(self) -> str:
+        """The text with its white space as signs."""
+        return self.text.translate(_SIGNS)
 
 
 def word_difference(old: str, new: str) -> list[tuple[str, str]]:

@@ -5,8 +5,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from factory.view.ids import NotThere, nearest_ids
-from factory.view.queries import page_sql
+from factory.view.asking import query
+from factory.view.errors import not_there
 from schemas.tables import Message
 from stores.lake import Lake
 
@@ -66,11 +66,11 @@ def read_call(lake: Lake, call_id: str) -> SentCall:
     """Raises:
     NotThere: there is no such call.
     """
-    found = lake.query(page_sql("call"), {"call_id": call_id}).to_pylist()
+    found = query(lake, "call", {"call_id": call_id}).to_pylist()
     if not found:
-        raise NotThere("calls", call_id, nearest_ids(lake, "calls", call_id))
+        raise not_there(lake, "calls", "call_id", call_id)
     row = found[0]
-    replies = lake.query(page_sql("call_replies"), {"call_id": call_id}).column("text").to_pylist()
+    replies = query(lake, "call_replies", {"call_id": call_id}).column("text").to_pylist()
     same = ("call_id", "run_id", "prompt_id", "stage", "role", "endpoint", "template", "choices", "seed", "prompt_tokens")
     also = ("completion_tokens", "latency_s", "retries", "from_journal", "error", "note")
     return SentCall(

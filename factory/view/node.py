@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from factory.monitor.difference import Part, parts_of
 from factory.verifier.constraints import describe, verify
-from factory.view.queries import page_sql
+from factory.view.asking import query
 from factory.view.tree import Opinion, SearchTree, TreeNode, read_texts
 from schemas.errors import FactoryError
 from schemas.tables import Constraint
@@ -16,6 +16,8 @@ AGAINST = ("parent", "root", "accepted")
 """what a node's text is compared with"""
 CHECKED_CHARACTERS = 50_000
 """of a text that is still checked while a page waits"""
+COMPARED_CHARACTERS = 100_000
+"""of each text that are shown and compared"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class NodeInFull:
     other_text: str | None
     parts: tuple[Part, ...] | None
     """from the other text to this one; None: there is nothing to compare, or the texts are too long for it"""
+    cut: int | None
+    """characters of the texts that are shown and compared; None: all"""
     before: tuple[Opinion, ...]
     """the judges' opinions of its parent"""
     constraints: tuple[Followed, ...]
@@ -83,18 +87,20 @@ def read_node(lake: Lake, tree: SearchTree, node: TreeNode, against: str = "pare
     text, root_text = (None if n is None else texts.get(n.response_id or "") for n in (node, tree.root))
     other_text = None if other is None else texts.get(other.response_id or "")
     known = text is not None and other_text is not None and other is not node
-    parts = parts_of(other_text or "", text or "", space=space) if known else None
+    begins = [(one or "")[:COMPARED_CHARACTERS] for one in (other_text, text)]
+    parts = parts_of(begins[0], begins[1], space=space) if known else None
     alike = None if text is None or root_text is None else likeness(text, root_text).similarity
     ids = [n.judged_id for n in (node, parent) if n is not None and n.judged_id is not None]
-    critiques = lake.query(page_sql("critiques"), {"run_id": tree.run_id, "response_ids": ids}).to_pylist()
+    critiques = query(lake, "critiques", {"run_id": tree.run_id, "response_ids": ids}).to_pylist()
     wrote = {row["judgement_id"]: row["critique"] for row in critiques}
     followed, now, why = _constraints(lake, tree, node, parent, texts)
     return NodeInFull(
-        node=replace(node, text=text, likeness=alike),
+        node=replace(node, text=None if text is None else begins[1], likeness=alike),
         against=against,
         other=other,
         other_text=other_text,
         parts=None if parts is None else tuple(parts),
+        cut=COMPARED_CHARACTERS if begins != [other_text or "", text or ""] else None,
         before=() if parent is None else parent.opinions,
         constraints=followed,
         checked_now=now,
@@ -114,7 +120,7 @@ def _constraints(
     """Each constraint before and after; whether it was checked now; why not, if it could not be."""
     ids = [None if n is None else n.judged_id or n.response_id for n in (parent, node)]
     asked = {"run_id": tree.run_id, "response_ids": [id for id in ids if id is not None]}
-    recorded = {(r["response_id"], r["position"]): r["followed"] for r in lake.query(page_sql("checked"), asked).to_pylist()}
+    recorded = {(r["response_id"], r["position"]): r["followed"] for r in query(lake, "checked", asked).to_pylist()}
     now = not any((ids[1], place) in recorded for place in range(len(tree.constraints)))
     verdicts: list[Sequence[bool | None]] = []
     why = None

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.search.refinements import asks_for_reflection, read_refinement
-from factory.view.ids import NotThere, nearest_ids
-from factory.view.queries import page_sql
+from factory.view.asking import query
+from factory.view.errors import not_there
 from factory.view.selection import Placed, Ranked, reasons_of, siblings_of
 from schemas.tables import Constraint, Message
 from stores.lake import Lake
@@ -161,12 +161,12 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
     Raises:
         NotThere: there is no such tree.
     """
-    found = lake.query(page_sql("tree_head"), {"tree_id": tree_id}).to_pylist()
+    found = query(lake, "tree_head", {"tree_id": tree_id}).to_pylist()
     if not found:
-        raise NotThere("trees", tree_id, nearest_ids(lake, "trees", tree_id))
+        raise not_there(lake, "trees", "tree_id", tree_id)
     (head,) = found
     parameters = _object(head["parameters"])
-    rows = lake.query(page_sql("tree_nodes"), {"tree_id": tree_id}).to_pylist()
+    rows = query(lake, "tree_nodes", {"tree_id": tree_id}).to_pylist()
     visits = {row["response_id"]: row["visit"] for row in reversed(rows) if row["response_id"] is not None}
     nodes = [_node(row, visits) for row in rows]
     why = reasons_of([_placed(node) for node in nodes], head["strategy"], parameters, head["outcome"])
@@ -210,13 +210,13 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
     templates = {call["call_id"]: call["template"] for call in calls}
     outputs = {
         row["node_id"]: row
-        for row in lake.query(page_sql("tree_outputs"), {"tree_id": tree.tree_id, "node_ids": sorted(wanted)}).to_pylist()
+        for row in query(lake, "tree_outputs", {"tree_id": tree.tree_id, "node_ids": sorted(wanted)}).to_pylist()
     }
     plain = [n for n in picked if whole or (outputs.get(n.node_id) or {}).get("output") is None]
     texts = read_texts(lake, [node.response_id for node in plain])
     ids = {"run_id": tree.run_id, "response_ids": _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id))}
-    opinions = _opinions(lake.query(page_sql("tree_votes"), ids).to_pylist())
-    answers = {r["response_id"]: r for r in lake.query(page_sql("tree_answers"), {"response_ids": ids["response_ids"]}).to_pylist()}
+    opinions = _opinions(query(lake, "tree_votes", ids).to_pylist())
+    answers = {r["response_id"]: r for r in query(lake, "tree_answers", {"response_ids": ids["response_ids"]}).to_pylist()}
     root_text = texts.get(tree.root.response_id or "") if tree.root else None
 
     def filled(node: TreeNode) -> TreeNode:
@@ -242,7 +242,7 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
 def read_texts(lake: Lake, response_ids: Iterable[str | None]) -> dict[str, str]:
     """Texts of responses by id."""
     known = _known(response_ids)
-    rows = lake.query(page_sql("texts"), {"response_ids": known}).to_pylist() if known else []
+    rows = query(lake, "texts", {"response_ids": known}).to_pylist() if known else []
     return {row["response_id"]: row["text"] for row in rows}
 
 
@@ -251,7 +251,7 @@ def _calls(lake: Lake, tree: SearchTree) -> list[dict[str, Any]]:
     asked = {"run_id": tree.run_id, "prompt_id": tree.prompt_id, "stage": tree.stage}
     made = {node.call_id for node in tree.nodes}
     judged = {node.response_id for node in tree.nodes if node.parent_id is not None}
-    rows = lake.query(page_sql("tree_calls"), asked).to_pylist()
+    rows = query(lake, "tree_calls", asked).to_pylist()
     return [r for r in rows if r["call_id"] in made or (r["response_ids"] and r["response_ids"][0] in judged)]
 
 
