@@ -55,7 +55,9 @@ class SentCall:
     def curl(self) -> str:
         """A line for a shell; the key is read from a variable. A model that the run served itself has no address."""
         base = self.endpoint if self.endpoint.startswith(("http://", "https://")) else None
-        address = '"$BASE_URL/chat/completions"' if base is None else shlex.quote(f"{base.rstrip('/')}/chat/completions")
+        address = (
+            '"$BASE_URL/chat/completions"' if base is None else shlex.quote(f"{base.rstrip('/')}/chat/completions")
+        )
         return (
             f"curl {address} -H 'Content-Type: application/json' -H \"Authorization: Bearer {KEY}\" "
             f"-d {shlex.quote(json.dumps(self.body))}"
@@ -71,7 +73,18 @@ def read_call(lake: Lake, call_id: str) -> SentCall:
         raise not_there(lake, "calls", "call_id", call_id)
     row = found[0]
     replies = query(lake, "call_replies", {"call_id": call_id}).column("text").to_pylist()
-    same = ("call_id", "run_id", "prompt_id", "stage", "role", "endpoint", "template", "choices", "seed", "prompt_tokens")
+    same = (
+        "call_id",
+        "run_id",
+        "prompt_id",
+        "stage",
+        "role",
+        "endpoint",
+        "template",
+        "choices",
+        "seed",
+        "prompt_tokens",
+    )
     also = ("completion_tokens", "latency_s", "retries", "from_journal", "error", "note")
     return SentCall(
         **{name: row[name] for name in (*same, *also)},

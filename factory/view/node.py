@@ -73,7 +73,9 @@ class NodeInFull:
     """what it was refined from"""
 
 
-def read_node(lake: Lake, tree: SearchTree, node: TreeNode, against: str = "parent", *, space: bool = False) -> NodeInFull:
+def read_node(
+    lake: Lake, tree: SearchTree, node: TreeNode, against: str = "parent", *, space: bool = False
+) -> NodeInFull:
     """Everything about a node.
 
     Args:
@@ -153,5 +155,10 @@ def _checked(constraints: Sequence[Constraint], text: str | None) -> tuple[Seque
 def _asked(constraint: Constraint, language: str | None) -> str:
     try:
         return describe(constraint, "zh" if language == "zh" else "en")
-    except (FactoryError, LookupError, TypeError, ValueError):  # a kind of another version, or arguments of somebody else
+    except (
+        FactoryError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):  # a kind of another version, or arguments of somebody else
         return constraint.kwargs

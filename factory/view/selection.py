@@ -112,9 +112,7 @@ def _is_kept(node: Placed, pool: _Pool, refined: set[str | None]) -> bool:
     return node.state == "accepted" or node.node_id in refined or (node.state == "open" and pool.accepted is None)
 
 
-def _reason(
-    node: Placed, pool: _Pool, refined: set[str | None], parameters: Mapping[str, Any], outcome: str
-) -> str:
+def _reason(node: Placed, pool: _Pool, refined: set[str | None], parameters: Mapping[str, Any], outcome: str) -> str:
     threshold = parameters.get("threshold")
     known = isinstance(threshold, int | float)
     limit = f"the threshold {threshold:g}" if known else "the threshold"
@@ -132,7 +130,10 @@ def _reason(
     if is_above and node.flaw is not None:
         return f"{'pruned' if node.state == 'pruned' else 'not accepted'}: above {limit}, but its text is flawed ({node.flaw})"
     if (best := pool.accepted) is not None and node.node_id not in refined:
-        return f"not accepted: #{best.visit} was better" if is_above else f"not above {limit}; #{best.visit} was accepted"
+        if not is_above:
+            return f"not above {limit}; #{best.visit} was accepted"
+        better = "was better" if node.value != best.value else "has the same value and is more like the root"
+        return f"not accepted: #{best.visit} {better}"
     place = f"rank {pool.rank.get(node.node_id, '?')} of {len(pool.order)}"
     if node.state == "pruned":
         drawn = " (drawn in proportion to value)" if parameters.get("selection") == "proportional" else ""
@@ -141,4 +142,8 @@ def _reason(
         return f"kept: {place}, refined further"
     if node.depth == parameters.get("depth"):
         return f"not above {limit}, on the last level"
-    return f"not above {limit}; the budget ran out" if outcome == "budget" else f"kept: {place}, but the search ended before"
+    return (
+        f"not above {limit}; the budget ran out"
+        if outcome == "budget"
+        else f"kept: {place}, but the search ended before"
+    )

@@ -214,9 +214,14 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
     }
     plain = [n for n in picked if whole or (outputs.get(n.node_id) or {}).get("output") is None]
     texts = read_texts(lake, [node.response_id for node in plain])
-    ids = {"run_id": tree.run_id, "response_ids": _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id))}
-    opinions = _opinions(query(lake, "tree_votes", ids).to_pylist())
-    answers = {r["response_id"]: r for r in query(lake, "tree_answers", {"response_ids": ids["response_ids"]}).to_pylist()}
+    ids = {
+        "run_id": tree.run_id,
+        "response_ids": _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id)),
+    }
+    opinions = opinions_of(query(lake, "tree_votes", ids).to_pylist())
+    answers = {
+        r["response_id"]: r for r in query(lake, "tree_answers", {"response_ids": ids["response_ids"]}).to_pylist()
+    }
     root_text = texts.get(tree.root.response_id or "") if tree.root else None
 
     def filled(node: TreeNode) -> TreeNode:
@@ -269,7 +274,7 @@ def _spent(tree: SearchTree, calls: Sequence[dict[str, Any]], tokens: dict[str, 
     )
 
 
-def _opinions(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[Opinion, ...]]:
+def opinions_of(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[Opinion, ...]]:
     """By response: each judge's votes in one opinion, in the rows' order."""
     grouped: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -294,7 +299,10 @@ def _node(row: dict[str, Any], visits: dict[str, int]) -> TreeNode:
     same = {"parent_id": "parent_node_id", "judged_id": "judged_response_id", "critique_id": "critique_judgement_id"}
     plain = ("node_id", "depth", "visit", "state", "value", "flaw", "response_id", "call_id")
     return TreeNode(
-        **{name: row[name] for name in plain}, **{name: row[of] for name, of in same.items()}, judged_at=judged_at, why=""
+        **{name: row[name] for name in plain},
+        **{name: row[of] for name, of in same.items()},
+        judged_at=judged_at,
+        why="",
     )
 
 

@@ -139,7 +139,9 @@ def trees_around(lake: Lake, filter: TreeFilter, order: str, tree_id: str) -> di
     """The trees before and after one in the list (`before`, `after`) and its `place` from 1; empty: it is not in the list, or
     finding out takes longer than a facet may."""
     by, join = _order(order)
-    found = within(lake, FACET_S, _filled("trees_around", filter, order=by, join=join), {**filter.given(), "tree_id": tree_id})
+    found = within(
+        lake, FACET_S, _filled("trees_around", filter, order=by, join=join), {**filter.given(), "tree_id": tree_id}
+    )
     return next(iter(found.to_pylist()), {}) if found is not None else {}
 
 

@@ -34,7 +34,6 @@ from factory.view.tree_list import (
 )
 from factory.view.went import Went, where_it_went
 from schemas.errors import FactoryError, nearest
-from stores.lake import Lake
 
 SETS_WAIT_S = 0.2
 """seconds that a page waits for training sets that were not read before"""
@@ -85,7 +84,9 @@ def trees(request: Request) -> Page:
     context = {
         "part": part,
         "facets": [(name, facets.get(name)) for name in (*FACETS, *HISTOGRAMS) if part in (None, name)],
-        "filter": [(name, text, address(request, **{name: None, "page": None})) for name, text in as_query(filter).items()],
+        "filter": [
+            (name, text, address(request, **{name: None, "page": None})) for name, text in as_query(filter).items()
+        ],
         "orders": list(ORDERS),
         "order": order,
         "before": address(request, page=str(at - 1) if at > 1 else None) if at else None,
@@ -155,8 +156,12 @@ def tree(request: Request) -> Page:
         "drawn": drawn_nodes(found, first, NODES_SHOWN),
         "first": first,
         "last": min(first + NODES_SHOWN, len(found.nodes)),
-        "earlier": address(request, **{"from": str(max(first - NODES_SHOWN, 0)) if first > NODES_SHOWN else None}) if first else None,
-        "later": address(request, **{"from": str(first + NODES_SHOWN)}) if first + NODES_SHOWN < len(found.nodes) else None,
+        "earlier": address(request, **{"from": str(max(first - NODES_SHOWN, 0)) if first > NODES_SHOWN else None})
+        if first
+        else None,
+        "later": address(request, **{"from": str(first + NODES_SHOWN)})
+        if first + NODES_SHOWN < len(found.nodes)
+        else None,
         "around": {side: _beside(given.get("list"), around.get(side)) for side in ("before", "after")},
         "place": around.get("place"),
         "listed": "/trees?" + urlencode(listed),
@@ -193,7 +198,10 @@ def _context(request: Request, tree: SearchTree, full: NodeInFull | None, went: 
     siblings = [] if node is None else tree.ranked(node)
     at = next((place for place, one in enumerate(siblings) if node and one.node_id == node.node_id), None)
     by_id = {one.node_id: one for one in tree.nodes}
-    beside = [None if at is None or not 0 <= at + step < len(siblings) else by_id[siblings[at + step].node_id] for step in (1, -1)]
+    beside = [
+        None if at is None or not 0 <= at + step < len(siblings) else by_id[siblings[at + step].node_id]
+        for step in (1, -1)
+    ]
     next_mode = AGAINST[(AGAINST.index(full.against) + 1) % len(AGAINST)] if full else "parent"
     moves = {
         "j": ("next sibling", to(beside[0])),
@@ -218,13 +226,29 @@ def _tables(tree: SearchTree, node: TreeNode | None) -> list[Shown]:
     drawn = drawn_nodes(tree, 0, len(tree.nodes))
     rows = [_row(one) for one in sorted(drawn, key=lambda one: one.node.visit)]
     siblings = [] if node is None else tree.ranked(node)
-    ranked = [{"node_id": s.node_id, "visit": s.visit, "rank": s.rank, "kept": s.kept, "value": s.value, "why": s.why} for s in siblings]
+    ranked = [
+        {"node_id": s.node_id, "visit": s.visit, "rank": s.rank, "kept": s.kept, "value": s.value, "why": s.why}
+        for s in siblings
+    ]
     return [Shown("nodes", pa.Table.from_pylist(rows)), Shown("siblings", pa.Table.from_pylist(ranked))]
 
 
 def _row(drawn: Drawn) -> dict[str, Any]:
     node = drawn.node
-    plain = ("node_id", "parent_id", "depth", "visit", "state", "value", "flaw", "likeness", "tokens", "why", "call_id", "text")
+    plain = (
+        "node_id",
+        "parent_id",
+        "depth",
+        "visit",
+        "state",
+        "value",
+        "flaw",
+        "likeness",
+        "tokens",
+        "why",
+        "call_id",
+        "text",
+    )
     votes = {word: sum(opinion.count(word) for opinion in node.opinions) for word in ("yes", "no", "unparsed")}
     return {**{name: getattr(node, name) for name in plain}, **votes, "disagreement": node.disagreement}
 

@@ -8,7 +8,7 @@ grown AS (
   WHERE tree_id IN (SELECT unnest($tree_ids))
   GROUP BY tree_id
 )
-SELECT t.tree_id, left(q.messages[-1].content, 160) AS prompt, t.outcome, g.root_value, g.value,
+SELECT t.tree_id, left(regexp_replace(left(q.messages[-1].content, 400), '\s+', ' ', 'g'), 160) AS prompt, t.outcome, g.root_value, g.value,
   p.similarity AS likeness, g.depth, t.nodes_expanded AS refinements, coalesce(g.flaws, []) AS flaws,
   r.recipe_name AS recipe, r.iteration AS round, t.strategy, t.run_id, t.prompt_id
 FROM chosen AS t
