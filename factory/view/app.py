@@ -5,6 +5,7 @@ import pkgutil
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -23,6 +24,7 @@ from factory.view.errors import NotThere
 from factory.view.readers import Readers
 from factory.view.security import Guard
 from factory.view.showing import ENDINGS, STATIC, TEMPLATES, address, ending_of, told
+from factory.view.stored_queries import stored_queries
 from schemas.errors import FactoryError
 from schemas.streams import visible
 
@@ -33,13 +35,18 @@ NAVIGATION = (
 
 
 def make_app(
-    readers: Readers, hosts: frozenset[str], token: str | None = None, cookie: str = "factory_view"
+    readers: Readers,
+    hosts: frozenset[str],
+    token: str | None = None,
+    cookie: str = "factory_view",
+    queries: Path | None = None,
 ) -> Starlette:
     """The pages on a lake.
 
     Args:
         readers: connections to the lake; whoever made them closes them.
         hosts, token, cookie: see `security.Guard`.
+        queries: a folder of ready-made queries beside this package's.
     """
     failures: dict[Any, Callable[[Request, Exception], Response]] = {
         HTTPException: _of_http,
@@ -54,6 +61,7 @@ def make_app(
     )
     app.state.readers = readers
     app.state.figures = {}
+    app.state.stored_queries = stored_queries(queries)
     app.state.templates = _templates()
     return app
 
