@@ -1,10 +1,10 @@
-"""Word-level differences of two texts, as in `stores/likeness.py`: the fewest words possible change (Levenshtein)."""
+"""Word-level differences of two texts: as many words as possible stay (the longest common subsequence)."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import Indel
 
 from stores.likeness import words
 
@@ -13,7 +13,7 @@ COMPARABLE = 400_000_000
 FOLD_FROM, FOLD_AROUND = 40, 12
 """words of an unchanged run that is folded, and of those that stay visible at each of its ends"""
 _SIGNS = str.maketrans({" ": "·", "\t": "→\t", "\n": "↵\n", "\r": "␍", "\xa0": "⍽"})
-_SPACE = re.compile(r"\s|[^\s]+")
+_SPACED = re.compile(r"\s*\S+|\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def word_difference(old: str, new: str) -> list[tuple[str, str]]:
 
 
 def space_difference(old: str, new: str) -> list[tuple[str, str]]:
-    """The same with white space as words of their own: each space and line break that differs is a change."""
-    return _difference(old, new, _SPACE.findall(old), _SPACE.findall(new))
+    """The same with each word's white space before it as a part of it: where that differs, the word has changed."""
+    return _difference(old, new, _SPACED.findall(old), _SPACED.findall(new))
 
 
 def parts_of(old: str, new: str, *, space: bool = False, fold: bool = True) -> list[Part] | None:
@@ -51,7 +51,7 @@ def parts_of(old: str, new: str, *, space: bool = False, fold: bool = True) -> l
         space: white space counts.
         fold: long unchanged runs are cut into a beginning, a folded middle and an end.
     """
-    split = _SPACE.findall if space else words
+    split = _SPACED.findall if space else words
     if len(split(old)) * len(split(new)) > COMPARABLE:
         return None
     found = (space_difference if space else word_difference)(old, new)
@@ -82,7 +82,7 @@ def _difference(old: str, new: str, old_words: Sequence[str], new_words: Sequenc
     parts: list[tuple[str, str]] = []
     old_at = new_at = 0
     # Changes lie between matching blocks; the last block is empty, at the end of both texts.
-    for same in Levenshtein.opcodes(old_words, new_words).as_matching_blocks():
+    for same in Indel.opcodes(old_words, new_words).as_matching_blocks():
         if same.a > old_at:
             parts.append(("removed", old[old_ends[old_at] : old_ends[same.a]]))
         if same.b > new_at:
@@ -91,6 +91,8 @@ def _difference(old: str, new: str, old_words: Sequence[str], new_words: Sequenc
         if same.size:
             parts.append(("same", new[new_ends[same.b] : new_ends[new_at]]))
     if rest := new[new_ends[-1] :]:
+        if parts and parts[-1][0] == "same":
+            rest = parts.pop()[1] + rest
         parts.append(("same", rest))
     return parts
 

@@ -113,10 +113,10 @@ def _is_kept(node: Placed, pool: _Pool, refined: set[str | None]) -> bool:
 
 
 def _reason(node: Placed, pool: _Pool, refined: set[str | None], parameters: Mapping[str, Any], outcome: str) -> str:
-    threshold = parameters.get("threshold")
-    known = isinstance(threshold, int | float)
-    limit = f"the threshold {threshold:g}" if known else "the threshold"
-    is_above = known and node.value is not None and node.value > threshold
+    given = parameters.get("threshold")
+    threshold = float(given) if isinstance(given, int | float) else None
+    limit = "the threshold" if threshold is None else f"the threshold {threshold:g}"
+    is_above = threshold is not None and node.value is not None and node.value > threshold
     if node.state == "accepted":
         equals = pool.with_value[node.value]
         alike = f", and of {equals} with this value it is most like the root" if equals > 1 else ""

@@ -91,7 +91,8 @@ def filter_of(given: Mapping[str, str]) -> TreeFilter:
         FactoryError: a number or a range that is none.
     """
     names = [field.name for field in fields(TreeFilter)]
-    return TreeFilter(**{name: _parsed(name, given[name]) for name in names if given.get(name)})
+    parsed: dict[str, Any] = {name: _parsed(name, given[name]) for name in names if given.get(name)}
+    return TreeFilter(**parsed)
 
 
 def bin_name(bin: int) -> str:
