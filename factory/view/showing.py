@@ -122,14 +122,17 @@ def render(request: Request, page: Page) -> Response:
 
 def address(request: Request, **changes: str | None) -> str:
     """The page's own address with some of its query changed; None takes a parameter out."""
-    query = {**dict(request.query_params), **changes}
-    kept = [(name, value) for name, value in query.items() if value is not None]
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in changes]
+    kept += [(name, value) for name, value in changes.items() if value is not None]
     return request.url.path + ("?" + urlencode(kept) if kept else "")
 
 
 def ending_of(request: Request, ending: str, table: str) -> str:
     """The address of one of the page's tables as a file."""
-    query = {**dict(request.query_params), "table": table}
+    query = [
+        *((name, value) for name, value in request.query_params.multi_items() if name != "table"),
+        ("table", table),
+    ]
     path = request.url.path
     return f"{'/index' if path == '/' else path}.{ending}?{urlencode(query)}"
 
