@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import yaml
-
+from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, Gap, no_long_answers, only_roles
 from factory.exporting.layout import Format, Layout, Written
 from factory.exporting.rows import Row, answers, text, turns
@@ -13,7 +12,7 @@ _PREFERENCE = (
     _ROLES,
     no_long_answers("it takes the last turn alone"),
     Gap(
-        "have an answer that ends with white space",
+        "with white space at the end of an answer",
         "it cuts it off",
         lambda row: any(text(answer) != text(answer).rstrip() for answer in answers(row)),
     ),
@@ -41,7 +40,7 @@ def _config(head: Row, entry: Row, written: Written) -> dict[str, str]:
     config: dict[str, Any] = {**head, "chat_template": "tokenizer_default", "datasets": [of(written.train)]}
     if written.test is not None:
         config["test_datasets"] = [of(written.test)]
-    return {"axolotl.yaml": yaml.safe_dump(config, sort_keys=False)}
+    return {"axolotl.yaml": as_yaml(config)}
 
 
 _DPO = {

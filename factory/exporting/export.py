@@ -131,8 +131,8 @@ def _counted(rows: Iterator[Row], counts: dict[str, int], file: str) -> Iterator
 def _sentence(format: Format, form: Form, gap: Gap, count: int) -> str:
     rows = "1 row" if count == 1 else f"{count:,} rows"
     of = f" ({form.layout.of})" if form.layout.of else ""
-    done = ", so left out" if gap.left_out else ""
-    return f"{format.title}{of}: {rows} {gap.words}: {gap.why}{done}"
+    done = " left out" if gap.left_out else ""
+    return f"{format.title}{of}: {rows} {gap.words}{done}: {gap.why}"
 
 
 def _plain_name(name: str) -> str:
@@ -160,13 +160,13 @@ def _page(exported: Exported) -> str:
         f"# {name}@{row.version} for {exported.format.title}",
         "",
         f"Training set {name}@{row.version} ({row.format}), snapshot {row.snapshot}, fingerprint {row.fingerprint}.",
-        "Rows are in the set's order. The form is that of " + exported.format.source + ".",
+        f"Rows are in the set's order. Format: {exported.format.source}.",
     ]
     for form in exported.forms:
         files = ", ".join(f"{file} ({count:,} rows)" for file, count in form.rows.items() if count)
         beside = "".join(f", {file}" for file in form.beside)
-        of = f" {form.layout.of}:" if form.layout.of else ""
-        lines += ["", f"Files:{of} {files}{beside}. In this folder:", "", f"    {form.layout.use(form.written)}"]
+        of = f" ({form.layout.of})" if form.layout.of else ""
+        lines += ["", f"Files{of}: {files}{beside}. In this folder:", "", f"    {form.layout.use(form.written)}"]
     lost = exported.sentences()
     lines += ["", "What the files do not hold:", "", *(f"- {said}" for said in lost)] if lost else []
     return "\n".join(lines) + "\n"

@@ -1,12 +1,14 @@
-"""Writes rows as JSON lines, CSV or Parquet."""
+"""Writes rows as JSON lines, CSV or Parquet, and configuration as YAML."""
 
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from factory.exporting.rows import SLICE, Row
 
@@ -53,3 +55,9 @@ def _slices(rows: Iterable[Row]) -> Iterator[list[Row]]:
     rest = iter(rows)
     while some := list(islice(rest, SLICE)):
         yield some
+
+
+def as_yaml(config: dict[str, Any]) -> str:
+    """YAML without anchors, which parts that stand in it twice would get."""
+    text: str = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False)
+    return text

@@ -18,9 +18,9 @@ class Gap:
     """Something that a format cannot hold."""
 
     words: str
-    """completes "3 rows …", as in: have a system turn"""
+    """completes "3 rows …": with a system turn"""
     why: str
-    """what the format does instead, as in: it holds one user turn"""
+    """what the format does instead: it holds one user turn"""
     found: Callable[[Row], Any]
     left_out: bool = False
     """whether such a row is left out; otherwise only a part of it is lost"""
@@ -42,30 +42,30 @@ def _extra(row: Row) -> bool:
 
 
 TIES = Gap(
-    "are ties, with equal values on both sides",
+    "with equal values on both sides (ties)",
     "it takes each chosen side as the better one",
     lambda row: any(a == b for a, b in _values(row)),
 )
 SOFT_LABELS = Gap(
-    "say how good each side is (" + ", ".join("/".join(pair) for pair in VALUES) + ")",
+    "with a value of each side (" + ", ".join(name for pair in VALUES for name in pair) + ")",
     "it holds only which side is better",
     lambda row: _values(row),
 )
 SCORES = Gap(
-    "have a value or points",
+    "with a value or points",
     "it holds no score of a completion",
     lambda row: any(row.get(name) is not None for name in ("value", "points")),
 )
-EXTRA_FIELDS = Gap("have turns with more than role and content", "it holds those two", _extra)
+EXTRA_FIELDS = Gap("with more in a turn than role and content", "it holds those two", _extra)
 
 
 def no_system(why: str) -> Gap:
-    return Gap("have a system turn", why, lambda row: "system" in _roles(row), left_out=True)
+    return Gap("with a system turn", why, lambda row: "system" in _roles(row), left_out=True)
 
 
 def no_several_turns(why: str) -> Gap:
     return Gap(
-        "have a prompt of several turns",
+        "with a prompt of several turns",
         why,
         lambda row: len([r for r in _roles(row) if r != "system"]) > 1,
         left_out=True,
@@ -73,7 +73,7 @@ def no_several_turns(why: str) -> Gap:
 
 
 def no_long_answers(why: str) -> Gap:
-    return Gap("have an answer of several turns", why, lambda row: any(len(a) > 1 for a in answers(row)), left_out=True)
+    return Gap("with an answer of several turns", why, lambda row: any(len(a) > 1 for a in answers(row)), left_out=True)
 
 
 def only_roles(why: str) -> Gap:
@@ -82,13 +82,16 @@ def only_roles(why: str) -> Gap:
         return not said <= _ROLES or any(a[-1]["role"] != "assistant" for a in answers(row))
 
     return Gap(
-        "have other roles than system, user and assistant, or no assistant at the end", why, found, left_out=True
+        "with another role than system, user and assistant, or another than the assistant at the end",
+        why,
+        found,
+        left_out=True,
     )
 
 
 def only_alternating(why: str) -> Gap:
     return Gap(
-        "have turns out of order (system, then user and assistant in turn)",
+        "with a prompt in which user and assistant do not take turns",
         why,
         lambda row: _ALTERNATING.fullmatch(" ".join(_roles(row))) is None,
         left_out=True,
@@ -96,7 +99,7 @@ def only_alternating(why: str) -> Gap:
 
 
 def trains_on_history(why: str) -> Gap:
-    return Gap("have earlier answers in their prompt", why, lambda row: "assistant" in _roles(row))
+    return Gap("with earlier answers in the prompt", why, lambda row: "assistant" in _roles(row))
 
 
 COMMON = {"preference": (TIES, SOFT_LABELS, EXTRA_FIELDS), "prompt_completion": (SCORES, EXTRA_FIELDS)}

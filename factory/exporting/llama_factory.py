@@ -7,8 +7,7 @@ turns do not alternate are skipped by it with a warning, so they are left out he
 import json
 from typing import Any
 
-import yaml
-
+from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, no_long_answers, only_alternating, only_roles
 from factory.exporting.layout import Format, Layout, Written
 from factory.exporting.rows import Row, turns
@@ -49,7 +48,7 @@ def _beside(kind: str, written: Written) -> dict[str, str]:
         config |= {"eval_dataset": f"{written.name}-test", "eval_strategy": "epoch", "per_device_eval_batch_size": 1}
     return {
         "dataset_info.json": json.dumps(info, indent=2) + "\n",
-        "llamafactory.yaml": yaml.safe_dump(config, sort_keys=False),
+        "llamafactory.yaml": as_yaml(config),
     }
 
 

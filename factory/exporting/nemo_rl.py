@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import yaml
-
+from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, no_long_answers, only_roles, trains_on_history
 from factory.exporting.layout import Format, Layout, Written
 from factory.exporting.rows import Row, turns
@@ -30,13 +29,13 @@ def _data(written: Written, train: dict[str, Any], default: dict[str, Any]) -> d
     if written.test is not None:
         data["validation"] = {"data_path": written.test, **train}
     data["default"] = {"prompt_file": None, "system_prompt_file": None, **default}
-    return {"nemo_rl.yaml": yaml.safe_dump({"data": data}, sort_keys=False)}
+    return {"nemo_rl.yaml": as_yaml({"data": data})}
 
 
 def _use(command: str, written: Written) -> str:
     paths = {"train": written.train} | ({"validation": written.test} if written.test else {})
     given = " ".join(f"data.{split}.data_path=$PWD/{file}" for split, file in paths.items())
-    return f"uv run examples/{command}.py --config YOURS_WITH_nemo_rl.yaml {given} policy.model_name=MODEL"
+    return f"uv run examples/{command}.py --config CONFIG_WITH_nemo_rl.yaml {given} policy.model_name=MODEL"
 
 
 NEMO_RL = Format(

@@ -14,7 +14,7 @@ def _load(kind: str) -> Layout:
         files = {"train": written.train} | ({"test": written.test} if written.test else {})
         return f'datasets.load_dataset("{"json" if kind == "jsonl" else kind}", data_files={files})'
 
-    gaps = (Gap("have an empty text", "it is read as NULL", _empty_text),) if kind == "csv" else ()
+    gaps = (Gap("with an empty text", "it is read as NULL", _empty_text),) if kind == "csv" else ()
     return Layout(None, kind, use, gaps)
 
 

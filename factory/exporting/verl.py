@@ -5,14 +5,16 @@ chat template only if `chat_template_key` is set. RL rows are those of examples/
 is what a reward function compares an answer with, here the chosen answer or the completion.
 """
 
-import pyarrow as pa
-import yaml
+from dataclasses import replace
 
+import pyarrow as pa
+
+from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, no_long_answers, no_several_turns, no_system, only_roles, trains_on_history
 from factory.exporting.layout import TURN, Format, Layout, Written
 from factory.exporting.rows import ANSWERS, Row, text, turns
 
-_WHY = "a pair there is one user turn and two answers, all texts"
+_WHY = "a pair there is a user's text and two answers"
 _PAIRS = (
     no_system(_WHY),
     no_several_turns(_WHY),
@@ -44,7 +46,7 @@ def _prompt(row: Row, split: str, place: int) -> Row:
 
 def _data(prefix: str, written: Written, **more: str) -> dict[str, str]:
     data = {"data": {"train_files": written.train, "val_files": written.test, **more}}
-    return {f"verl_{prefix}.yaml": yaml.safe_dump(data, sort_keys=False)}
+    return {f"verl_{prefix}.yaml": as_yaml(data)}
 
 
 _TEXTS = pa.schema([(name, pa.string()) for name in ("prompt", "chosen", "rejected")])
@@ -64,10 +66,11 @@ _RL = Layout(
         f"python -m verl.trainer.main_ppo data.train_files={w.train} data.val_files={w.test or w.train} "
         "actor_rollout_ref.model.path=MODEL"
     ),
-    beside=lambda w: _data("rl", w, prompt_key="prompt"),
-    schema=_PROMPTS,
-    prefix="rl_",
-    of="prompts for its RL trainers",
+    (replace(no_long_answers("ground_truth is the last turn"), left_out=False),),
+    lambda w: _data("rl", w, prompt_key="prompt"),
+    _PROMPTS,
+    "rl_",
+    "prompts for its RL trainers, with the better answer as ground_truth",
 )
 
 VERL = Format(
