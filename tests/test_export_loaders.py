@@ -108,7 +108,6 @@ def test_trl_renders_what_the_set_holds(sets: Path, tmp_path: Path, tokenizer: A
         assert {"prompt": made["prompt"], "learned": sides} == rendered(tokenizer, row, kind)
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize("trainer", ["axolotl", "openrlhf"])
 def test_loaders_that_render_learn_the_answers_alone(
@@ -121,7 +120,6 @@ def test_loaders_that_render_learn_the_answers_alone(
         assert {"prompt": made["prompt"], "learned": learned} == rendered(tokenizer, row, kind)
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("kind", NAMES)
 def test_llama_factory_s_loader_keeps_every_turn(
     sets: Path, tmp_path: Path, code: Path, tokenizer_folder: Path, kind: str
@@ -135,7 +133,6 @@ def test_llama_factory_s_loader_keeps_every_turn(
         assert made["learned"] == [row[name][0]["content"] for name in ANSWERS[kind]]
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("kind", NAMES)
 def test_verl_s_loaders_read_pairs_conversations_and_prompts(
     sets: Path, tmp_path: Path, code: Path, tokenizer_folder: Path, kind: str
