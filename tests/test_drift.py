@@ -148,7 +148,9 @@ def test_a_family_in_which_each_model_has_two_parents_is_found_once(lake: Lake) 
     for n in range(24):
         made = row(TrainingRun, f"t{n}", start_model_id=f"m{(n - 1) % 24}", reference_model_id=f"m{max(n - 2, 0)}")
         fill(lake, row(Model, f"m{n}", name=f"m{n}", training_run_id=f"t{n}"), made)
-    found = lake.query("SELECT ancestor_id, min(generation) AS g, count(*) AS ways FROM family WHERE model_id = 'm23' GROUP BY ALL")
+    found = lake.query(
+        "SELECT ancestor_id, min(generation) AS g, count(*) AS ways FROM family WHERE model_id = 'm23' GROUP BY ALL"
+    )
     by_name = {one["ancestor_id"]: one for one in found.to_pylist()}
     assert set(by_name) == {f"m{n}" for n in range(24)}
     assert by_name["m22"]["g"] == by_name["m21"]["g"] == 1 and by_name["m1"]["g"] == 11
