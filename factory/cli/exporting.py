@@ -11,7 +11,7 @@ from factory.monitor.console import Console
 
 def export(
     name: Annotated[
-        str, typer.Argument(metavar="SET", help="A training set, such as spar_dpo@1; without a version, the newest.")
+        str, typer.Argument(metavar="NAME@V", help="A training set, such as spar_dpo@1; without a version, the newest.")
     ],
     to: Annotated[
         str,
