@@ -5,6 +5,7 @@ takes. Recipes, stages, judges, models and trainers all use it, so their errors 
 """
 
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -101,8 +102,13 @@ def _sentence(annotation: Any, value: Any, where: str, fault: str) -> str:
     kind, meta = _taken_apart(annotation)
     if typing.get_origin(kind) is Literal and isinstance(value, str):
         return f"{where}: unknown value {value!r}: {nearest(value, typing.get_args(kind), 'it is one of')}"
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return f"{where} must be {_in_words(kind)}, got {str(value)[:20]}…, which is too large"
     if ", got `" in fault or meta is None or fault.startswith("Invalid enum"):
         return f"{where} must be {_in_words(kind)}, got {value!r}"
+    if all(bound is None for bound in (meta.ge, meta.gt, meta.le, meta.lt)):
+        shown = repr(value)
+        return f"{where}: {fault}, got {shown[:80]}{'…' if len(shown) > 80 else ''}"
     meaning = f" (it is {meta.description})" if meta.description else ""
     return f"{where} must be {_bounds(meta)}, got {float(value) if kind is float else value}{meaning}"
 

@@ -137,5 +137,21 @@ def test_a_family_that_goes_in_circles_ends(lake: Lake) -> None:
             row(Model, one, name=one, training_run_id=f"t {one}"),
             row(TrainingRun, f"t {one}", start_model_id=other),
         )
-    found = lake.query("SELECT count(*) AS rows FROM family WHERE model_id = 'one'").to_pylist()
-    assert found[0]["rows"] <= 1001
+    found = lake.query("SELECT model_id, ancestor_id, generation FROM family ORDER BY ALL").to_pylist()
+    assert [tuple(one.values()) for one in found] == [
+        ("one", "one", 0), ("one", "two", 1), ("two", "one", 1), ("two", "two", 0),
+    ]  # fmt: skip
+
+
+def test_a_family_in_which_each_model_has_two_parents_is_found_once(lake: Lake) -> None:
+    """Its ways back double with every generation, and the last of it descends from the newest."""
+    for n in range(24):
+        made = row(TrainingRun, f"t{n}", start_model_id=f"m{(n - 1) % 24}", reference_model_id=f"m{max(n - 2, 0)}")
+        fill(lake, row(Model, f"m{n}", name=f"m{n}", training_run_id=f"t{n}"), made)
+    found = lake.query(
+        "SELECT ancestor_id, min(generation) AS g, count(*) AS ways FROM family WHERE model_id = 'm23' GROUP BY ALL"
+    )
+    by_name = {one["ancestor_id"]: one for one in found.to_pylist()}
+    assert set(by_name) == {f"m{n}" for n in range(24)}
+    assert by_name["m22"]["g"] == by_name["m21"]["g"] == 1 and by_name["m1"]["g"] == 11
+    assert max(one["ways"] for one in by_name.values()) <= 4

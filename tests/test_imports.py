@@ -32,6 +32,7 @@ FLOORS = (
     "monitor",
     "batch",
     "view",
+    "exporting",
     "cli",
 )
 """The folders of factory/: each may import those before it, as docs/architecture.md draws it."""

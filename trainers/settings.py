@@ -124,7 +124,7 @@ def load_settings(kind: type[Kind], objective: str, config: str | None) -> Kind:
     path, text = read_named(PRESETS, ".yaml", config, "configuration")
     try:
         content = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, thousands of digits
         raise FactoryError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise FactoryError(f"{path} must have a section for each objective ({', '.join(OBJECTIVES)}), got {content!r}")

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from factory.audit.benchmarks import benchmarks_of
 from factory.audit.checks import check_names, findings
 from factory.audit.finding import Finding
-from factory.audit.lineage import lineage_of
-from factory.audit.overlap import overlaps_with
+from factory.audit.lineage import lineage_of, tasks_of
+from factory.audit.overlap import overlaps_with, rows_with, texts_of
 from factory.audit.rows import Audited, Benchmark, audited
 from factory.audit.truncation import MAX_TOKENS, as_trained, load_tokenizer
 from schemas.errors import FactoryError
@@ -158,7 +157,7 @@ def examination(
     benchmarks = benchmarks_of(settings.decontaminate) or benchmarks_of(None)
 
     def examine(name: str, format: str, rows: pa.Table, snapshot: int) -> Examined:
-        excluded = overlapping_prompts(name, rows, benchmarks) if settings.decontaminate else []
+        excluded = overlapping_prompts(lake, name, rows, benchmarks) if settings.decontaminate else []
         asked: dict[str, Any] = {}
         if settings.decontaminate:
             asked["decontaminated"] = {b.name: b.version for b in benchmarks}
@@ -171,7 +170,7 @@ def examination(
     return examine
 
 
-def overlapping_prompts(name: str, rows: pa.Table, benchmarks: Sequence[Benchmark]) -> list[str]:
+def overlapping_prompts(lake: Lake, name: str, rows: pa.Table, benchmarks: Sequence[Benchmark]) -> list[str]:
     """The ids of the prompts that overlap with an evaluation set, sorted.
 
     Raises:
@@ -181,10 +180,11 @@ def overlapping_prompts(name: str, rows: pa.Table, benchmarks: Sequence[Benchmar
         raise FactoryError(
             f"training set {name} cannot be decontaminated, as its rows have no prompt_id: add the column to its query"
         )
-    given = audited(name, "preference" if "chosen" in rows.column_names else "prompt_completion", rows).rows
-    texts = given["prompt"].unique(maintain_order=True)
+    format = "preference" if "chosen" in rows.column_names else "prompt_completion"
+    given = audited(name, format, rows, tasks_of(lake, rows)).rows
+    texts = texts_of(given)
     bad = {text for b in benchmarks for text in overlaps_with(texts, b).prompts["prompt"].to_list()}
-    overlapping = given.filter(pl.col("prompt").is_in(list(bad)))["prompt_id"]
+    overlapping = rows_with(given, bad)["prompt_id"]
     if overlapping.null_count():
         raise FactoryError(
             f"training set {name} cannot be decontaminated, as {overlapping.null_count()} of its rows that overlap have no "

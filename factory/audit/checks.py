@@ -39,8 +39,15 @@ def check_names(names: Mapping[str, float] | list[str], where: str) -> None:
     for name in names:
         if name not in NAMES:
             raise FactoryError(f"{where}: there is no check {name!r}: {nearest(str(name), NAMES)}")
-        if isinstance(names, Mapping) and not math.isfinite(names[name]):
-            raise FactoryError(f"{where}: the threshold of {name} is {names[name]}: give a finite number")
+        if isinstance(names, Mapping) and not _is_finite(names[name]):
+            raise FactoryError(f"{where}: the threshold of {name} is {str(names[name])[:20]}: give a finite number")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer, as JSON and YAML may hold it, that is larger than any float
+        return False
 
 
 def findings(

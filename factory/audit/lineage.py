@@ -21,6 +21,16 @@ class Lineage:
     facts: dict[str, pl.DataFrame]
 
 
+def tasks_of(lake: Lake, rows: pa.Table) -> pl.DataFrame:
+    """The tasks behind a set's prompts, by their prompt_id, and their last user turns: one row for each of the set's."""
+    ids = pl.DataFrame({"prompt_id": as_polars(rows.select(["prompt_id"]))["prompt_id"].cast(pl.String)})
+    lake.connection.register("audited", ids.with_row_index("row").to_arrow())
+    try:
+        return as_polars(lake.query(sql("audit/prompts"))).select("task", "task_asked")
+    finally:
+        lake.connection.unregister("audited")
+
+
 def lineage_of(lake: Lake, rows: pa.Table) -> Lineage:
     """What a lake, open at the set's snapshot, knows of a training set's rows; columns are NULL where it knows nothing."""
     given = as_polars(rows.select([name for name in rows.column_names if name in (*_IDS, "id")]))

@@ -1,7 +1,8 @@
 """Overlap with evaluation sets: a test item is in a prompt if at least half of its word 8-grams are.
 
 The rule is that of Tulu 3 (arXiv:2411.15124, 3.2): 8-grams, and 50% of the test item's. An item of fewer than eight words
-counts if the prompt is the same text.
+counts if the prompt is the same text. A short item inside a refiner's prompt, which is mostly template, or at the end of a
+dialogue would escape that, so the task behind a prompt and the last user turns of both are looked at beside the prompt.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from factory.audit.words import grams, normal, tokens_of
 GRAM = 8
 HALF = 0.5
 _AT_ONCE = 100_000
+_TEXTS = ("prompt", "asked", "task", "task_asked")
+"""columns of Audited.rows in which an item may be"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,18 @@ def overlaps_with(texts: pl.Series, benchmark: Benchmark) -> Overlaps:
     exact = best.filter(pl.col("share") >= 1.0).select("prompt", "item")
     same = exact.with_columns(other=items.gather(exact["item"])).filter(normal("prompt") == normal("other"))
     return Overlaps(best.sort("prompt"), same.height)
+
+
+def texts_of(rows: pl.DataFrame) -> pl.Series:
+    """The distinct texts of the rows in which an item may be, in order."""
+    columns = [rows[name].alias("text") for name in _TEXTS if name in rows.columns]
+    return pl.concat(columns).drop_nulls().unique(maintain_order=True)
+
+
+def rows_with(rows: pl.DataFrame, texts: set[str]) -> pl.DataFrame:
+    """The rows that have one of these texts."""
+    named = [pl.col(name).is_in(list(texts)) for name in _TEXTS if name in rows.columns]
+    return rows.filter(pl.any_horizontal(named))
 
 
 def _found(texts: pl.Series, of_items: pl.DataFrame, needed: pl.DataFrame) -> pl.DataFrame:
@@ -71,7 +86,7 @@ def overlap(given: Audited) -> Measured:
         return not_applicable(
             "no evaluation set is here: `factory evaluate ifeval` fetches IFEval's prompts, and --against FILE names your own"
         )
-    texts = given.rows["prompt"].unique(maintain_order=True)
+    texts = texts_of(given.rows)
     bad: set[str] = set()
     detail: dict[str, object] = {}
     for benchmark in given.benchmarks:
@@ -79,10 +94,11 @@ def overlap(given: Audited) -> Measured:
         named = set(found.prompts["prompt"].to_list())
         bad |= named
         items = found.prompts["item"].n_unique()
+        prompts = rows_with(given.rows, named)["prompt"].n_unique()
         detail[f"{benchmark.name} ({benchmark.version[:12]})"] = (
-            f"{len(named)} prompts, {items} of {len(benchmark.prompts)} items, {found.exact} word for word"
+            f"{prompts} prompts, {items} of {len(benchmark.prompts)} items, {found.exact} word for word"
         )
-    rows = given.rows.filter(pl.col("prompt").is_in(list(bad)))
+    rows = rows_with(given.rows, bad)
     return counted(rows.height, given.rows.height, rows["id"].head(EXAMPLES).to_list(), detail=detail)
 
 
@@ -107,7 +123,7 @@ def constraint_kinds(given: Audited) -> Measured:
 CHECKS = (
     Check(
         "overlap",
-        "Share of rows whose prompt holds half or more of the 8-grams of an item of an evaluation set.",
+        "Share of rows whose prompt holds half or more of the 8-grams of an item of an evaluation set, or is a short item.",
         overlap,
         0.0,
         beyond="fail",

@@ -9,6 +9,7 @@ import typer
 from factory.cli.auditing import audit
 from factory.cli.batch import batch
 from factory.cli.evaluating import evaluate
+from factory.cli.exporting import export
 from factory.cli.importing import import_
 from factory.cli.judging import judge
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, view, sql, tree, pair, recipes)
+COMMANDS = (run, loop, fork, resume, status, build, audit, export, train, evaluate, judge, sql, tree, pair, recipes)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -88,8 +89,8 @@ def assignments(given: list[str] | None) -> dict[str, Any]:
             raise FactoryError(f"{word!r} must be KEY=VALUE, as in stages.search.depth=2")
         try:
             values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise FactoryError(f"{word!r}: the value is not YAML: quote text with special characters") from error
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, thousands of digits
+            raise FactoryError(f"{word[:80]!r}: the value is not YAML: quote text with special characters") from error
     return values
 
 
@@ -97,8 +98,10 @@ def thresholds(given: list[str] | None) -> dict[str, float]:
     """Parses `check=number` words."""
     values = assignments(given)
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise FactoryError(f"--threshold {name}: it must be a number, as in {name}=0.1, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+            raise FactoryError(
+                f"--threshold {name}: it must be a finite number, as in {name}=0.1, got {str(value)[:40]!r}"
+            )
     return {name: float(value) for name, value in values.items()}
 
 

@@ -302,7 +302,7 @@ def _document(name: str) -> dict[str, Any]:
         return {}
     try:
         document = yaml.safe_load(file.read_text("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: also a date that is none, thousands of digits
         raise FactoryError(f"loop {file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise FactoryError(f"loop {file} must be a mapping of keys such as recipe, rounds and train")

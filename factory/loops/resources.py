@@ -54,7 +54,7 @@ def _has_lora(config: str | None) -> bool:
     file = preset if preset.is_file() else Path(config)
     try:
         settings = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return False  # the trainer says what is wrong with it
     return isinstance(settings, dict) and any(isinstance(one, dict) and one.get("lora") for one in settings.values())
 

@@ -81,11 +81,7 @@ def _with_recipes(lake: Lake, runs: list[str], asked: AuditSettings | None) -> A
 
 def _runs(lake: Lake, run_ids: list[str] | None) -> list[str]:
     """The runs asked for, or all that were made for data: an evaluation's answers never train a model."""
-    known: list[str] = (
-        lake.query("SELECT run_id FROM current_runs WHERE purpose <> 'evaluation' ORDER BY run_id")
-        .column(0)
-        .to_pylist()
-    )
+    known: list[str] = lake.query("SELECT run_id FROM data_runs ORDER BY run_id").column(0).to_pylist()
     chosen = [run for run in known if run_ids is None or any(run.startswith(word) for word in run_ids)]
     if not chosen:
         raise FactoryError(

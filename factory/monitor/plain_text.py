@@ -13,6 +13,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def label(name: str) -> str:
+    """A name for a plot, without what lets-plot would take as a link; a lake from somebody else may hold any."""
+    return visible(name).translate({ord("<"): "‹", ord(">"): "›"})
+
+
 def shortened(text: str, characters: int) -> str:
     """The beginning of a text in one line."""
     line = " ".join(visible(text).split())

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from factory.monitor.plain_text import clock, visible
+from factory.monitor.plain_text import clock, label, visible
 from stores.lake import Lake
 from stores.locks import is_held
 from stores.sql import sql
@@ -112,7 +112,7 @@ def rounds_svg(lake: Lake, loop_id: str) -> str | None:
         for name, row in one["evaluations"].items():
             if row["value"] is not None and row["metric"] in HEADLINES:
                 points.append(
-                    {"panel": _plain(name), "round": one["round"]} | {key: row[key] for key in ("value", "low", "high")}
+                    {"panel": label(name), "round": one["round"]} | {key: row[key] for key in ("value", "low", "high")}
                 )
     if not points:
         return None
@@ -142,15 +142,10 @@ def rounds_svg(lake: Lake, loop_id: str) -> str | None:
         + facet_wrap("panel", ncol=3, scales="free_y")
         + scale_x_continuous(breaks=sorted(set(columns["round"])))
         + labs(x="round", y="")
-        + ggtitle(_plain(loop_id))
+        + ggtitle(label(loop_id))
         + ggsize(960, 120 + 200 * -(-panels // 3))
     )
     return str(plot.to_svg())
-
-
-def _plain(name: str) -> str:
-    """A name without what the plots would take as a link; a lake from somebody else may hold any."""
-    return visible(name).translate({ord("<"): "‹", ord(">"): "›"})
 
 
 def headline(lake: Lake, loop_id: str) -> str:

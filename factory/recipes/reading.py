@@ -29,7 +29,7 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     file, text = read_named(RECIPES, ".yaml", name, "recipe")
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, thousands of digits
         raise FactoryError(f"recipe {file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise FactoryError(f"recipe {file} must be a mapping of keys such as name, models and stages")

@@ -10,6 +10,7 @@ _VIEWS = (
     "render",
     "is_blank",
     "current_runs",
+    "data_runs",
     "current_loops",
     "current_reviews",
     "run_templates",

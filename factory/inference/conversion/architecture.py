@@ -40,7 +40,13 @@ class Architecture:
 
 
 def permuted(values: np.ndarray, heads: int) -> np.ndarray:
-    """The rows of a query or key matrix in llama.cpp's order: of each head, its halves' rows in turn."""
+    """The rows of a query or key matrix in llama.cpp's order: of each head, its halves' rows in turn.
+
+    Raises:
+        ValueError: it is no matrix of so many heads.
+    """
+    if len(values) % (2 * heads):
+        raise ValueError(f"{len(values)} rows of queries or keys are not those of {heads} heads")
     return values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
 
 
@@ -50,6 +56,11 @@ FAMILIES = {
     "Qwen2ForCausalLM": (gguf.MODEL_ARCH.QWEN2, False),
     "Qwen3ForCausalLM": (gguf.MODEL_ARCH.QWEN3, False),
 }
+
+
+_MOST, _MOST_LAYERS, _MOST_WIDE = 2**31 - 1, 10_000, 65_536
+"""what GGUF's fields hold, and more layers and wider heads than any model has: work is done for each of them"""
+_MOST_THETA = 1e12
 
 
 def architecture_of(folder: Path) -> Architecture:
@@ -86,24 +97,51 @@ def _read(config: dict[str, Any]) -> Architecture:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ("default", "llama3"):
         raise ValueError(f"its rotary embedding is scaled by {kind}")
-    heads = int(config["num_attention_heads"])
-    context = int(config["max_position_embeddings"])
-    window = config.get("sliding_window") if name.startswith("Mistral") else None
+    heads = _count(config, "num_attention_heads", _MOST_WIDE)
+    kv_heads = _count(config, "num_key_value_heads", heads, heads)
+    hidden = _count(config, "hidden_size", _MOST)
+    context = _count(config, "max_position_embeddings", _MOST)
+    window = _count(config, "sliding_window", _MOST, context) if name.startswith("Mistral") else context
+    theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
     return Architecture(
         arch=arch,
-        layers=int(config["num_hidden_layers"]),
-        hidden=int(config["hidden_size"]),
-        inner=int(config["intermediate_size"]),
+        layers=_count(config, "num_hidden_layers", _MOST_LAYERS),
+        hidden=hidden,
+        inner=_count(config, "intermediate_size", _MOST),
         heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        head=int(config.get("head_dim") or config["hidden_size"] // heads),
-        context_tokens=min(context, int(window or context)),  # within its window, attention is whole
-        vocabulary=int(config["vocab_size"]),
-        rms_epsilon=float(config["rms_norm_eps"]),
-        rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10000.0))),
+        kv_heads=kv_heads,
+        head=_count(config, "head_dim", _MOST_WIDE, hidden // heads),
+        context_tokens=min(context, window),  # within its window, attention is whole
+        vocabulary=_count(config, "vocab_size", _MOST),
+        rms_epsilon=_between(config["rms_norm_eps"], "rms_norm_eps", 1.0),
+        rope_theta=_between(theta, "rope_theta", _MOST_THETA),
         rope_scaling=rope if kind == "llama3" else {},
         permuted=permuted,
     )
+
+
+def _count(config: dict[str, Any], name: str, most: int, otherwise: int | None = None) -> int:
+    """A number of things, from 1 to `most`.
+
+    Args:
+        otherwise: what stands for one that is missing, NULL or 0.
+    """
+    given = config[name] if otherwise is None else config.get(name) or otherwise
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= most:
+        raise ValueError(f"its {name} is {_shown(given)}, and not a whole number from 1 to {most:,}")
+    return given
+
+
+def _between(given: Any, name: str, most: float) -> float:
+    """A number above 0 and at most `most`."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= most:
+        raise ValueError(f"its {name} is {_shown(given)}, and not a number from 0 to {most:g}")
+    return float(given)
+
+
+def _shown(given: Any) -> str:
+    text = repr(given)
+    return text if len(text) <= 30 else f"{text[:30]}…"
 
 
 def add_settings(writer: gguf.GGUFWriter, model: Architecture) -> None:
@@ -129,8 +167,10 @@ def rope_factors(model: Architecture) -> np.ndarray | None:
     if not model.rope_scaling:
         return None
     given = model.rope_scaling
-    factor, low, high = (float(given[name]) for name in ("factor", "low_freq_factor", "high_freq_factor"))
-    old = float(given["original_max_position_embeddings"])
+    factor, low, high, old = (
+        _between(given[name], name, _MOST)
+        for name in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    )
     factors = []
     for at in range(0, model.head, 2):
         wavelength = 2 * math.pi * model.rope_theta ** (at / model.head)

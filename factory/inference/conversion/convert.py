@@ -23,7 +23,8 @@ def convert(folder: Path, target: Path, kind: Kind = Kind.Q8_0) -> None:
         folder: config.json, tokenizer.json, a chat template, *.safetensors.
         kind: of the matrices, Q8_0 or F16; vectors stay in F32.
     Raises:
-        FactoryError: the model is of another architecture, has no chat template, or a file is damaged.
+        FactoryError: the model is of another architecture, has no chat template, its weights do not fit its settings, or a
+            file is damaged.
         OSError: the file cannot be written.
     """
     model, stored = architecture_of(folder), tensors_in(folder)
@@ -35,6 +36,7 @@ def convert(folder: Path, target: Path, kind: Kind = Kind.Q8_0) -> None:
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         add_settings(writer, model)
         add_tokenizer(writer, folder, model.vocabulary)
+        _check_fit(model, stored, folder)
         factors = rope_factors(model)
         if factors is not None:
             writer.add_tensor_info("rope_freqs.weight", factors.shape, factors.dtype, factors.nbytes, Kind.F32)
@@ -49,8 +51,29 @@ def convert(folder: Path, target: Path, kind: Kind = Kind.Q8_0) -> None:
             writer.write_tensor_data(factors)
         for name, called in names.items():
             writer.write_tensor_data(quantize(model.rows(called, stored[name].read()), kinds[name]))
+    except ValueError as error:
+        raise FactoryError(_UNFIT.format(folder=folder, fault=error)) from error
     finally:
         writer.close()
+
+
+_UNFIT = "{folder}: its weights do not fit its config.json ({fault}): copy the folder again"
+
+
+def _check_fit(model: Architecture, stored: dict[str, Tensor], folder: Path) -> None:
+    """llama.cpp would tell much later that a tensor is missing or has another shape, and not which setting is wrong."""
+    embedding, wanted = stored.get("model.embed_tokens.weight"), (model.vocabulary, model.hidden)
+    if embedding is not None and embedding.shape != wanted:
+        fault = f"its embeddings are {_times(embedding.shape)}, not vocab_size × hidden_size, {_times(wanted)}"
+        raise FactoryError(_UNFIT.format(folder=folder, fault=fault))
+    layers = {name.split(".")[2] for name in stored if name.startswith("model.layers.")}
+    if layers and len(layers) != model.layers:
+        fault = f"they are of {len(layers)} layers, not num_hidden_layers, {model.layers}"
+        raise FactoryError(_UNFIT.format(folder=folder, fault=fault))
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(f"{size:,}" for size in shape)
 
 
 def gguf_names(model: Architecture, stored: dict[str, Tensor], folder: Path) -> dict[str, str]:

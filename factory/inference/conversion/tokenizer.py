@@ -110,6 +110,9 @@ def _tokens(tokenizer: dict[str, Any], vocabulary: int) -> tuple[list[str], list
     added = {one["id"]: one for one in tokenizer["added_tokens"]}
     by_number = {number: token for token, number in tokenizer["model"]["vocab"].items()}
     by_number |= {number: one["content"] for number, one in added.items()}
+    for number, token in by_number.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0 or not isinstance(token, str):
+            raise ValueError(f"token {str(token)[:30]!r} has the number {str(number)[:30]}")
     if max(by_number) >= vocabulary:
         raise ValueError(f"it has {max(by_number) + 1} tokens, and the model {vocabulary}")
     if vocabulary > len(by_number) + _MOST_UNUSED:

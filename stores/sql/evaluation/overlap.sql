@@ -3,7 +3,7 @@
 SELECT run_id, count(DISTINCT prompt_id) AS prompts
 FROM run_prompts
 JOIN prompts USING (prompt_id)
-JOIN current_runs USING (run_id)
-WHERE purpose = 'data' AND sha256(messages[-1].content) IN (SELECT unnest(string_split($texts, ',')))
+JOIN data_runs USING (run_id)
+WHERE sha256(messages[-1].content) IN (SELECT unnest(string_split($texts, ',')))
 GROUP BY run_id
 ORDER BY prompts DESC, run_id;

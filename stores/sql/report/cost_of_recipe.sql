@@ -2,8 +2,8 @@
 -- In: $recipe_hash VARCHAR. Out: one row: prompts, tokens a prompt (prompts' and answers'), seconds a prompt.
 WITH mine AS (
   SELECT run_id, date_diff('millisecond', started_at, ended_at) / 1000 AS seconds
-  FROM current_runs
-  WHERE recipe_hash = $recipe_hash AND purpose = 'data' AND status = 'finished' AND attempt = 0
+  FROM data_runs
+  WHERE recipe_hash = $recipe_hash AND status = 'finished' AND attempt = 0
 )
 SELECT p.prompts::BIGINT AS prompts, t.tokens / p.prompts AS tokens, s.seconds / p.prompts AS seconds
 FROM (SELECT count(*) AS prompts FROM run_prompts WHERE run_id IN (SELECT run_id FROM mine)) AS p,

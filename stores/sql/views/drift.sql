@@ -61,7 +61,7 @@ united AS (
 )
 SELECT run_id, prompts, coalesce(pairs, 0) AS pairs, coalesce(prompts_with_pair, 0) / nullif(prompts, 0) AS share_with_pair,
   value_gap, similarity, chosen_words, rejected_words, answer_words, diversity, judge_agreement, judge_flips, unanimous
-FROM current_runs
+FROM data_runs
 LEFT JOIN taken USING (run_id)
 LEFT JOIN made USING (run_id)
 LEFT JOIN sampled USING (run_id)
@@ -69,5 +69,4 @@ LEFT JOIN varied USING (run_id)
 LEFT JOIN agreed USING (run_id)
 LEFT JOIN flipped USING (run_id)
 LEFT JOIN united USING (run_id)
-WHERE purpose <> 'evaluation'
 ORDER BY run_id;

@@ -1,0 +1,1 @@
+"""Training sets as the files that other trainers read."""

@@ -1,0 +1,28 @@
+"""All columns of a set, for whatever reads JSON lines, CSV or Parquet."""
+
+from factory.exporting.gaps import Gap
+from factory.exporting.layout import Format, Layout, Written
+from factory.exporting.rows import Row
+
+
+def _empty_text(row: Row) -> bool:
+    return any(value == "" for value in row.values())
+
+
+def _load(kind: str) -> Layout:
+    def use(written: Written) -> str:
+        files = {"train": written.train} | ({"test": written.test} if written.test else {})
+        return f'datasets.load_dataset("{"json" if kind == "jsonl" else kind}", data_files={files})'
+
+    gaps = (Gap("with an empty text", "it is read as NULL", _empty_text),) if kind == "csv" else ()
+    return Layout(None, kind, use, gaps)
+
+
+def _format(kind: str, title: str, source: str) -> Format:
+    layouts = (_load(kind),)
+    return Format(title, source, {"preference": layouts, "prompt_completion": layouts})
+
+
+JSONL = _format("jsonl", "JSON lines", "a JSON object a line, with all columns of the set")
+CSV = _format("csv", "CSV", "all columns of the set; conversations, which CSV has not, are JSON in their cell")
+PARQUET = _format("parquet", "Parquet", "all columns of the set, as `factory build` writes them")

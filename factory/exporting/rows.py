@@ -1,0 +1,33 @@
+"""A training set's rows as plain Python, and their conversations with role and content alone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+Turns = list[dict[str, str]]
+
+SLICE = 10_000
+"""rows that are held as Python objects at once"""
+ANSWERS = {"preference": ("chosen", "rejected"), "prompt_completion": ("completion",)}
+"""format of a set -> its columns with answers"""
+
+
+def rows_of(table: pa.Table) -> Iterator[Row]:
+    for first in range(0, table.num_rows, SLICE):
+        yield from table.slice(first, SLICE).to_pylist()
+
+
+def turns(conversation: list[Row]) -> Turns:
+    return [{"role": turn["role"], "content": turn["content"]} for turn in conversation]
+
+
+def text(answer: list[Row]) -> str:
+    """What the last turn says."""
+    return str(answer[-1]["content"])
+
+
+def answers(row: Row) -> list[Turns]:
+    """Chosen and rejected, or the completion."""
+    return [row[name] for names in ANSWERS.values() for name in names if name in row]
