@@ -14,6 +14,7 @@ from factory.cli.judging import judge
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
+from factory.cli.publishing import publish, publish_model, pull
 from factory.cli.running import resume, run
 
 # Loading the modules creates hundreds of thousands of permanent objects; scanning them for cycles again and again, and
@@ -33,6 +34,8 @@ KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)
 app.command("import")(import_)
+for command in (publish, pull, publish_model):
+    app.command()(command)
 app.add_typer(batch, name="batch")
 
 

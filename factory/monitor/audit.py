@@ -24,12 +24,12 @@ _QUIET_S = 10
 
 
 @contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """Shows on standard error what an audit is doing."""
+def telling(what: str = "auditing") -> Iterator[Callable[[str], None]]:
+    """Shows on standard error what an audit, or whatever else takes long, is doing."""
     console = Console(stderr=True)
     if console.is_terminal:
-        with console.status("auditing") as status:
-            yield lambda words: status.update(Text(f"auditing: {visible(words)}"))
+        with console.status(what) as status:
+            yield lambda words: status.update(Text(f"{what}: {visible(words)}"))
         return
     last = time.monotonic()
 
@@ -37,7 +37,7 @@ def telling() -> Iterator[Callable[[str], None]]:
         nonlocal last
         if time.monotonic() - last >= _QUIET_S:
             last = time.monotonic()
-            print(f"auditing: {visible(words)}", file=sys.stderr, flush=True)
+            print(f"{what}: {visible(words)}", file=sys.stderr, flush=True)
 
     yield tell
 
