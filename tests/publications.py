@@ -5,15 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from factory.audit.audit import AuditSettings, examination
+from factory.cli.main import main
 from stores.lake import Lake
 from stores.training_sets import build_training_set
-from tests.hub import TOKEN, Hub, client_environment, running_hub
+from tests.hub import READER, TOKEN, Hub, client_environment, running_hub
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint
 
@@ -75,3 +76,32 @@ def command(*words: str, hub: Hub, home: Path, token: str | None = TOKEN) -> sub
     assert "Traceback" not in done.stderr, done.stderr
     assert TOKEN not in done.stdout + done.stderr
     return done
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `factory WORDS` in this process against the Hub: exit code, output, errors on one line."""
+    import huggingface_hub.constants as constants
+
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        said = capsys.readouterr()
+        assert not any(token in said.out + said.err for token in (TOKEN, READER))
+        return int(ended.value.code or 0), said.out, " ".join(said.err.split())
+
+    return call

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.monitor.plain_text import shortened
-from factory.publishing.manifest import MANIFEST
+from factory.publishing.manifest import MANIFEST, is_shard
 from schemas.errors import FactoryError
 
 KINDS = ("dataset", "model")
@@ -90,7 +90,8 @@ def look(place: Place, names: Sequence[str], marks: Sequence[str] = (MANIFEST,))
                 raise
             return There(None, {})
         present = {one.rfilename for one in info.siblings or []}
-        theirs = sorted(present - _NOBODYS)
+        # Data alone is what an upload leaves behind that broke off.
+        theirs = sorted(name for name in present - _NOBODYS if not is_shard(name))
         if theirs and not present & set(marks):
             raise FactoryError(
                 f"{place.repo} holds other content ({', '.join(theirs[:3])}), which would be mixed with this: give another "

@@ -77,13 +77,18 @@ def read_manifest(text: bytes, whose: str) -> Manifest:
             "ask whoever published it"
         ) from error
     for shard in manifest.shards:
-        if not _PATH.fullmatch(shard.path) or f"/{shard.config}/{shard.split}-" not in shard.path or shard.rows < 0:
+        if not is_shard(shard.path) or f"/{shard.config}/{shard.split}-" not in shard.path or shard.rows < 0:
             raise FactoryError(
                 f"{whose}: its {MANIFEST} names a file {shard.path[:80]!r}, which this program would not write"
             )
     if len({shard.path for shard in manifest.shards}) != len(manifest.shards):
         raise FactoryError(f"{whose}: its {MANIFEST} names a file twice")
     return manifest
+
+
+def is_shard(path: str) -> bool:
+    """Whether a file of this path is one that `factory publish` writes rows to."""
+    return _PATH.fullmatch(path) is not None
 
 
 def sha256_of(file: Path) -> str:

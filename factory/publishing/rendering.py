@@ -3,6 +3,7 @@
 import json
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import jinja2
 from schemas.streams import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]#|~$!])")
 _LINKED = re.compile(r"(?i)\b(https?|ftp|mailto|javascript|data)(:)|(www)(\.)")
 
 
@@ -36,7 +37,9 @@ def escaped(value: Any) -> Plain:
         return value
     line = re.sub(r"\s+", " ", visible(str(value)))
     # An address in a row is no link: a zero-width joiner would hide, an entity does not.
-    return Plain(_LINKED.sub(lambda m: f"{m[1] or m[3]}&#{ord(m[2] or m[4])};", _MARKUP.sub(r"\\\1", line)))
+    return Plain(
+        _LINKED.sub(lambda m: f"{m[1] or m[3]}&#{ord(m[2] or m[4])};", _MARKUP.sub(r"\\\1", escape(line, quote=False)))
+    )
 
 
 def code(value: Any) -> Plain:
