@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from factory.publishing.manifest import MANIFEST, read_manifest
 from factory.publishing.hub import Place, upload
+from factory.publishing.manifest import MANIFEST, read_manifest
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from stores.training_sets import build_training_set, find_training_set, read_training_set

@@ -63,7 +63,7 @@ def refusals(
         reasons["model_licences"] = [said]
     if rejected:
         reasons["rejected_pairs"] = [
-            f"a reviewer rejects {rejected:,} of its rows: build it again, which leaves them out"
+            f"reviewers reject or have rewritten {rejected:,} of its rows: build it again, which leaves them out"
         ]
     if lineage is not None:
         for check, (bad, kinds) in _in_lineage(lineage).items():
