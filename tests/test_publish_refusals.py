@@ -22,17 +22,30 @@ PLAIN = "smollm2-135m"
 KEY = "AKIA" + "QRSTUVWXYZ234567"
 
 
-def fill(lake: Lake, *, licence: str | None = "CC0-1.0", model: str = PLAIN, chosen: str = "", reflection: str = "") -> None:
+def fill(
+    lake: Lake, *, licence: str | None = "CC0-1.0", model: str = PLAIN, chosen: str = "", reflection: str = ""
+) -> None:
     """A run with one pair a prompt, and a set of them.
 
     Args:
         chosen: what the first chosen answer also says.
     """
-    rows: list[object] = [row(RunRow, "event", run_id="run", templates=TEMPLATES, recipe='{"name": "by hand"}', purpose="data")]
+    rows: list[object] = [
+        row(RunRow, "event", run_id="run", templates=TEMPLATES, recipe='{"name": "by hand"}', purpose="data")
+    ]
     rows.append(row(Model, "m", name=model, origin="vllm:x"))
     for n, made in enumerate(pairs(24)):
         p = f"p{n:02}"
-        rows.append(row(Prompt, p, messages=asked(made["prompt"][0]["content"]), source="bundled", licence=licence, language="en"))
+        rows.append(
+            row(
+                Prompt,
+                p,
+                messages=asked(made["prompt"][0]["content"]),
+                source="bundled",
+                licence=licence,
+                language="en",
+            )
+        )
         for id, side in ((f"c{n:02}", "chosen"), (f"r{n:02}", "rejected")):
             text = made[side][0]["content"] + (f" {chosen}" if n == 0 and side == "chosen" else "")
             rows.append(row(Response, id, run_id="run", prompt_id=p, kind="sampled", text=text, model_id="m"))
@@ -41,7 +54,9 @@ def fill(lake: Lake, *, licence: str | None = "CC0-1.0", model: str = PLAIN, cho
                 source="imported", chosen_value=1.0, rejected_value=0.0, similarity=0.5)
         )  # fmt: skip
     if reflection:
-        rows.append(row(Response, "aside", run_id="run", prompt_id="p00", kind="sampled", text=reflection, model_id="m"))
+        rows.append(
+            row(Response, "aside", run_id="run", prompt_id="p00", kind="sampled", text=reflection, model_id="m")
+        )
     lake.append(rows, message="by hand")
     build_training_set(lake, "imported_dpo", {}, ["run"])
 
@@ -51,7 +66,9 @@ def publish(lake: Lake, run: Run, against: str | None, out: Path, *more: str) ->
     return run("publish", "imported_dpo", "user/x", "--lake", lake.place.where, *compared, "--dry-run", out, *more)
 
 
-def test_a_set_without_faults_is_published_without_exceptions(lake: Lake, run: Run, against: str, tmp_path: Path) -> None:
+def test_a_set_without_faults_is_published_without_exceptions(
+    lake: Lake, run: Run, against: str, tmp_path: Path
+) -> None:
     fill(lake)
     code, _, err = publish(lake, run, against, tmp_path / "out")
     assert code == 0, err
@@ -64,7 +81,11 @@ def test_a_set_without_faults_is_published_without_exceptions(lake: Lake, run: R
         ({"chosen": f"The key is {KEY}."}, "secrets", "secrets: 0.0417, and may be at most 0, as in rows x00"),
         ({"chosen": "Write to maria.keller@uni-bonn.de."}, "personal_data", "personal_data: 0.0417"),
         ({"licence": None}, "licences", "licences: the licence of 24 rows' prompts is not known (bundled)"),
-        ({"model": "mine"}, "model_licences", "model_licences: the licence of mine is not known: name it with --model-licence mine="),
+        (
+            {"model": "mine"},
+            "model_licences",
+            "model_licences: the licence of mine is not known: name it with --model-licence mine=",
+        ),
     ],
 )
 def test_what_refuses_says_why_and_is_shown_where_it_is_allowed(

@@ -113,7 +113,7 @@ def publish_model(
         ),
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="model_licences: publish though a licence is unknown.")
+        list[str] | None, typer.Option(metavar="CHECK", help="licences, model_licences: publish though one is unknown.")
     ] = None,
     model_licence: ModelLicenceOption = None,
     lake: LakeOption = "lake",

@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from factory.inference.folders import folder_sha256
-from factory.publishing.checks import OWN
 from factory.publishing.facts import model_licence
 from factory.publishing.hub import Place, There, check_token, look, upload
 from factory.publishing.licences import Licence, together
@@ -40,6 +39,8 @@ _NAMED = frozenset(
     }
 )  # fmt: skip
 """Files of a model that hold no code: no pickle, no program, no checkpoint is ever published."""
+_CHECKS = ("licences", "model_licences")
+"""what may refuse a model, and be allowed"""
 _FROM_WHERE = ("_name_or_path", "name_or_path", "base_model_name_or_path")
 _SETTINGS_BYTES = 1 << 20
 """A larger JSON file is a tokenizer or an index, and names no path."""
@@ -90,8 +91,8 @@ def publish_model(
         FactoryError: no such training or folder, other weights than it made, an unknown licence, or a fault of the Hub.
     """
     for one in asked.allowed:
-        if one not in OWN:
-            raise FactoryError(f"--allow: there is no check {one!r} of a model: {nearest(one, OWN)}")
+        if one not in _CHECKS:
+            raise FactoryError(f"--allow: there is no check {one!r} of a model: {nearest(one, _CHECKS)}")
     run = find_training_run(lake, name)
     folder = _folder_of(run, weights)
     there = There(None, {})
@@ -214,11 +215,13 @@ def _licence(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel) 
             f"--model-licence {name}=LICENCE, or publish it as unknown with --allow model_licences"
         )
     runs = json.loads(row.parameters).get("run_ids") or []
-    prompts = lake.query(
-        "SELECT DISTINCT q.licence FROM run_prompts JOIN prompts AS q USING (prompt_id) WHERE list_contains($runs, run_id)",
-        {"runs": runs},
-    )
-    return together([base, *(one for one in prompts.column(0).to_pylist() if one is not None)])
+    prompts = lake.query(sql("publishing/prompt_licences"), {"runs": runs}).column(0).to_pylist()
+    if None in prompts and "licences" not in asked.allowed:
+        raise FactoryError(
+            f"{run.output} is not published: the licence of some of its training prompts is not known (table prompts): publish "
+            "it as unknown with --allow licences"
+        )
+    return together([base, *prompts])
 
 
 def _trained(lake: Lake, run: TrainingRun) -> Model | None:
