@@ -262,3 +262,14 @@ def test_models_licences_are_known_by_name_or_given() -> None:
     assert licence_of_model("Qwen/Qwen2.5-7B-Instruct", {}) == "Apache-2.0"
     assert licence_of_model("meta-llama/Llama-3.1-8B", {}) == "llama3.1" == hub_identifier("llama3.1")
     assert licence_of_model("gpt-4o", {}) is None and licence_of_model("gpt-4o", {"gpt-4o": "other"}) == "other"
+
+
+def test_the_example_card_has_the_parts_that_a_card_has_today() -> None:
+    root = Path(__file__).parents[1]
+    template = (root / "factory" / "publishing" / "templates" / "dataset_card.jinja").read_text("utf-8")
+    example = (root / "docs" / "example-card.md").read_text("utf-8")
+    parts = re.findall(r"^## .*$", template, re.MULTILINE)
+    assert len(parts) > 10 and re.findall(r"^## .*$", example, re.MULTILINE) == parts
+    assert "of a run of the recipe `demo`" in example.splitlines()[0]
+    for plot in re.findall(r"\]\((example-card/[^)]+)\)", example):
+        assert (root / "docs" / plot).read_text("utf-8").startswith("<svg ")

@@ -71,7 +71,7 @@ def card_text(card: Card) -> str:
     facts = card.facts
     splits = {"train": facts.row.train_rows, "test": facts.row.held_out_rows}
     return render(
-        "dataset_card.md",
+        "dataset_card.jinja",
         metadata=yaml.safe_dump(metadata_of(card), sort_keys=False, allow_unicode=True),
         repo=card.repo,
         facts=facts,
@@ -86,6 +86,7 @@ def card_text(card: Card) -> str:
         runs=[_run(run) for run in facts.runs],
         query_head=_head_of(facts.row.sql),
         licence_words=_licence_words(facts),
+        program_judges={judge["kind"] for judge in facts.judges if judge["decides"]} == {"verifier"},
         plots=card.plots,
         allowed={one.check for one in card.exceptions},
         exceptions=card.exceptions,

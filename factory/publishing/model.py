@@ -155,7 +155,7 @@ def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel
     reference = lake.read(Model, "model_id = $id", {"id": run.reference_model_id}) if run.reference_model_id else []
     before, after = metrics.get("before") or {}, metrics.get("after") or {}
     return render(
-        "model_card.md",
+        "model_card.jinja",
         metadata=yaml.safe_dump(_metadata(run, asked, licence, figures), sort_keys=False, allow_unicode=True),
         run=run,
         row=row,
