@@ -148,6 +148,15 @@ def test_each_fault_of_the_hub_is_one_sentence(
     assert said in str(told.value) and "\n" not in str(told.value) and TOKEN not in str(told.value)
 
 
+def test_a_hub_without_xet_storage_is_told(hub: Hub, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    shard = tmp_path / "folder" / "data" / "0123456789ab" / "default" / "train-00000-of-00001.parquet"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"P" * 4_000)
+    with pytest.raises(FactoryError, match=r"the transfer .* failed .* needs HF_HUB_DISABLE_XET=1"):
+        upload(Place(REPO, "dataset"), tmp_path / "folder", private=False, message="m", tag=None, head=None)
+
+
 def test_a_token_that_is_wrong_or_missing_or_may_only_read_is_told_before_the_audit(
     spar_lake: Path, against: str, hub: Hub, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

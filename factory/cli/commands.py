@@ -34,8 +34,8 @@ KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)
 app.command("import")(import_)
-for command in (publish, pull, publish_model):
-    app.command()(command)
+for published in (publish, pull, publish_model):
+    app.command()(published)
 app.add_typer(batch, name="batch")
 
 
