@@ -220,7 +220,7 @@ def told(place: Place, folder: Path | None = None, *, reads: bool = False) -> It
             raise FactoryError(
                 "the Hub cannot be reached: see to the network (and HF_HUB_OFFLINE), then " + _AGAIN
             ) from error
-        if isinstance(error, OSError) and error.filename is None or isinstance(error, RuntimeError):
+        if (isinstance(error, OSError) and error.filename is None) or isinstance(error, RuntimeError):
             # The Hub's newer storage (Xet) has a client of its own, with errors of its own.
             words = shortened(re.sub(r"hf_\w+", "hf_…", str(error)), _SAID)
             raise FactoryError(
