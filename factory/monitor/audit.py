@@ -24,12 +24,12 @@ _QUIET_S = 10
 
 
 @contextmanager
-def telling(what: str = "auditing") -> Iterator[Callable[[str], None]]:
-    """Shows on standard error what an audit, or whatever else takes long, is doing."""
+def telling(doing: str = "auditing") -> Iterator[Callable[[str], None]]:
+    """Shows on standard error how far an audit, or what `doing` says, has come."""
     console = Console(stderr=True)
     if console.is_terminal:
-        with console.status(what) as status:
-            yield lambda words: status.update(Text(f"{what}: {visible(words)}"))
+        with console.status(doing) as status:
+            yield lambda words: status.update(Text(f"{doing}: {visible(words)}"))
         return
     last = time.monotonic()
 
@@ -37,7 +37,7 @@ def telling(what: str = "auditing") -> Iterator[Callable[[str], None]]:
         nonlocal last
         if time.monotonic() - last >= _QUIET_S:
             last = time.monotonic()
-            print(f"{what}: {visible(words)}", file=sys.stderr, flush=True)
+            print(f"{doing}: {visible(words)}", file=sys.stderr, flush=True)
 
     yield tell
 
