@@ -33,6 +33,7 @@ FLOORS = (
     "batch",
     "view",
     "exporting",
+    "publishing",
     "cli",
 )
 """The folders of factory/: each may import those before it, as docs/architecture.md draws it."""

@@ -9,7 +9,7 @@ from factory.audit.finding import Bars, Finding
 from schemas.streams import visible
 
 _PAGE = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
-_BAR, _ROOM, _WIDTH = 18, 190, 520
+_BAR, _ROOM, WIDTH = 18, 190, 520
 """height of a bar's line, width of the labels, and of the whole plot, in pixels"""
 
 
@@ -69,10 +69,19 @@ def _section(found: Finding) -> str:
 
 
 def _plot(bars: Bars) -> str:
-    """Horizontal bars from `middle`, with their intervals as lines."""
+    title = _safe(bars.title)
+    drawn, height = drawing(bars)
+    return (
+        f'<figure><figcaption>{title}</figcaption><svg role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {height}" '
+        f'width="{WIDTH}" height="{height}">{drawn}</svg></figure>'
+    )
+
+
+def drawing(bars: Bars) -> tuple[str, int]:
+    """Horizontal bars from `middle`, with their intervals as lines: the inside of an SVG `WIDTH` wide, and its height."""
     ends = [*bars.values, *bars.lows, *bars.highs, bars.middle]
     low, high = min(ends), max(ends)
-    scale = (_WIDTH - _ROOM - 70) / ((high - low) or 1)
+    scale = (WIDTH - _ROOM - 70) / ((high - low) or 1)
 
     def across(value: float) -> float:
         return _ROOM + (value - low) * scale
@@ -91,8 +100,4 @@ def _plot(bars: Bars) -> str:
             )
         beside = max(right, across(bars.highs[place]) if bars.highs else 0) + 5
         drawn.append(f'<text x="{beside:.1f}" y="{top + 12}">{value:.3g}</text>')
-    title = _safe(bars.title)
-    return (
-        f'<figure><figcaption>{title}</figcaption><svg role="img" aria-label="{title}" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}">{"".join(drawn)}</svg></figure>'
-    )
+    return "".join(drawn), height

@@ -42,33 +42,40 @@ _NOBODY = re.compile(
 
 
 def secrets(given: Audited) -> Measured:
-    bad: list[str] = []
-    kinds: dict[str, int] = {}
-    texts = _texts(given).filter(pl.col("text").str.contains(_COULD_BE))
-    with _detecting() as scan:
-        for id, text in texts.iter_rows():
-            found = {kind for line in text.splitlines() if re.search(_COULD_BE, line) for kind in scan(line)}
-            if found:
-                bad.append(id)
-            for kind in found:
-                kinds[kind] = kinds.get(kind, 0) + 1
+    bad, kinds = secrets_in(_texts(given))
     return share(given.rows, pl.col("id").is_in(bad), detail=kinds)
 
 
 def personal_data(given: Audited) -> Measured:
+    bad, kinds = personal_data_in(_texts(given))
+    return share(given.rows, pl.col("id").is_in(bad), detail=kinds)
+
+
+def secrets_in(texts: pl.DataFrame) -> tuple[list[str], dict[str, int]]:
+    """The ids of texts (id, text) with a key, token or password, and how many texts hold each kind."""
+    bad: set[str] = set()
+    kinds: dict[str, int] = {}
+    with _detecting() as scan:
+        for id, text in texts.filter(pl.col("text").str.contains(_COULD_BE)).iter_rows():
+            found = {kind for line in text.splitlines() if re.search(_COULD_BE, line) for kind in scan(line)}
+            if found:
+                bad.add(id)
+            for kind in found:
+                kinds[kind] = kinds.get(kind, 0) + 1
+    return sorted(bad), kinds
+
+
+def personal_data_in(texts: pl.DataFrame) -> tuple[list[str], dict[str, int]]:
+    """The ids of texts (id, text) with personal data, and how many ids have each kind."""
     bad: set[str] = set()
     kinds: dict[str, int] = {}
     for kind, pattern in _PERSONAL.items():
-        texts = (
-            _texts(given)
-            .with_columns(found=pl.col("text").str.extract_all(pattern))
-            .filter(pl.col("found").list.len() > 0)
-        )
-        rows = {id for id, values in texts.select("id", "found").iter_rows() if any(_is_real(kind, v) for v in values)}
-        if rows:
-            kinds[kind] = len(rows)
-        bad |= rows
-    return share(given.rows, pl.col("id").is_in(list(bad)), detail=kinds)
+        seen = texts.with_columns(found=pl.col("text").str.extract_all(pattern)).filter(pl.col("found").list.len() > 0)
+        ids = {id for id, values in seen.select("id", "found").iter_rows() if any(_is_real(kind, v) for v in values)}
+        if ids:
+            kinds[kind] = len(ids)
+        bad |= ids
+    return sorted(bad), kinds
 
 
 def _texts(given: Audited) -> pl.DataFrame:

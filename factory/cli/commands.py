@@ -15,6 +15,7 @@ from factory.cli.judging import judge
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
+from factory.cli.publishing import publish, publish_model, pull
 from factory.cli.running import resume, run
 from factory.cli.viewing import view
 
@@ -36,6 +37,8 @@ KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)
 app.command("import")(import_)
+for published in (publish, pull, publish_model):
+    app.command()(published)
 app.add_typer(batch, name="batch")
 
 
