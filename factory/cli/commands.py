@@ -14,6 +14,7 @@ from factory.cli.judging import judge
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
+from factory.cli.rerunning import lock, rerun
 from factory.cli.running import resume, run
 
 # Loading the modules creates hundreds of thousands of permanent objects; scanning them for cycles again and again, and
@@ -28,7 +29,24 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, sql, tree, pair, recipes)
+COMMANDS = (
+    run,
+    loop,
+    fork,
+    resume,
+    status,
+    build,
+    audit,
+    train,
+    evaluate,
+    judge,
+    lock,
+    rerun,
+    sql,
+    tree,
+    pair,
+    recipes,
+)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)

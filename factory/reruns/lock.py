@@ -37,9 +37,8 @@ def lock_of_set(lake: Lake, row: TrainingSet, training: LockedTraining | None = 
     Raises:
         FactoryError: the set's rows do not match its fingerprint.
     """
-    rows = pinned_rows(lake, row)
-    parameters = _plain(row.parameters, f"training set {row.name}@{row.version}", lake)
-    run_ids = [str(run) for run in parameters.get("run_ids", [])]
+    locked = locked_set(lake, row, pinned_rows(lake, row))
+    run_ids = [str(run) for run in locked.parameters.get("run_ids", [])]
     runs = lake.read(
         Run,
         "run_event_id IN (SELECT run_event_id FROM current_runs WHERE list_contains($ids, run_id))",
@@ -54,7 +53,7 @@ def lock_of_set(lake: Lake, row: TrainingSet, training: LockedTraining | None = 
         made_by=f"preference-factory {version('preference-factory')}",
         packages=packages,
         container=container(packages, trains=training is not None),
-        training_set=_locked_set(row, parameters, rows),
+        training_set=locked,
         training=training,
         models=[_locked_model(model) for model in models],
         runs=[_locked_run(run, lake) for run in runs],
@@ -122,7 +121,14 @@ def container(packages: Mapping[str, str], *, trains: bool) -> str:
     return f'docker run --rm -it -v $PWD:/work -w /work python:{python}-slim bash -c "{install}"'
 
 
-def _locked_set(row: TrainingSet, parameters: dict[str, Any], rows: pa.Table) -> LockedSet:
+def locked_set(lake: Lake, row: TrainingSet, rows: pa.Table) -> LockedSet:
+    """
+    Args:
+        rows: all of the set, in order, with the column `split`.
+    Raises:
+        FactoryError: the row cannot be read.
+    """
+    parameters = _plain(row.parameters, f"training set {row.name}@{row.version}", lake)
     plain = {
         name: getattr(row, name)
         for name in LockedSet.__struct_fields__
