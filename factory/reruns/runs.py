@@ -14,6 +14,7 @@ from factory.reruns.environments import Differences, differences, in_words
 from factory.runs.loop import Execution, run_on
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification, specification_of
+from schemas.columns import arrow_schema
 from schemas.errors import FactoryError
 from schemas.tables import TABLES, Run
 from stores.lake import Lake
@@ -104,10 +105,10 @@ def repeat_run(
     spec = specification_of(lake, run_id, overrides)
     assert spec.begun is not None
     with _folder(into) as folder:
-        if not anew:
-            _bring_answers(lake, spec.begun.run_id, folder)
         progress = Progress()
         with Lake.open(folder, create=True) as new:
+            if not anew:
+                _bring_answers(lake, spec.begun.run_id, folder)
             _bring_answered(lake, new, spec)
             with watched(progress):
                 run_on(new, spec, progress, Execution())
@@ -163,8 +164,6 @@ def _bring_answered(lake: Lake, new: Lake, spec: RunSpecification) -> None:
     rows = {table: lake.query(f"SELECT * FROM {table} WHERE {_condition(table)}", run) for table in MADE}
     rows["models"] = lake.query("SELECT * FROM models")
     rows["runs"] = lake.query("SELECT * FROM runs WHERE run_id = $run_id", run)
-    from schemas.columns import arrow_schema
-
     new.append_arrow(
         {name: table.cast(arrow_schema(TABLES[name])) for name, table in rows.items() if table.num_rows},
         message=f"rows of run {given.run}",
