@@ -41,6 +41,9 @@ class DataFile:
     size_bytes: int
     current: bool
     """whether the newest snapshot needs it"""
+    begin_snapshot: int
+    end_snapshot: int | None
+    """the first that no longer needs it; None: all later ones do"""
     sha256: str | None
     """None: not kept yet"""
 
@@ -54,6 +57,8 @@ class Damage:
     """as in: is missing"""
     holds: str
     """as in: 12 rows of responses"""
+    file: DataFile | None = None
+    """None: the catalog"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ def verify_files(lake: Lake, tell: Callable[[int, int], None] = lambda done, all
     for number, (file, fault) in enumerate(zip(files, _faults(lake, files), strict=True), start=1):
         if fault is not None:
             when = "" if file.current else ", needed by earlier snapshots alone"
-            damages.append(Damage(file.path, fault, f"{file.rows:,} {file.kind} of {file.table_name}{when}"))
+            damages.append(Damage(file.path, fault, f"{file.rows:,} {file.kind} of {file.table_name}{when}", file))
         tell(number, len(files))
     unsure = None
     if lake.place.folder is not None:
