@@ -81,7 +81,7 @@ def keep_checksums(lake: Lake) -> None:
     _make_table(lake)
     new = [file for file in data_files(lake) if file.sha256 is None and _size_fault(lake, file) is None]
     sums = list(_hashed(lake, new))
-    metadata = _metadata(lake.place)
+    metadata = metadata_of(lake.place)
     gone = f"{metadata}.factory_checksums WHERE path <> '{_CATALOG}' AND path NOT IN (SELECT unnest($there))"
     there = {"there": [file.path for file in data_files(lake)]}
 
@@ -154,7 +154,7 @@ def data_files(lake: Lake) -> list[DataFile]:
     text = sql("data_files")
     if not _has_table(lake):
         text = text.replace("metadata.factory_checksums", "(SELECT NULL::VARCHAR AS path, NULL::VARCHAR AS sha256)")
-    rows = lake.query(text.replace("metadata.", f"{_metadata(lake.place)}.")).to_pylist()
+    rows = lake.query(text.replace("metadata.", f"{metadata_of(lake.place)}.")).to_pylist()
     return [DataFile(**row | {"table_name": row["table_name"] or "?"}) for row in rows]
 
 
@@ -245,14 +245,14 @@ def _catalog_fault(lake: Lake) -> tuple[str | None, str | None]:
 def _kept_state(lake: Lake) -> str | None:
     if not _has_table(lake):
         return None
-    text = f"SELECT sha256 FROM {_metadata(lake.place)}.factory_checksums WHERE path = '{_CATALOG}'"
+    text = f"SELECT sha256 FROM {metadata_of(lake.place)}.factory_checksums WHERE path = '{_CATALOG}'"
     rows: list[str] = lake.query(text).column(0).to_pylist()
     return rows[0] if rows else None
 
 
 def _catalog_state(lake: Lake) -> str:
     """`WHEN:DIGEST`: how far the catalog has been written, and the SHA-256 of its rows."""
-    metadata = _metadata(lake.place)
+    metadata = metadata_of(lake.place)
     when = lake.query(
         f"SELECT count(*) || '/' || max(snapshot_id) || '/' || max(next_file_id) FROM {metadata}.ducklake_snapshot"
     )
@@ -268,14 +268,14 @@ def _catalog_state(lake: Lake) -> str:
     return f"{when.column(0)[0].as_py()}:{digest}"
 
 
-def _metadata(at: Place) -> str:
+def metadata_of(at: Place) -> str:
     schema = f".{identifier(at.metadata_schema)}" if at.metadata_schema else ""
     return f"__ducklake_metadata_lake{schema}"
 
 
 def _has_table(lake: Lake) -> bool:
     try:
-        lake.connection.execute(f"SELECT 1 FROM {_metadata(lake.place)}.factory_checksums LIMIT 0").fetchall()
+        lake.connection.execute(f"SELECT 1 FROM {metadata_of(lake.place)}.factory_checksums LIMIT 0").fetchall()
     except duckdb.CatalogException:
         return False
     return True
@@ -283,5 +283,5 @@ def _has_table(lake: Lake) -> bool:
 
 def _make_table(lake: Lake) -> None:
     if not _has_table(lake):
-        made = f"CREATE TABLE IF NOT EXISTS {_metadata(lake.place)}.factory_checksums (path VARCHAR, sha256 VARCHAR)"
+        made = f"CREATE TABLE IF NOT EXISTS {metadata_of(lake.place)}.factory_checksums (path VARCHAR, sha256 VARCHAR)"
         lake.in_transaction(lambda: lake.connection.execute(made))

@@ -12,37 +12,19 @@ from typing import Any
 import pytest
 
 from factory.cli.main import main
-from schemas.ids import content_id, model_id
-from schemas.tables import Message, Model, Prompt, TrainingRun, TrainingSet
-from stores.checksums import data_files, keep_checksums
+from schemas.ids import model_id
+from schemas.tables import Message, Model, Prompt, TrainingSet
+from stores.checksums import data_files
 from stores.consistency import check_rows, check_sets
 from stores.lake import Lake
-from stores.training_sets import build_training_set
-from tests.rows import NOON, row
-from tests.runs import answer, run_spar
-from tests.scripted_endpoint import running_endpoint
+from tests.rows import row
+from tests.whole_lakes import make_whole_lake
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with a run, two pinned sets, and a model trained on one of them."""
     folder = tmp_path_factory.mktemp("whole") / "lake"
-    with running_endpoint(answer) as endpoint:
-        run_id, _ = run_spar(folder, endpoint.url)
-    with Lake.open(folder) as lake:
-        sets = [build_training_set(lake, name, {}, [run_id]).row for name in ("spar_dpo", "spar_rft")]
-        settled = {"training_set_id": sets[0].training_set_id, "base_weights_sha256": "0" * 64, "configuration": "{}"}
-        training = row(
-            TrainingRun,
-            content_id("training run", *settled.values(), 0, NOON.isoformat()),
-            **settled,
-            metrics="{}",
-            output="trained",
-        )
-        name = "trained@111"
-        model = row(Model, model_id(name, "111"), name=name, revision="111", training_run_id=training.training_run_id)
-        lake.append([training, model], message="by hand")
-        keep_checksums(lake)
+    make_whole_lake(folder)
     return folder
 
 

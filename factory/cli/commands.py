@@ -8,6 +8,8 @@ import typer
 
 from factory.cli.auditing import audit
 from factory.cli.batch import batch
+from factory.cli.copying import clone
+from factory.cli.copying import gc as collect_garbage
 from factory.cli.evaluating import evaluate
 from factory.cli.importing import import_
 from factory.cli.judging import judge
@@ -47,9 +49,10 @@ COMMANDS = (
     pair,
     recipes,
 )
-KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
+KEEPING = (views, snapshots, verify, clone, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)
+app.command("gc")(collect_garbage)
 app.command("import")(import_)
 app.add_typer(batch, name="batch")
 
