@@ -197,7 +197,8 @@ def _without_harmless(lake: Lake, rows: pa.Table) -> pa.Table:
 
 def _other_ids(lake: Lake) -> Iterator[Fault]:
     try:
-        trainings, reruns = (lake.read(table, "started_at IS NOT NULL") for table in (TrainingRun, Rerun))
+        trainings = lake.read(TrainingRun, "started_at IS NOT NULL")
+        reruns = lake.read(Rerun, "started_at IS NOT NULL")
     except UNREADABLE as error:
         yield Fault("trainings", f"cannot be compared ({' '.join(str(error).split())})", ())
         return

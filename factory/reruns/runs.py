@@ -196,7 +196,7 @@ def _compared(lake: Lake, new: Lake, run: Run, started: datetime) -> RepeatedRun
 
 
 def _compare(lake: Lake, new: Lake, table: str, run_id: str) -> TableCompared:
-    key, *columns = (name for name in TABLES[table].__dataclass_fields__ if name not in VOLATILE)
+    key, *columns = (name for name in arrow_schema(TABLES[table]).names if name not in VOLATILE)
     text = f"SELECT {key} AS id, md5(to_json([{', '.join(f'to_json({name})' for name in columns)}])) AS content "
     text += f"FROM {table} WHERE {_condition(table)} ORDER BY {key}"
     then, now = (each.query(text, {"run_id": run_id}) for each in (lake, new))
