@@ -1,5 +1,7 @@
 """What a word on the command line means: a training or a run, by an id, the beginning of one, or a model's name."""
 
+from pathlib import Path
+
 from schemas.errors import FactoryError, nearest
 from schemas.tables import TrainingRun
 from stores.lake import Lake
@@ -37,7 +39,8 @@ def find_training_run(lake: Lake, given: str) -> TrainingRun:
 
 
 def trainings_like(lake: Lake, given: str) -> list[str]:
-    """Ids of the trainings that the word may mean."""
+    """Ids of the trainings that the word, or the last name of a path, may mean."""
+    given = Path(given).name if "/" in given else given
     ids: list[str] = lake.query(_TRAININGS, {"given": given}).column(0).to_pylist() if given else []
     return ids
 
