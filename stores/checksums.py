@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from schemas.errors import FactoryError
 from stores.attach import Place, identifier, quoted
+from stores.catalog_file import may_write
 from stores.faults import verify as to_verify
 from stores.lake import Lake
 from stores.sql import sql
@@ -106,8 +107,10 @@ def verify_files(lake: Lake, tell: Callable[[int, int], None] = lambda done, all
     Raises:
         FactoryError: the catalog cannot be read.
     """
-    with suppress(duckdb.Error):  # a lake that one may only read
-        _make_table(lake)
+    writable = may_write(lake.place)
+    with suppress(duckdb.Error):  # a server's lake that one may only read
+        if writable:
+            _make_table(lake)
     files = data_files(lake)
     damages = []
     for number, (file, fault) in enumerate(zip(files, _faults(lake, files), strict=True), start=1):
@@ -120,7 +123,7 @@ def verify_files(lake: Lake, tell: Callable[[int, int], None] = lambda done, all
         unsure, fault = _catalog_fault(lake)
         if fault is not None:
             damages.append(Damage(_CATALOG, fault, "the list of tables, files and snapshots"))
-    if not damages:
+    if not damages and writable:
         with suppress(duckdb.Error):
             keep_checksums(lake)
     return Verified(len(files), sum(file.sha256 is not None for file in files), damages, unsure)

@@ -1,18 +1,18 @@
 """`factory verify` on a lake that was damaged on purpose: what is wrong is named with its table, and what depends on it."""
 
 import dataclasses
-import json
+import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from factory.cli.main import main
-from schemas.ids import model_id
+from schemas.ids import model_id, prompt_id
 from schemas.tables import Message, Model, Prompt, TrainingSet
 from stores.checksums import data_files
 from stores.consistency import check_rows, check_sets
@@ -130,8 +130,6 @@ def test_a_lake_as_it_was_written_is_whole(whole: Path, capsys: pytest.CaptureFi
 def test_each_damage_is_named_with_its_table_and_what_depends_on_it(
     copied: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], line: str
 ) -> None:
-    import re
-
     damage(copied)
     code, said, errors = told(capsys, "verify", "--lake", copied)
     assert code == 1 and "from a backup" in " ".join(errors.split()), said + errors
@@ -147,8 +145,6 @@ def test_quick_looks_at_files_alone(copied: Path, capsys: pytest.CaptureFixture[
 
 
 def test_ids_of_texts_with_control_characters_are_right_though_sql_writes_them_otherwise(lake: Lake) -> None:
-    from schemas.ids import prompt_id
-
     messages = [Message("user", 'a "quoted" \x01\x1f line\n\\ and \u2028 é 🙂 /')]
     odd = row(Prompt, prompt_id(messages, [], "r\x0b", None), messages=messages, reference="r\x0b")
     lake.append([odd], message="by hand")
@@ -169,10 +165,26 @@ def test_a_set_whose_snapshot_was_expired_by_others_is_told(copied: Path) -> Non
     assert any(f"has no snapshot {first.snapshot}" in fault.fault for fault in faults)
 
 
-def test_damaged_files_carry_the_snapshots_that_need_them(whole: Path) -> None:
-    with Lake.open(whole) as lake:
-        files: list[Any] = data_files(lake)
+def test_files_carry_the_snapshots_that_need_them(copied: Path) -> None:
+    with Lake.open(copied) as lake:
+        lake.connection.execute("DELETE FROM lake.pairs")
+        gone = [file for file in data_files(lake) if file.table_name == "pairs"]
         newest = lake.latest_snapshot()
-    assert all(file.begin_snapshot <= newest for file in files)
-    assert {file.current for file in files} == {file.end_snapshot is None for file in files} or len(files) > 1
-    assert json.dumps([dataclasses.asdict(file) for file in files])
+    assert gone and all(not file.current and file.begin_snapshot < newest == file.end_snapshot for file in gone)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with checksums", "without"])
+def test_a_lake_that_may_only_be_read_is_verified(
+    copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    if not kept:
+        with Lake.open(copied) as lake:
+            lake.connection.execute("DROP TABLE __ducklake_metadata_lake.factory_checksums")
+    allowed = os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, mode: allowed(path, mode) and not (mode == os.W_OK and copied in [path, *Path(path).parents]),
+    )
+    code, said, errors = told(capsys, "verify", copied)
+    assert code == 0 and f"lake {copied} is whole" in said, said + errors

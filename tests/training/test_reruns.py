@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from factory.cli.main import main
 from factory.reruns.lock import lock_of
-from factory.reruns.lock_file import read_lock, write_lock
+from factory.reruns.lock_file import Lock, read_lock, write_lock
 from schemas.tables import Rerun, TrainingRun
 from stores.lake import Lake
 from stores.training_sets import read_training_set, write_parquet
+from tests.rows import row
 from tests.training.tiny import ROOT, needs_torch, training_run
 
 DIFFERENT = 4
@@ -100,8 +102,7 @@ def test_what_differs_is_told_with_its_size_and_its_cause(
     run = training_run(place, dpo)
     with Lake.open(place.lake) as lake:
         lock = lock_of(lake, run.training_run_id)
-    assert lock.training is not None
-    other = dataclass_replaced(lock, seed=8, package_versions={**run.package_versions, "trl": "0.1"})
+    other = with_training(lock, seed=8, package_versions={**run.package_versions, "trl": "0.1"})
     write_lock(other, tmp_path / "other.lock.yaml")
     words = ("rerun", tmp_path / "other.lock.yaml", "--lake", place.lake, "--model", place.folder / "tiny")
     code, said, _ = told(capfd, *words, "--original", dpo)
@@ -115,12 +116,15 @@ def test_what_differs_is_told_with_its_size_and_its_cause(
     assert json.loads(kept.environment)["trl"][0] == "0.1"
 
 
-def dataclass_replaced(lock: object, **changes: object) -> object:
+def with_training(lock: Lock, **changes: object) -> Lock:
     """The lock with other values in its training."""
-    import msgspec
+    assert lock.training is not None
+    return msgspec.structs.replace(lock, training=msgspec.structs.replace(lock.training, **changes))
 
-    training = msgspec.structs.replace(lock.training, **changes)  # type: ignore[attr-defined]
-    return msgspec.structs.replace(lock, training=training)
+
+def by_hand(training_set_id: str) -> TrainingRun:
+    filled = {"objective": "dpo", "status": "finished", "base_weights_sha256": "0" * 64}
+    return row(TrainingRun, "b" * 32, training_set_id=training_set_id, configuration="{}", metrics="{}", **filled)
 
 
 @needs_torch
@@ -142,21 +146,9 @@ def test_another_start_or_a_used_output_is_refused_before_it_trains(
 def test_rows_that_have_changed_are_named_and_nothing_is_trained(
     place: SimpleNamespace, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.rows import row
-
     shutil.copytree(place.lake, tmp_path / "lake")
     with Lake.open(tmp_path / "lake") as lake:
-        by_hand = row(
-            TrainingRun,
-            "b" * 32,
-            training_set_id="changed",
-            objective="dpo",
-            status="finished",
-            base_weights_sha256="0" * 64,
-            configuration="{}",
-            metrics="{}",
-        )
-        lake.append([by_hand], message="by hand")
+        lake.append([by_hand("changed")], message="by hand")
         built = read_training_set(lake, "spar_dpo@1")
         second = built.train.slice(1)
         write_parquet(dataclasses.replace(built, train=second), tmp_path / "lake" / "training_sets" / "spar_dpo@2")
@@ -179,3 +171,19 @@ def test_the_lock_command_writes_the_file(
     assert read_lock(file).training_set.fingerprint == place.pairs.row.fingerprint
     code, said, _ = told(capfd, "rerun", file, "--lake", place.lake)
     assert code == 0 and said.rstrip().endswith("identical")
+
+
+def test_a_set_whose_snapshot_was_expired_by_others_is_told_in_a_sentence(
+    place: SimpleNamespace, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place.lake, tmp_path / "lake")
+    with Lake.open(tmp_path / "lake") as lake:
+        lake.append([by_hand(place.pairs.row.training_set_id)], message="by hand")
+        lake.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{place.pairs.row.snapshot}])")
+    code, _, errors = told(capfd, "rerun", "bbb", "--lake", tmp_path / "lake")
+    assert code == 1 and f"has no snapshot {place.pairs.row.snapshot}" in " ".join(errors.split())
+    assert errors.count("\n") == 1
+    with Lake.open(tmp_path / "lake") as lake:
+        [kept] = lake.read(Rerun)
+    assert (kept.outcome, kept.data_identical, kept.weights_identical) == ("failed", None, None)
+    assert kept.reason is not None and "has no snapshot" in kept.reason
