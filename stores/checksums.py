@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from schemas.errors import FactoryError
 from stores.attach import Place, identifier, quoted
+from stores.catalog_file import may_write
 from stores.faults import verify as to_verify
 from stores.lake import Lake
 from stores.sql import sql
@@ -41,6 +42,9 @@ class DataFile:
     size_bytes: int
     current: bool
     """whether the newest snapshot needs it"""
+    begin_snapshot: int
+    end_snapshot: int | None
+    """the first that no longer needs it; None: all later ones do"""
     sha256: str | None
     """None: not kept yet"""
 
@@ -54,6 +58,8 @@ class Damage:
     """as in: is missing"""
     holds: str
     """as in: 12 rows of responses"""
+    file: DataFile | None = None
+    """None: the catalog"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ def keep_checksums(lake: Lake) -> None:
     _make_table(lake)
     new = [file for file in data_files(lake) if file.sha256 is None and _size_fault(lake, file) is None]
     sums = list(_hashed(lake, new))
-    metadata = _metadata(lake.place)
+    metadata = metadata_of(lake.place)
     gone = f"{metadata}.factory_checksums WHERE path <> '{_CATALOG}' AND path NOT IN (SELECT unnest($there))"
     there = {"there": [file.path for file in data_files(lake)]}
 
@@ -101,21 +107,23 @@ def verify_files(lake: Lake, tell: Callable[[int, int], None] = lambda done, all
     Raises:
         FactoryError: the catalog cannot be read.
     """
-    with suppress(duckdb.Error):  # a lake that one may only read
-        _make_table(lake)
+    writable = may_write(lake.place)
+    with suppress(duckdb.Error):  # a server's lake that one may only read
+        if writable:
+            _make_table(lake)
     files = data_files(lake)
     damages = []
     for number, (file, fault) in enumerate(zip(files, _faults(lake, files), strict=True), start=1):
         if fault is not None:
             when = "" if file.current else ", needed by earlier snapshots alone"
-            damages.append(Damage(file.path, fault, f"{file.rows:,} {file.kind} of {file.table_name}{when}"))
+            damages.append(Damage(file.path, fault, f"{file.rows:,} {file.kind} of {file.table_name}{when}", file))
         tell(number, len(files))
     unsure = None
     if lake.place.folder is not None:
         unsure, fault = _catalog_fault(lake)
         if fault is not None:
             damages.append(Damage(_CATALOG, fault, "the list of tables, files and snapshots"))
-    if not damages:
+    if not damages and writable:
         with suppress(duckdb.Error):
             keep_checksums(lake)
     return Verified(len(files), sum(file.sha256 is not None for file in files), damages, unsure)
@@ -149,7 +157,7 @@ def data_files(lake: Lake) -> list[DataFile]:
     text = sql("data_files")
     if not _has_table(lake):
         text = text.replace("metadata.factory_checksums", "(SELECT NULL::VARCHAR AS path, NULL::VARCHAR AS sha256)")
-    rows = lake.query(text.replace("metadata.", f"{_metadata(lake.place)}.")).to_pylist()
+    rows = lake.query(text.replace("metadata.", f"{metadata_of(lake.place)}.")).to_pylist()
     return [DataFile(**row | {"table_name": row["table_name"] or "?"}) for row in rows]
 
 
@@ -240,14 +248,14 @@ def _catalog_fault(lake: Lake) -> tuple[str | None, str | None]:
 def _kept_state(lake: Lake) -> str | None:
     if not _has_table(lake):
         return None
-    text = f"SELECT sha256 FROM {_metadata(lake.place)}.factory_checksums WHERE path = '{_CATALOG}'"
+    text = f"SELECT sha256 FROM {metadata_of(lake.place)}.factory_checksums WHERE path = '{_CATALOG}'"
     rows: list[str] = lake.query(text).column(0).to_pylist()
     return rows[0] if rows else None
 
 
 def _catalog_state(lake: Lake) -> str:
     """`WHEN:DIGEST`: how far the catalog has been written, and the SHA-256 of its rows."""
-    metadata = _metadata(lake.place)
+    metadata = metadata_of(lake.place)
     when = lake.query(
         f"SELECT count(*) || '/' || max(snapshot_id) || '/' || max(next_file_id) FROM {metadata}.ducklake_snapshot"
     )
@@ -263,14 +271,14 @@ def _catalog_state(lake: Lake) -> str:
     return f"{when.column(0)[0].as_py()}:{digest}"
 
 
-def _metadata(at: Place) -> str:
+def metadata_of(at: Place) -> str:
     schema = f".{identifier(at.metadata_schema)}" if at.metadata_schema else ""
     return f"__ducklake_metadata_lake{schema}"
 
 
 def _has_table(lake: Lake) -> bool:
     try:
-        lake.connection.execute(f"SELECT 1 FROM {_metadata(lake.place)}.factory_checksums LIMIT 0").fetchall()
+        lake.connection.execute(f"SELECT 1 FROM {metadata_of(lake.place)}.factory_checksums LIMIT 0").fetchall()
     except duckdb.CatalogException:
         return False
     return True
@@ -278,5 +286,5 @@ def _has_table(lake: Lake) -> bool:
 
 def _make_table(lake: Lake) -> None:
     if not _has_table(lake):
-        made = f"CREATE TABLE IF NOT EXISTS {_metadata(lake.place)}.factory_checksums (path VARCHAR, sha256 VARCHAR)"
+        made = f"CREATE TABLE IF NOT EXISTS {metadata_of(lake.place)}.factory_checksums (path VARCHAR, sha256 VARCHAR)"
         lake.in_transaction(lambda: lake.connection.execute(made))

@@ -379,10 +379,12 @@ class Lake:
         # In one transaction, so that a set pinned meanwhile keeps its snapshot.
         doomed = self.in_transaction(drop)
         if doomed:
-            self._written(
-                lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
-            )
+            self.clean_up()
         return doomed
+
+    def clean_up(self) -> None:
+        """Removes the files that no snapshot needs any more."""
+        self._written(lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"))
 
     # Opening
 

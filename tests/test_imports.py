@@ -34,6 +34,7 @@ FLOORS = (
     "view",
     "exporting",
     "publishing",
+    "reruns",
     "cli",
 )
 """The folders of factory/: each may import those before it, as docs/architecture.md draws it."""

@@ -1,9 +1,7 @@
 """What is kept of a training: its row in `training_runs`, its models' rows, and the trained model's card."""
 
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 
 from schemas.errors import FactoryError
 from schemas.ids import content_id, folder_model_name, model_id
@@ -19,12 +16,12 @@ from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from stores.whole import put_folder
 from trainers.command import Asked
+from trainers.environment import hardware, package_versions
 from trainers.log_probs import LABELS
 from trainers.models import Base, weights_sha256
 from trainers.settings import TrainerSettings
 from trainers.unfinished import RECORD, Part, Record, part_folder
 
-PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "peft", "tokenizers", "safetensors", "gguf")
 METHODS = {
     "dpo": "direct preference optimization",
     "rft": "rejection-sampling fine-tuning",
@@ -172,27 +169,6 @@ def _row(part: Part, known: Known, **found: Any) -> TrainingRun:
 def _add_rows(lake: str, record: Record, set_name: str) -> int:
     with Lake.open(lake) as opened:
         return opened.append([record.run, *record.models], message=f"{record.run.objective} on {set_name}")
-
-
-def package_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # gguf is needed for .gguf files alone
-    return versions
-
-
-def hardware(processes: int) -> str:
-    """Accelerator or processor, and how many: '8 x NVIDIA H100' or '1 x CPU x86_64 (AVX512), 2 threads on 2 cores'.
-
-    On a CPU, instruction set and threads decide over the last digits.
-    """
-    if torch.cuda.is_available():
-        return f"{processes} x {torch.cuda.get_device_name()}"
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"{processes} x CPU {platform.machine()} ({capability}), {torch.get_num_threads()} threads on {os.cpu_count()} cores"
 
 
 def model_card(run: TrainingRun, training_set: TrainingSet) -> str:

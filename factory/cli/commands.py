@@ -8,6 +8,8 @@ import typer
 
 from factory.cli.auditing import audit
 from factory.cli.batch import batch
+from factory.cli.copying import clone
+from factory.cli.copying import gc as collect_garbage
 from factory.cli.evaluating import evaluate
 from factory.cli.exporting import export
 from factory.cli.importing import import_
@@ -16,6 +18,7 @@ from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
 from factory.cli.publishing import publish, publish_model, pull
+from factory.cli.rerunning import lock, rerun
 from factory.cli.running import resume, run
 from factory.cli.viewing import view
 
@@ -34,8 +37,28 @@ app = typer.Typer(
 COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, view, sql, tree, pair, recipes)
 COMMANDS = (run, loop, fork, resume, status, build, audit, export, train, evaluate, judge, sql, tree, pair, recipes)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
+COMMANDS = (
+    run,
+    loop,
+    fork,
+    resume,
+    status,
+    build,
+    audit,
+    train,
+    evaluate,
+    judge,
+    lock,
+    rerun,
+    sql,
+    tree,
+    pair,
+    recipes,
+)
+KEEPING = (views, snapshots, verify, clone, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)
+app.command("gc")(collect_garbage)
 app.command("import")(import_)
 for published in (publish, pull, publish_model):
     app.command()(published)

@@ -130,11 +130,16 @@ def migrate(lake: LakeOption = "lake") -> None:
 
 def verify(
     where: Annotated[str | None, typer.Argument(metavar="WHERE", help="The lake; the same as --lake.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Look at the files and the catalog alone.")] = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Compare each of the lake's files with its checksum, and name those that are damaged or missing."""
+    """Look at all of a lake, and name what is wrong, with its table and file, and what depends on it.
+
+    Files are as they were written (checksums), every id is the hash of what it stands for, trees are trees, pairs lead back
+    to their prompts, and every pinned training set is read again.
+    """
     from factory.monitor.verify import verify_and_report
     from stores.lake import Lake
 
     with Lake.open(where or lake) as opened:
-        verify_and_report(opened, Console())
+        verify_and_report(opened, Console(), quick=quick)

@@ -211,22 +211,31 @@ def read_training_set(lake: Lake, reference: str) -> TrainingSetRows:
             (the fingerprints differ).
     """
     row = find_training_set(lake, reference)
+    return _split(row, pinned_rows(lake, row))
+
+
+def pinned_rows(lake: Lake, row: TrainingSet) -> pa.Table:
+    """All rows of a training set in their order, with the column `split`.
+
+    Raises:
+        FactoryError: as `read_training_set`.
+    """
     rows = rows_as_pinned(lake, row)
     if row.format not in COLUMNS:
         raise FactoryError(f"training set {row.name}@{row.version} has a format that is not known: {row.format!r}")
     check_rows(rows, row.name, row.format, texts=False)
-    _check_fingerprint(row, rows, lake.place.where)
-    return _split(row, rows)
-
-
-def _check_fingerprint(row: TrainingSet, rows: pa.Table, where: str) -> None:
-    found = fingerprint_of(rows)
-    if found != row.fingerprint != _earliest_fingerprint_of(rows):
+    if not has_fingerprint(rows, row.fingerprint):
         raise FactoryError(
-            f"training set {row.name}@{row.version} has fingerprint {found[:12]}, but {row.fingerprint[:12]} was built: "
-            f"its rows have changed since, so data may be damaged; do not train on it, but see what "
-            f"{verify(where)} says, and restore what it names from a backup"
+            f"training set {row.name}@{row.version} has fingerprint {fingerprint_of(rows)[:12]}, but "
+            f"{row.fingerprint[:12]} was built: its rows have changed since, so data may be damaged; do not train on it, but "
+            f"see what {verify(lake.place.where)} says, and restore what it names from a backup"
         )
+    return rows
+
+
+def has_fingerprint(rows: pa.Table, fingerprint: str) -> bool:
+    """Whether these are the rows that a set was built of."""
+    return fingerprint_of(rows) == fingerprint or _earliest_fingerprint_of(rows) == fingerprint
 
 
 def fingerprint_of(rows: pa.Table) -> str:

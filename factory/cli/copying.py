@@ -1,0 +1,86 @@
+"""Commands that copy a lake, and that free the space it holds for nothing."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from factory.cli.options import LakeOption
+from factory.monitor.console import Console
+
+QUIET_S = 2.0
+"""What takes no longer shows no progress."""
+
+
+def clone(
+    source: Annotated[str, typer.Argument(metavar="LAKE", help="The lake to copy: a folder or a PostgreSQL URL.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", help="A new folder, or postgresql://host/db?data_path=… (a folder or s3://…)."
+        ),
+    ],
+) -> None:
+    """Copy a lake with all its snapshots; every training set of the copy is read again before it is there.
+
+    Trained models and the Parquet files of sets are not copied; a folder's journal of answers is.
+    """
+    from rich.text import Text
+
+    from stores.cloning import clone as clone_lake
+
+    with _progress() as tell:
+        sets = clone_lake(source, target, tell)
+    read = f", {', '.join(sets)} read back to the same fingerprints" if sets else ""
+    Console().print(Text(f"copied {source} to {target}{read}"), soft_wrap=True)
+
+
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default it is only told.")] = False,
+    older_than_hours: Annotated[
+        float, typer.Option(min=0, help="Leave what was written later: it may be about to be committed.")
+    ] = 24,
+    lake: LakeOption = "lake",
+) -> None:
+    """Say what a lake holds for nothing and, with --delete, remove it. What a snapshot needs, pinned or not, always stays.
+
+    Files of expired snapshots (`factory expire`), files and folders of processes that were killed, and models in the lake's
+    folder whose training is not in the lake.
+    """
+    from rich.text import Text
+
+    from stores.lake import Lake
+    from stores.reclaiming import find_scrap, reclaim
+
+    console = Console()
+    with Lake.open(lake) as opened:
+        found = (reclaim if delete else find_scrap)(opened, older_than_hours * 3600)
+    for why, group in groupby(found, key=lambda scrap: scrap.why):
+        for scrap in group:
+            console.print(Text(f"{scrap.path}: {scrap.size_bytes:,} bytes, {why}"), soft_wrap=True)
+    size = f"{sum(scrap.size_bytes for scrap in found):,} bytes in {len(found):,} files and folders"
+    if not found:
+        console.print("nothing to remove")
+    elif delete:
+        console.print(Text(f"freed {size}"), soft_wrap=True)
+    else:
+        console.print(Text(f"would free {size}: --delete removes them"), soft_wrap=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    from factory.monitor.plain_text import visible
+
+    started_s, console = time.monotonic(), Console(stderr=True)
+    with console.status("") as status:
+        status.stop()
+
+        def tell(words: str) -> None:
+            if time.monotonic() - started_s > QUIET_S and console.is_terminal:
+                status.update(visible(words))
+                status.start()
+
+        yield tell

@@ -1,0 +1,119 @@
+"""Commands that make it possible to do it again, and do it again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factory.cli.options import LakeOption, LogFormatOption, OverrideOption, assignments
+from factory.monitor.console import Console
+from schemas.errors import FactoryError
+
+DIFFERENT = 4
+"""The exit code of a repetition that came out different; 1 is an error, 2 a misspelt option, 3 a training that diverged."""
+
+
+def lock(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A training set, such as spar_dpo@1, or a trained model.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file; by default, NAME.lock.yaml in this folder.")
+    ] = None,
+    lake: LakeOption = "lake",
+) -> None:
+    """Write a lock file: all that decides a training set or a model, so that another machine can make it again.
+
+    It makes it with `factory rerun FILE`, from the lake or from the published dataset alone.
+    """
+    from rich.text import Text
+
+    from factory.reruns.lock import lock_of
+    from factory.reruns.lock_file import write_lock
+    from stores.lake import Lake
+
+    with Lake.open(lake) as opened:
+        made = lock_of(opened, name)
+    of_set = made.training_set
+    called = f"{of_set.name}@{of_set.version}" if made.training is None else made.training.output or name
+    file = out or Path(f"{Path(called).name}.lock.yaml")
+    write_lock(made, file)
+    Console().print(Text(f"wrote {file}: {called}, fingerprint {of_set.fingerprint[:12]}"), soft_wrap=True)
+
+
+def rerun(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="A training (its id, or its model), a run's id, or a lock file."),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="The start of the training, if it is not found: a folder, .gguf file or hub id.")
+    ] = None,
+    reference: Annotated[str | None, typer.Option(help="The reference model of the training, likewise.")] = None,
+    original: Annotated[
+        Path | None, typer.Option(help="The model's folder of then, to tell by how much weights differ.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Keep the repetition's model in this folder; by default, it is removed.")
+    ] = None,
+    launch: Annotated[
+        str | None, typer.Option(help="What starts the trainer: 'accelerate launch --num_processes 8'.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATASET", help="For a lock file: the published dataset, a folder or a hub id."),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="For a run: keep the repetition's lake in this folder; by default, it is removed."),
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="For a run: ask everything again, though the journal has the answers.")
+    ] = False,
+    log_format: LogFormatOption = None,
+    override: OverrideOption = None,
+    lake: LakeOption = "lake",
+) -> None:
+    """Do a training or a run again, and say whether it comes out the same.
+
+    Exit code 0: identical. 4: different; the report says where and why. The outcome is a row of `reruns`.
+    """
+    from rich.text import Text
+
+    from factory.monitor.display import watch
+    from factory.monitor.plain_text import visible
+    from factory.reruns.repeating import rerun as rerun_in
+    from factory.reruns.repeating import rerun_lock
+    from factory.reruns.training import Choices
+    from stores.lake import Lake
+
+    choices = Choices(model, reference, original, output, launch)
+
+    def say(words: str) -> None:
+        Console().print(Text(visible(words)), soft_wrap=True)
+
+    file = Path(what)
+    if file.suffix in (".yaml", ".yml", ".json") or file.is_file():
+        if into is not None or anew or override:
+            raise FactoryError("--into, --anew and -o are for runs: a lock file is about a training set or a model")
+        if data is not None and not (Path(lake) / "catalog.sqlite").exists() and "://" not in lake:
+            same = rerun_lock(file, None, data, choices, say)
+        else:
+            with Lake.open(lake) as opened:
+                same = rerun_lock(file, opened, data, choices, say)
+    else:
+        if data is not None:
+            raise FactoryError("--data is for a lock file: `factory lock NAME` writes one")
+        with Lake.open(lake) as opened:
+            same = rerun_in(
+                opened,
+                what,
+                choices,
+                into,
+                assignments(override),
+                anew,
+                lambda progress: watch(progress, log_format),
+                say,
+            )
+    if not same:
+        raise typer.Exit(DIFFERENT)

@@ -1,0 +1,1 @@
+"""Doing it again: lock files, repeated trainings and runs, and what they come out as."""
