@@ -189,7 +189,11 @@ def _spent(tree: SearchTree) -> str:
     spent = tree.spent
     if spent.completion_tokens is None:
         return f"tokens: {NOT_TOLD}"
-    path = "" if spent.path_tokens is None else f", {spent.path_tokens:,} of them on the accepted path"
+    path = (
+        ""
+        if spent.path_tokens is None
+        else f", {'about ' if spent.estimated else ''}{spent.path_tokens:,} of them on the accepted path"
+    )
     return f"{counted(spent.completion_tokens, 'token')} generated in {counted(spent.calls, 'call')}{path}"
 
 

@@ -98,6 +98,8 @@ class Spent:
     completion_tokens: int | None
     path_tokens: int | None
     """generated for the nodes on the accepted path and their judgements; None: no node was accepted, or not told"""
+    estimated: bool
+    """whether the path's tokens are a share of its requests', as the endpoint told none of single choices"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
         similarity=head["similarity"],
         reflects={name: asks_for_reflection(text) for name, text in dict(head["templates"] or ()).items()},
         nodes=tuple(replace(node, why=why[node.node_id]) for node in nodes),
-        spent=Spent(0, None, None, None),
+        spent=Spent(0, None, None, None, False),
     )
     return tree
 
@@ -262,15 +264,27 @@ def _calls(lake: Lake, tree: SearchTree) -> list[dict[str, Any]]:
 
 def _spent(tree: SearchTree, calls: Sequence[dict[str, Any]], tokens: dict[str, int | None]) -> Spent:
     steps = [node for node in tree.path(tree.accepted_id) if node.parent_id is not None]
-    made = {node.call_id for node in tree.nodes}
+    by_id = {call["call_id"]: call for call in calls}
     judged = {node.judged_id for node in steps}
-    of_path: list[int | None] = [tokens.get(node.response_id or "") for node in steps]
-    of_path += [c["completion_tokens"] for c in calls if c["call_id"] not in made and c["response_ids"][0] in judged]
+    told = [tokens.get(node.response_id or "") for node in steps]
+    shares = [t if t is not None else _share(by_id.get(n.call_id)) for n, t in zip(steps, told, strict=True)]
+    made = {node.call_id for node in tree.nodes}
+    judging = [c["completion_tokens"] for c in calls if c["call_id"] not in made and c["response_ids"][0] in judged]
     return Spent(
         len(calls),
         _sum(call["prompt_tokens"] for call in calls),
         _sum(call["completion_tokens"] for call in calls),
-        _sum(of_path) if steps else None,
+        _sum([*shares, *judging]) if steps else None,
+        None in told,
+    )
+
+
+def _share(call: dict[str, Any] | None) -> int | None:
+    """One choice's share of a call's tokens."""
+    return (
+        None
+        if call is None or call["completion_tokens"] is None
+        else round(call["completion_tokens"] / call["choices"])
     )
 
 
