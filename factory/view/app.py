@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import jinja2
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,10 +19,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from factory.view import pages
+from factory.view.environment import make_environment
 from factory.view.errors import NotThere
 from factory.view.readers import Readers
 from factory.view.security import Guard
-from factory.view.showing import ENDINGS, STATIC, TEMPLATES, address, ending_of, told
+from factory.view.showing import ENDINGS, STATIC, address, ending_of
 from factory.view.stored_queries import stored_queries
 from schemas.errors import FactoryError
 from schemas.streams import visible
@@ -73,25 +73,16 @@ def _routes() -> list[Any]:
 
 
 def _templates() -> Jinja2Templates:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
+    environment = make_environment()
     paths = {path for path, _ in NAVIGATION}
     here = {route.path for route in _routes()}
     environment.globals |= {
         "navigation": [(path, name) for path, name in NAVIGATION if path in paths & here],
         "address": address,
         "ending_of": ending_of,
-        "told": told,
         "endings": tuple(ENDINGS),
         "versions": {file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in STATIC.iterdir()},
     }
-    environment.filters["percent"] = lambda share: "" if share is None else f"{100 * share:.0f}%"
     return Jinja2Templates(env=environment)
 
 
