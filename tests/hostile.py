@@ -34,6 +34,15 @@ TEXTS = (
     "long " * 200_000,
     "line\n" * 100_000,
 )
+CONSTRAINTS = (
+    ("length_constraints:number_words", "{}"),
+    ("length_constraints:number_words", '{"num_words": "many", "relation": 7}'),
+    ("keywords:existence", '{"keywords": "<b>"}'),
+    ("keywords:existence", "not JSON"),
+    ("detectable_format:title", "[]"),
+    ("no:such_kind", "null"),
+)
+"""kinds of constraints with arguments that no checker takes"""
 
 
 def fill_hostile(where: Path) -> None:
@@ -88,7 +97,7 @@ def _hostile(table: type, at: int, text: str) -> Any:
         elif name == "messages":
             given[name] = [Message("user", text)]
         elif name == "constraints":
-            given[name] = [Constraint(text[:500], "{}")]
+            given[name] = [Constraint(text[:500], "{}"), Constraint(*CONSTRAINTS[at % len(CONSTRAINTS)])]
         elif hints[name] in (str, str | None):
             given[name] = text
         elif hints[name] == list[str]:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import socket
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from factory.view.security import LARGEST_BODY
 from factory.view.serving import Door, _listen, serve
 from factory.view.stored_queries import parameters_of, stored_queries
 from schemas.errors import FactoryError
+from schemas.tables import Run
 from stores.lake import Lake
-from tests.rows import fill, sampled
+from tests.rows import fill, row, sampled
 from tests.views import HOST, pages, pages_of, run_lake
 
 __all__ = ["pages", "run_lake"]
@@ -151,6 +153,15 @@ def test_an_unknown_id_names_the_nearest(pages: TestClient) -> None:
     assert pages.get("/nowhere").status_code == 404
 
 
+def test_a_page_that_fails_says_so(pages: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factory.view.pages.overview.query", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pages.get("/")
+    quiet = TestClient(pages.app, f"http://{HOST}", raise_server_exceptions=False)
+    answer = quiet.get("/")
+    assert answer.status_code == 500 and "this page failed (ZeroDivisionError)" in answer.text
+
+
 def test_a_lake_without_runs_says_how_to_make_one(empty_lake: Path) -> None:
     with pages_of(empty_lake) as client:
         assert "factory run" in client.get("/").text
@@ -159,14 +170,13 @@ def test_a_lake_without_runs_says_how_to_make_one(empty_lake: Path) -> None:
 
 def test_pages_show_what_a_run_adds_meanwhile(tmp_path: Path, empty_lake: Path) -> None:
     where = tmp_path / "lake"
-    import shutil
-
     shutil.copytree(empty_lake, where)
     with pages_of(where) as client, Lake.open(where, create=True) as lake:
         count = "/sql.json?sql=SELECT count(*) AS n FROM responses"
-        assert client.get(count).json() == [{"n": 0}]
-        fill(lake, sampled("new"))
+        assert client.get(count).json() == [{"n": 0}] and client.get("/index.json").json() == []
+        fill(lake, sampled("new"), row(Run, "e", run_id="run", status="finished", recipe_name="spar"))
         assert client.get(count).json() == [{"n": 1}]
+        assert [run["run_id"] for run in client.get("/index.json").json()] == ["run"]
 
 
 # The console

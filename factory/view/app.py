@@ -53,6 +53,7 @@ def make_app(
         FactoryError: partial(_failed, status=400),
         NotThere: partial(_failed, status=404),
         duckdb.Error: partial(_failed, status=500),
+        Exception: _broken,
     }
     app = Starlette(
         routes=[*_routes(), Mount("/static", StaticFiles(directory=STATIC))],
@@ -93,6 +94,12 @@ def _failed(request: Request, error: Exception, status: int) -> Response:
     templates: Jinja2Templates = request.app.state.templates
     context = {"title": "not possible", "sentence": sentence, "state": address(request), "tables": ()}
     return templates.TemplateResponse(request, "error.html", context, status_code=status)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    """A fault of this program's own; the server prints its traceback."""
+    said = f"this page failed ({type(error).__name__}); the terminal of `factory view` shows where: please report it"
+    return _failed(request, FactoryError(said), 500)
 
 
 def _of_http(request: Request, error: Exception) -> Response:
