@@ -7,6 +7,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
 from starlette.applications import Starlette
@@ -23,7 +24,7 @@ from factory.view.environment import make_environment
 from factory.view.errors import NotThere
 from factory.view.readers import Readers
 from factory.view.security import Guard
-from factory.view.showing import ENDINGS, STATIC, address, ending_of
+from factory.view.showing import ENDINGS, STATIC, address, ending_of, is_file
 from factory.view.stored_queries import stored_queries
 from schemas.errors import FactoryError
 from schemas.streams import visible
@@ -89,10 +90,14 @@ def _templates() -> Jinja2Templates:
 
 def _failed(request: Request, error: Exception, status: int) -> Response:
     sentence = visible(str(error).splitlines()[0] if isinstance(error, duckdb.Error) else str(error))
-    if request.url.path.rpartition(".")[2] in ENDINGS:
+    if is_file(request):
         return JSONResponse({"error": sentence}, status)
     templates: Jinja2Templates = request.app.state.templates
-    context = {"title": "not possible", "sentence": sentence, "state": address(request), "tables": ()}
+    # Ids stand last in the addresses of pages about one row.
+    beside = request.url.path.rpartition("/")[0]
+    near = [(id, f"{beside}/{quote(id, safe='')}") for id in getattr(error, "near", ())]
+    title = "not there" if status == 404 else "not possible"
+    context = {"title": title, "sentence": sentence, "near": near, "state": address(request), "tables": ()}
     return templates.TemplateResponse(request, "error.html", context, status_code=status)
 
 
