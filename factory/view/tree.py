@@ -170,9 +170,9 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
     parameters = _object(head["parameters"])
     rows = query(lake, "tree_nodes", {"tree_id": tree_id}).to_pylist()
     visits = {row["response_id"]: row["visit"] for row in reversed(rows) if row["response_id"] is not None}
-    nodes = [_node(row, visits) for row in rows]
-    why = reasons_of([_placed(node) for node in nodes], head["strategy"], parameters, head["outcome"])
-    tree = SearchTree(
+    placed = [_placed_row(row, visits) for row in rows]
+    why = reasons_of(placed, head["strategy"], parameters, head["outcome"])
+    return SearchTree(
         tree_id=tree_id,
         run_id=head["run_id"],
         recipe=head["recipe"],
@@ -192,10 +192,9 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
         pair_id=head["pair_id"],
         similarity=head["similarity"],
         reflects={name: asks_for_reflection(text) for name, text in dict(head["templates"] or ()).items()},
-        nodes=tuple(replace(node, why=why[node.node_id]) for node in nodes),
+        nodes=tuple(_node(row, visits, why) for row in rows),
         spent=Spent(0, None, None, None, False),
     )
-    return tree
 
 
 def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: bool = False) -> SearchTree:
@@ -308,23 +307,34 @@ def _opinion(rows: Sequence[dict[str, Any]]) -> Opinion:
     return Opinion(first["judge"], first["kind"], first["decides"], votes, passed)
 
 
-def _node(row: dict[str, Any], visits: dict[str, int]) -> TreeNode:
-    judged_at = visits.get(row["judged_response_id"])
-    same = {"parent_id": "parent_node_id", "judged_id": "judged_response_id", "critique_id": "critique_judgement_id"}
-    plain = ("node_id", "depth", "visit", "state", "value", "flaw", "response_id", "call_id")
+def _node(row: dict[str, Any], visits: dict[str, int], why: dict[str, str]) -> TreeNode:
     return TreeNode(
-        **{name: row[name] for name in plain},
-        **{name: row[of] for name, of in same.items()},
-        judged_at=judged_at,
-        why="",
+        node_id=row["node_id"],
+        parent_id=row["parent_node_id"],
+        depth=row["depth"],
+        visit=row["visit"],
+        state=row["state"],
+        value=row["value"],
+        flaw=row["flaw"],
+        response_id=row["response_id"],
+        judged_id=row["judged_response_id"],
+        judged_at=visits.get(row["judged_response_id"]),
+        critique_id=row["critique_judgement_id"],
+        call_id=row["call_id"],
+        why=why[row["node_id"]],
     )
 
 
+def _placed_row(row: dict[str, Any], visits: dict[str, int]) -> Placed:
+    names = ("node_id", "parent_node_id", "depth", "visit", "state", "value", "flaw")
+    judged_at = visits.get(row["judged_response_id"])
+    return Placed(*(row[name] for name in names), judged_at if judged_at != row["visit"] else None)
+
+
 def _placed(node: TreeNode) -> Placed:
-    repeated = node.judged_at is not None and node.judged_at != node.visit
+    repeats = node.judged_at if node.judged_at != node.visit else None
     return Placed(
-        node.node_id, node.parent_id, node.depth, node.visit, node.state, node.value, node.flaw,
-        node.judged_at if repeated else None,
+        node.node_id, node.parent_id, node.depth, node.visit, node.state, node.value, node.flaw, repeats
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def tree(request: Request) -> Page:
         "rounds": same_prompt,
         "round_at": next((at for at, one in enumerate(same_prompt) if one["tree_id"] == tree_id), 0),
     }
-    return Page("tree.html", f"tree {tree_id[:12]}", context, _tables(found, node)[1:])
+    return Page("tree.html", f"tree {tree_id[:12]}", context)
 
 
 def _beside(listed: str | None, tree_id: str | None) -> str | None:
