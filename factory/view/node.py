@@ -153,17 +153,17 @@ def _checked(constraints: Sequence[Constraint], text: str | None) -> tuple[Seque
         return unknown, f"its text has more than {CHECKED_CHARACTERS:,} characters"
     try:
         return verify(constraints, text).followed, None
-    except FactoryError as error:  # a constraint that this version does not know
-        return unknown, str(error)
+    except _ODD_ARGUMENTS as error:
+        said = str(error) if isinstance(error, FactoryError) else "a constraint has arguments that no checker takes"
+        return unknown, said
+
+
+# What checkers raise for arguments that no checker takes, which a lake of somebody else may hold.
+_ODD_ARGUMENTS = (FactoryError, LookupError, TypeError, ValueError, AttributeError, StopIteration)
 
 
 def _asked(constraint: Constraint, language: str | None) -> str:
     try:
         return describe(constraint, "zh" if language == "zh" else "en")
-    except (
-        FactoryError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ):  # a kind of another version, or arguments of somebody else
+    except _ODD_ARGUMENTS:
         return constraint.kwargs
