@@ -19,6 +19,7 @@ from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, t
 from factory.cli.looping import fork, loop
 from factory.cli.publishing import publish, publish_model, pull
 from factory.cli.rerunning import lock, rerun
+from factory.cli.reporting import report
 from factory.cli.running import resume, run
 from factory.cli.viewing import view
 
@@ -36,6 +37,24 @@ app = typer.Typer(
 )
 COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, view, sql, tree, pair, recipes)
 COMMANDS = (run, loop, fork, resume, status, build, audit, export, train, evaluate, judge, sql, tree, pair, recipes)
+COMMANDS = (
+    run,
+    loop,
+    fork,
+    resume,
+    status,
+    build,
+    audit,
+    train,
+    evaluate,
+    judge,
+    view,
+    sql,
+    tree,
+    pair,
+    report,
+    recipes,
+)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 COMMANDS = (
     run,

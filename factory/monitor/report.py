@@ -6,6 +6,7 @@ Figures come from stores/sql/report/*.sql. Models' output is shown as plain text
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle, groupby
 from typing import Any
 
@@ -27,43 +28,67 @@ Show = Callable[[Lake, str, Console], None]
 """Prints the tree or pair with an id."""
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run's outcome in lines, and the rows behind its tables."""
+
+    run_id: str
+    outcome: dict[str, Any]
+    """the row of report/outcome.sql, with the judges' agreement"""
+    lines: tuple[tuple[str, str], ...]
+    """label and sentence"""
+    warnings: frozenset[str]
+    """labels of the lines that a reader should not miss"""
+    cost: list[dict[str, Any]]
+    likeness: list[dict[str, Any]]
+
+
+def read_summary(lake: Lake, run_id: str) -> Summary:
+    """A run's outcome. The texts in it may come from anywhere."""
+    of_run = {"run_id": run_id}
+    (outcome,) = lake.query(sql("report/outcome"), of_run).to_pylist()
+    if outcome["judges"] > 1:
+        outcome |= next(iter(lake.query(sql("report/agreement"), of_run).to_pylist()), {})
+    lines = list(_outcome_lines(outcome))
+    for label, query, line_of in (("flawed", "flaws", _flaws), ("not readable", "unreadable", _unreadable)):
+        if rows := lake.query(sql(f"report/{query}"), of_run).to_pylist():
+            lines.append((label, line_of(rows)))
+    for stage in textless_stages(lake, run_id):
+        of = f"{stage.without:,} of {counted(stage.answers, 'answer')} of stage {stage.stage}"
+        lines.append(("no text", f"{of}, which are neither judged nor paired: {stage.why()}"))
+    likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
+    lines.append(("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none"))
+    if outcome["accepted_trees"]:
+        (savings,) = lake.query(sql("report/savings"), of_run).to_pylist()
+        lines.append(("a refinement", _savings(savings)))
+    rows = lake.query(sql("report/rows_by_table"), of_run).to_pylist()
+    lines.append(("rows", ", ".join(f"{row['name']} {row['rows']:,}" for row in rows)))
+    cost = lake.query(sql("report/cost"), of_run).to_pylist()
+    return Summary(run_id, outcome, tuple(lines), frozenset({"flawed", "not readable"}), cost, likeness)
+
+
 def print_summary(lake: Lake, run_id: str, console: Console, show: Mapping[str, Show] | None = None) -> None:
     """Prints a run's outcome, its cost, what was set aside, an example, and what to do next.
 
     Args:
         show: how the example's `tree` and `pair` are printed; None: only the commands that do so.
     """
-    of_run = {"run_id": run_id}
-    (outcome,) = lake.query(sql("report/outcome"), of_run).to_pylist()
+    summary = read_summary(lake, run_id)
+    outcome, likeness = summary.outcome, summary.likeness
     reason = f": {visible(outcome['reason'])}" if outcome["reason"] else ""
     title = Text.assemble(("run ", "dim"), (run_id, "bold"), f" {outcome['status']}{reason}")
     console.print(title + Text(f", {clock(outcome['elapsed_s'])} in all", "dim"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    if outcome["judges"] > 1:
-        outcome |= next(iter(lake.query(sql("report/agreement"), of_run).to_pylist()), {})
-    for label, text in _outcome_lines(outcome):
-        grid.add_row(label, text)
-    for label, query, line_of in (("flawed", "flaws", _flaws), ("not readable", "unreadable", _unreadable)):
-        if rows := lake.query(sql(f"report/{query}"), of_run).to_pylist():
-            grid.add_row(label, Text(line_of(rows), "yellow"))
-    for stage in textless_stages(lake, run_id):
-        of = f"{stage.without:,} of {counted(stage.answers, 'answer')} of stage {stage.stage}"
-        grid.add_row("no text", visible(f"{of}, which are neither judged nor paired: {stage.why()}"))
-    likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
-    grid.add_row("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none")
-    if outcome["accepted_trees"]:
-        (savings,) = lake.query(sql("report/savings"), of_run).to_pylist()
-        grid.add_row("a refinement", _savings(savings))
-    rows = lake.query(sql("report/rows_by_table"), of_run).to_pylist()
-    grid.add_row("rows", ", ".join(f"{row['name']} {row['rows']:,}" for row in rows))
+    for label, text in summary.lines:
+        grid.add_row(label, Text(visible(text), "yellow" if label in summary.warnings else ""))
     console.print(grid)
     console.print()
-    _print_cost(lake, run_id, console)
+    _print_cost(summary.cost, console)
     _print_likeness(likeness, console)
     if outcome["call_errors"]:
-        _print_set_aside(lake.query(sql("report/set_aside"), of_run).to_pylist(), console)
+        _print_set_aside(lake.query(sql("report/set_aside"), {"run_id": run_id}).to_pylist(), console)
     where = "" if lake.place.where == "lake" else f" --lake {shlex.quote(lake.place.where)}"
     for noun, id in (pick_example(lake, run_id) if likeness else {}).items():
         _print_command(f"factory {noun} {id[:12]}{where}", console)
@@ -155,8 +180,7 @@ def _share(part: int, whole: int, of: str = "") -> str:
     return f" ({part / whole:.0%}{of})" if whole else ""
 
 
-def _print_cost(lake: Lake, run_id: str, console: Console) -> None:
-    rows = lake.query(sql("report/cost"), {"run_id": run_id}).to_pylist()
+def _print_cost(rows: Sequence[dict[str, Any]], console: Console) -> None:
     if not rows:
         return
     table = Table("stage", "template", "model", "calls", "prompt tokens", "generated tokens", "latency", box=None)

@@ -137,6 +137,23 @@ def ending_of(request: Request, ending: str, table: str) -> str:
     return f"{'/index' if path == '/' else path}.{ending}?{urlencode(query)}"
 
 
+def is_file(request: Request) -> bool:
+    """Whether rows are asked for as a file, and not a page."""
+    return request.url.path.rpartition(".")[2] in ENDINGS
+
+
+def whole_number(request: Request, name: str) -> int:
+    """A number in the address, 0 if it is not there.
+
+    Raises:
+        FactoryError: it is none, or negative.
+    """
+    text = request.query_params.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise FactoryError(f"{name} in the address is {text[:40]!r}: give a whole number")
+    return int(text)
+
+
 def _chosen(request: Request, page: Page) -> Shown:
     name = request.query_params.get("table")
     by_name = {shown.name: shown for shown in page.tables}

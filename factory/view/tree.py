@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.search.refinements import asks_for_reflection, read_refinement
-from factory.view.asking import query
+from factory.view.asking import query, query_ids
 from factory.view.errors import not_there
 from factory.view.selection import Placed, Ranked, reasons_of, siblings_of
 from schemas.tables import Constraint, Message
@@ -26,12 +26,10 @@ NODES_SHOWN = 200
 class Vote:
     """One judgement without its text."""
 
-    judgement_id: str
     verdict: str | None
     """yes, no or unparsed; None: points only"""
     value: float | None
     points: float | None
-    call_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,8 @@ class Spent:
     completion_tokens: int | None
     path_tokens: int | None
     """generated for the nodes on the accepted path and their judgements; None: no node was accepted, or not told"""
+    estimated: bool
+    """whether the path's tokens are a share of its requests', as the endpoint told none of single choices"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,9 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
     parameters = _object(head["parameters"])
     rows = query(lake, "tree_nodes", {"tree_id": tree_id}).to_pylist()
     visits = {row["response_id"]: row["visit"] for row in reversed(rows) if row["response_id"] is not None}
-    nodes = [_node(row, visits) for row in rows]
-    why = reasons_of([_placed(node) for node in nodes], head["strategy"], parameters, head["outcome"])
-    tree = SearchTree(
+    placed = [_placed_row(row, visits) for row in rows]
+    why = reasons_of(placed, head["strategy"], parameters, head["outcome"])
+    return SearchTree(
         tree_id=tree_id,
         run_id=head["run_id"],
         recipe=head["recipe"],
@@ -190,10 +190,9 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
         pair_id=head["pair_id"],
         similarity=head["similarity"],
         reflects={name: asks_for_reflection(text) for name, text in dict(head["templates"] or ()).items()},
-        nodes=tuple(replace(node, why=why[node.node_id]) for node in nodes),
-        spent=Spent(0, None, None, None),
+        nodes=tuple(_node(row, visits, why) for row in rows),
+        spent=Spent(0, None, None, None, False),
     )
-    return tree
 
 
 def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: bool = False) -> SearchTree:
@@ -214,14 +213,9 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
     }
     plain = [n for n in picked if whole or (outputs.get(n.node_id) or {}).get("output") is None]
     texts = read_texts(lake, [node.response_id for node in plain])
-    ids = {
-        "run_id": tree.run_id,
-        "response_ids": _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id)),
-    }
-    opinions = opinions_of(query(lake, "tree_votes", ids).to_pylist())
-    answers = {
-        r["response_id"]: r for r in query(lake, "tree_answers", {"response_ids": ids["response_ids"]}).to_pylist()
-    }
+    ids = _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id))
+    opinions = opinions_of(query_ids(lake, "tree_votes", ids, {"run_id": tree.run_id}).to_pylist())
+    tokens = {row["response_id"]: row["tokens"] for row in query_ids(lake, "tree_answers", ids).to_pylist()}
     root_text = texts.get(tree.root.response_id or "") if tree.root else None
 
     def filled(node: TreeNode) -> TreeNode:
@@ -235,19 +229,19 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
             text=text,
             reflection=wrote["reflection"],
             output=wrote["output"],
-            tokens=(answers.get(node.response_id or "") or {"tokens": None})["tokens"],
+            tokens=tokens.get(node.response_id or ""),
             likeness=None if text is None or root_text is None else likeness(text, root_text).similarity,
             opinions=opinions.get(node.judged_id or "", ()),
         )
 
     nodes = tuple(filled(node) if node.node_id in wanted else node for node in tree.nodes)
-    return replace(tree, nodes=nodes, spent=_spent(tree, calls, {id: row["tokens"] for id, row in answers.items()}))
+    return replace(tree, nodes=nodes, spent=_spent(tree, calls, tokens))
 
 
 def read_texts(lake: Lake, response_ids: Iterable[str | None]) -> dict[str, str]:
     """Texts of responses by id."""
     known = _known(response_ids)
-    rows = query(lake, "texts", {"response_ids": known}).to_pylist() if known else []
+    rows = query_ids(lake, "texts", known).to_pylist() if known else []
     return {row["response_id"]: row["text"] for row in rows}
 
 
@@ -262,15 +256,27 @@ def _calls(lake: Lake, tree: SearchTree) -> list[dict[str, Any]]:
 
 def _spent(tree: SearchTree, calls: Sequence[dict[str, Any]], tokens: dict[str, int | None]) -> Spent:
     steps = [node for node in tree.path(tree.accepted_id) if node.parent_id is not None]
-    made = {node.call_id for node in tree.nodes}
+    by_id = {call["call_id"]: call for call in calls}
     judged = {node.judged_id for node in steps}
-    of_path: list[int | None] = [tokens.get(node.response_id or "") for node in steps]
-    of_path += [c["completion_tokens"] for c in calls if c["call_id"] not in made and c["response_ids"][0] in judged]
+    told = [tokens.get(node.response_id or "") for node in steps]
+    shares = [t if t is not None else _share(by_id.get(n.call_id)) for n, t in zip(steps, told, strict=True)]
+    made = {node.call_id for node in tree.nodes}
+    judging = [c["completion_tokens"] for c in calls if c["call_id"] not in made and c["response_ids"][0] in judged]
     return Spent(
         len(calls),
         _sum(call["prompt_tokens"] for call in calls),
         _sum(call["completion_tokens"] for call in calls),
-        _sum(of_path) if steps else None,
+        _sum([*shares, *judging]) if steps else None,
+        None in told,
+    )
+
+
+def _share(call: dict[str, Any] | None) -> int | None:
+    """One choice's share of a call's tokens."""
+    return (
+        None
+        if call is None or call["completion_tokens"] is None
+        else round(call["completion_tokens"] / call["choices"])
     )
 
 
@@ -284,7 +290,7 @@ def opinions_of(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[Opinion, ...]
 
 def _opinion(rows: Sequence[dict[str, Any]]) -> Opinion:
     first = rows[0]
-    votes = tuple(Vote(r["judgement_id"], r["verdict"], r["value"], r["points"], r["call_id"]) for r in rows)
+    votes = tuple(Vote(r["verdict"], r["value"], r["points"]) for r in rows)
     points = [vote.points for vote in votes if vote.points is not None]
     yes, no = (sum(vote.verdict == word for vote in votes) for word in ("yes", "no"))
     if first["pass_points"] is not None:
@@ -294,23 +300,42 @@ def _opinion(rows: Sequence[dict[str, Any]]) -> Opinion:
     return Opinion(first["judge"], first["kind"], first["decides"], votes, passed)
 
 
-def _node(row: dict[str, Any], visits: dict[str, int]) -> TreeNode:
-    judged_at = visits.get(row["judged_response_id"])
-    same = {"parent_id": "parent_node_id", "judged_id": "judged_response_id", "critique_id": "critique_judgement_id"}
-    plain = ("node_id", "depth", "visit", "state", "value", "flaw", "response_id", "call_id")
+def _node(row: dict[str, Any], visits: dict[str, int], why: dict[str, str]) -> TreeNode:
     return TreeNode(
-        **{name: row[name] for name in plain},
-        **{name: row[of] for name, of in same.items()},
-        judged_at=judged_at,
-        why="",
+        node_id=row["node_id"],
+        parent_id=row["parent_node_id"],
+        depth=row["depth"],
+        visit=row["visit"],
+        state=row["state"],
+        value=row["value"],
+        flaw=row["flaw"],
+        response_id=row["response_id"],
+        judged_id=row["judged_response_id"],
+        judged_at=visits.get(row["judged_response_id"]),
+        critique_id=row["critique_judgement_id"],
+        call_id=row["call_id"],
+        why=why[row["node_id"]],
+    )
+
+
+def _placed_row(row: dict[str, Any], visits: dict[str, int]) -> Placed:
+    judged_at = visits.get(row["judged_response_id"])
+    return Placed(
+        node_id=row["node_id"],
+        parent_id=row["parent_node_id"],
+        depth=row["depth"],
+        visit=row["visit"],
+        state=row["state"],
+        value=row["value"],
+        flaw=row["flaw"],
+        repeats=judged_at if judged_at != row["visit"] else None,
     )
 
 
 def _placed(node: TreeNode) -> Placed:
-    repeated = node.judged_at is not None and node.judged_at != node.visit
+    repeats = node.judged_at if node.judged_at != node.visit else None
     return Placed(
-        node.node_id, node.parent_id, node.depth, node.visit, node.state, node.value, node.flaw,
-        node.judged_at if repeated else None,
+        node.node_id, node.parent_id, node.depth, node.visit, node.state, node.value, node.flaw, repeats
     )  # fmt: skip
 
 

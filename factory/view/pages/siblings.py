@@ -6,8 +6,7 @@ from starlette.routing import Route
 
 from factory.view.answers import CHARACTERS_SHOWN, Answer, read_answers
 from factory.view.asking import of_this_lake, query
-from factory.view.errors import NotThere
-from factory.view.showing import ENDINGS, Page, Shown, address, routes
+from factory.view.showing import Page, Shown, address, is_file, routes
 
 ANSWERS_SHOWN = 60
 
@@ -16,14 +15,9 @@ def prompt(request: Request) -> Page:
     """The answers to a prompt; `?run=` (as often as wanted) keeps to runs, `?against=` compares all with one answer."""
     prompt_id, given = request.path_params["prompt_id"], request.query_params
     with of_this_lake(request) as lake:
-        try:
-            found = read_answers(lake, prompt_id, given.getlist("run"), given.get("against"))
-        except NotThere as error:
-            near = [(id, f"/prompt/{id}") for id in error.near]
-            return Page("not_there.html", "no such prompt", {"sentence": str(error), "near": near}, (), 404)
+        found = read_answers(lake, prompt_id, given.getlist("run"), given.get("against"))
         trees = query(lake, "prompt_trees", {"prompt_id": prompt_id}).to_pylist()
-    is_file = request.url.path.rpartition(".")[2] in ENDINGS
-    shown = found.answers if is_file else found.answers[:ANSWERS_SHOWN]
+    shown = found.answers if is_file(request) else found.answers[:ANSWERS_SHOWN]
     context = {
         "asked": found,
         "answers": shown,
