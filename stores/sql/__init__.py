@@ -25,6 +25,7 @@ _VIEWS = (
     "answers",
     "flawed_accepted",
     "preference_rows",
+    "reviewed_pairs",
     "pair_contrast",
     "readings",
     "run_progress",
