@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ def write_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], format: str
             for batch in batches:
                 writer.write_batch(batch)
         return
-    texts = _json(batches) if format == "json" else _csv(schema, batches)
+    texts = as_json(batches) if format == "json" else as_csv(schema, batches)
     if out is None:
         for text in texts:
             sys.stdout.write(text)
@@ -43,12 +44,23 @@ def first_rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], limit: int)
     return pa.Table.from_batches(kept, schema), count
 
 
-def _json(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+def python_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows as dicts; a time beyond Python's calendar is its text."""
+    try:
+        return list(rows.to_pylist())
+    except (OverflowError, ValueError):
+        columns = [column.cast(pa.string()) if pa.types.is_temporal(column.type) else column for column in rows.columns]
+        return list(pa.Table.from_arrays(columns, names=rows.schema.names).to_pylist())
+
+
+def as_json(batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """Rows as lines of JSON, batch by batch."""
     for batch in batches:
-        yield "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in batch.to_pylist())
+        yield "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in python_rows(batch))
 
 
-def _csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+def as_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
+    """Rows as CSV, batch by batch; nested columns as JSON."""
     yield _as_csv(pa.Table.from_batches([], schema), include_header=True)
     for batch in batches:
         yield _as_csv(pa.Table.from_batches([batch]), include_header=False)

@@ -31,6 +31,7 @@ FLOORS = (
     "loops",
     "monitor",
     "batch",
+    "view",
     "cli",
 )
 """The folders of factory/: each may import those before it, as docs/architecture.md draws it."""

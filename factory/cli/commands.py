@@ -15,6 +15,7 @@ from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
 from factory.cli.running import resume, run
+from factory.cli.viewing import view
 
 # Loading the modules creates hundreds of thousands of permanent objects; scanning them for cycles again and again, and
 # once more at exit, takes a sixth of a short run.
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, sql, tree, pair, recipes)
+COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, view, sql, tree, pair, recipes)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)

@@ -72,25 +72,37 @@ def print_rounds(lake: Lake, loop_id: str, console: Console) -> None:
     table.add_column(loop_id, overflow="fold")
     for one in rounds:
         table.add_column(f"round {one['round']}", justify="right")
-    for name, words in DRIFT.items():
-        _add(table, words, [_number(one[name]) for one in rounds])
-    headline = [name for name in _metrics(rounds) if name.rpartition(" ")[2] in HEADLINES]
-    for name in headline or _metrics(rounds):
-        _add(table, name, [_with_interval(one["evaluations"].get(name)) for one in rounds])
-    _add(table, "kept", ["" if one["kept"] is None else ", ".join(one["kept"]) for one in rounds])
-    for name, words in SECONDS.items():
-        _add(table, f"time to {words}", ["" if one[name] is None else clock(one[name]) for one in rounds])
+    for name, cells in figures_of(rounds):
+        table.add_row(Text(visible(name)), *(Text(visible(cell)) for cell in cells))
     console.print(table)
     for one in rounds:
         for reason in one["not_kept"] or ():
             console.print(Text(f"round {one['round']}: not kept, {visible(reason)}", "yellow"), soft_wrap=True)
 
 
-def plot_rounds(lake: Lake, loop_id: str, file: Path) -> bool:
-    """Writes an SVG with a panel for each figure over the rounds, evaluations with their 95% intervals.
+def figures_of(rounds: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """What is shown of rounds: each figure's name and its cells, one per round; figures that no round has are left out."""
+    figures = [(words, [_number(one[name]) for one in rounds]) for name, words in DRIFT.items()]
+    headline = [name for name in _metrics(rounds) if name.rpartition(" ")[2] in HEADLINES]
+    for name in headline or _metrics(rounds):
+        figures.append((name, [_with_interval(one["evaluations"].get(name)) for one in rounds]))
+    figures.append(("kept", ["" if one["kept"] is None else ", ".join(one["kept"]) for one in rounds]))
+    for name, words in SECONDS.items():
+        figures.append((f"time to {words}", ["" if one[name] is None else clock(one[name]) for one in rounds]))
+    return [(name, cells) for name, cells in figures if any(cells)]
 
-    Returns whether there was anything to plot.
-    """
+
+def plot_rounds(lake: Lake, loop_id: str, file: Path) -> bool:
+    """Writes `rounds_svg` to a file; returns whether there was anything to plot."""
+    if (drawn := rounds_svg(lake, loop_id)) is None:
+        return False
+    with whole_file(file) as part:
+        part.write_text(drawn, "utf-8")
+    return True
+
+
+def rounds_svg(lake: Lake, loop_id: str) -> str | None:
+    """An SVG with a panel for each figure over the rounds, evaluations with their 95% intervals; None: nothing to plot."""
     rounds = rounds_of(lake, loop_id)
     points: list[dict[str, Any]] = []
     for one in rounds:
@@ -103,7 +115,7 @@ def plot_rounds(lake: Lake, loop_id: str, file: Path) -> bool:
                     {"panel": _plain(name), "round": one["round"]} | {key: row[key] for key in ("value", "low", "high")}
                 )
     if not points:
-        return False
+        return None
     from lets_plot import (
         LetsPlot,
         aes,
@@ -133,9 +145,7 @@ def plot_rounds(lake: Lake, loop_id: str, file: Path) -> bool:
         + ggtitle(_plain(loop_id))
         + ggsize(960, 120 + 200 * -(-panels // 3))
     )
-    with whole_file(file) as part:
-        part.write_text(plot.to_svg(), "utf-8")
-    return True
+    return str(plot.to_svg())
 
 
 def _plain(name: str) -> str:
@@ -161,11 +171,6 @@ def headline(lake: Lake, loop_id: str) -> str:
 
 def _metrics(rounds: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for one in rounds for name in one["evaluations"]))
-
-
-def _add(table: Table, words: str, cells: list[str]) -> None:
-    if any(cells):
-        table.add_row(Text(visible(words)), *(Text(visible(cell)) for cell in cells))
 
 
 def _number(value: float | None) -> str:

@@ -1,1 +1,1 @@
-"""A lake in the browser: pages, their data, and the reviews that people write there."""
+"""`factory view`: a lake in the browser."""

@@ -1,0 +1,128 @@
+"""The lake at a glance: its runs and loops; one run over time; one loop's rounds side by side."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from factory.monitor.rounds import figures_of, rounds_of, rounds_svg
+from factory.monitor.status import RunStatus, read_status
+from factory.view.asking import of_this_lake, query
+from factory.view.errors import not_there
+from factory.view.plots import line
+from factory.view.showing import Page, Shown, routes
+from stores.lake import Lake
+from stores.locks import is_held
+from stores.sql import sql
+
+Figures = dict[tuple[int, str], RunStatus]
+"""by snapshot and run"""
+_SHOWN = (
+    "run_id", "recipe", "status", "prompts", "done", "trees", "accepted", "acceptance", "requests", "tokens", "cost", "errors",
+    "started_at",
+)  # fmt: skip
+
+
+def overview(request: Request) -> Page:
+    """Runs and loops. Their figures take a while on a large lake: the page comes without them and asks for them then."""
+    with of_this_lake(request) as lake:
+        runs = query(lake, "overview_runs")
+        counted = "figures" in request.query_params or request.url.path != "/"
+        active = is_held(lake.place)
+        shown = _with_figures(lake, runs, request.app.state.figures) if counted and runs.num_rows else runs
+        given = {"loop_id": "", "held": is_held(lake.place, "loop")}
+        loops = lake.query(sql("report/loops"), given)
+    tables = [
+        Shown("runs", shown, {"run_id": lambda row: f"/run/{row['run_id']}"}, "Runs"),
+        Shown("loops", loops, {"loop_id": lambda row: f"/loop/{row['loop_id']}"}, "Loops"),
+    ]
+    wanted = not counted and bool(runs.num_rows)
+    return Page("overview.html", "overview", {"wanted": wanted, "active": active}, tables)
+
+
+def _with_figures(lake: Lake, runs: pa.Table, counted: Figures) -> pa.Table:
+    known = {row["run_id"]: row for row in runs.to_pylist()}
+    rows = []
+    for found in _statuses(lake, list(known), counted):
+        acceptance = found.accepted / found.trees if found.trees else None
+        errors = found.retries + found.failed
+        rows.append({**known[found.run_id], **asdict(found), "acceptance": acceptance, "errors": errors})
+    rows.sort(key=lambda row: (row["started_at"], row["run_id"]), reverse=True)
+    return pa.Table.from_pylist([{name: row[name] for name in _SHOWN} for row in rows])
+
+
+def _statuses(lake: Lake, run_ids: list[str], counted: Figures) -> list[RunStatus]:
+    """Each run's figures, counted once for each snapshot of the lake, as that takes long on a large one."""
+    snapshot = lake.latest_snapshot()
+    if is_held(lake.place) or any((snapshot, run_id) not in counted for run_id in run_ids):
+        counted.clear()
+        counted.update({(snapshot, found.run_id): found for found in read_status(lake)})
+    return [counted[snapshot, run_id] for run_id in run_ids if (snapshot, run_id) in counted]
+
+
+def run(request: Request) -> Page:
+    """One run: its figures, what it asked over time, how its searches ended, and what it cost."""
+    run_id = request.path_params["run_id"]
+    with of_this_lake(request) as lake:
+        found = [one for one in read_status(lake, run_id) if one.run_id == run_id]
+        if not found:
+            raise not_there(lake, "runs", "run_id", run_id)
+        about = lake.query(
+            "SELECT recipe_name, purpose, seed, iteration, code_version, started_at FROM current_runs WHERE run_id = $run_id",
+            {"run_id": run_id},
+        ).to_pylist()[0]
+        time = query(lake, "run_over_time", {"run_id": run_id}).to_pylist()
+        searched = query(lake, "run_acceptance", {"run_id": run_id}).to_pylist()
+        cost = query(lake, "run_cost", {"run_id": run_id})
+    when = [row["started_at"].strftime("%H:%M:%S") for row in time]
+    plots = [
+        line("requests a second", [row["requests"] / row["seconds"] for row in time], when),
+        line(
+            "tokens a second", [None if row["tokens"] is None else row["tokens"] / row["seconds"] for row in time], when
+        ),
+        line(
+            "share of searches accepted, in the order of the prompts",
+            [row["accepted"] / row["trees"] for row in searched],
+            [f"prompt {row['position']:,}" for row in searched],
+        ),
+    ]
+    context = {"run": found[0], "about": about, "plots": [plot for plot in plots if plot is not None]}
+    return Page("run.html", run_id, context, [Shown("cost", cost, caption="What it asked of which model")])
+
+
+def loop(request: Request) -> Page:
+    """One loop: its rounds side by side, evaluations with their 95% intervals."""
+    loop_id = request.path_params["loop_id"]
+    with of_this_lake(request) as lake:
+        rounds = rounds_of(lake, loop_id)
+        if not rounds:
+            raise not_there(lake, "loops", "loop_id", loop_id)
+    names = [f"round {one['round']}" for one in rounds]
+    rows: list[dict[str, Any]] = [
+        {"figure": name, **dict(zip(names, cells, strict=True))} for name, cells in figures_of(rounds)
+    ]
+    runs = [(one["round"], one["run_id"]) for one in rounds if one["run_id"]]
+    notes = [f"round {one['round']}: not kept, {reason}" for one in rounds for reason in one["not_kept"] or ()]
+    shown = Shown(
+        "rounds", pa.Table.from_pylist(rows), caption="Rounds; evaluations in percent with their 95% intervals"
+    )
+    return Page("loop.html", loop_id, {"loop_id": loop_id, "runs": runs, "notes": notes}, [shown])
+
+
+def rounds_plot(request: Request) -> Response:
+    with of_this_lake(request) as lake:
+        drawn = rounds_svg(lake, request.path_params["loop_id"])
+        if drawn is None:
+            raise not_there(lake, "loops", "loop_id", request.path_params["loop_id"])
+    return Response(drawn, media_type="image/svg+xml")
+
+
+ROUTES = [
+    *routes("/", overview),
+    *routes("/run/{run_id}", run),
+    Route("/loop/{loop_id}/rounds.svg", rounds_plot),
+    *routes("/loop/{loop_id}", loop),
+]

@@ -1,0 +1,92 @@
+"""Plots as numbers for `templates/plots.html`, which draws them as SVG: no text of a row is ever markup."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 320.0, 96.0
+"""of the drawn area, in SVG's units"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a histogram."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    href: str | None
+    on: bool
+    """whether it is what the page is filtered by"""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    title: str
+    bars: tuple[Bar, ...]
+    low: str
+    high: str
+    most: str
+
+
+def histogram(
+    title: str,
+    counts: Sequence[int],
+    ends: Sequence[float],
+    hrefs: Sequence[str | None] | None = None,
+    on: int | None = None,
+) -> Histogram:
+    """Bars for counts.
+
+    Args:
+        counts: one per bin, shape (n,).
+        ends: the bins' ends in order, shape (n + 1,).
+        hrefs: where each bar leads to, shape (n,).
+        on: the index of the bar that the page is filtered by.
+    """
+    most, step = max(counts, default=0), WIDTH / max(len(counts), 1)
+    bars = []
+    for at, count in enumerate(counts):
+        height = HEIGHT * count / most if most else 0.0
+        label = f"{ends[at]:.3g} to {ends[at + 1]:.3g}: {count:,}"
+        href = None if hrefs is None else hrefs[at]
+        bars.append(Bar(at * step, HEIGHT - height, max(step - 2, 1), height, label, href, at == on))
+    return Histogram(title, tuple(bars), f"{ends[0]:.3g}", f"{ends[-1]:.3g}", f"{most:,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    title: str
+    points: str
+    """as SVG's polyline takes them"""
+    dots: tuple[tuple[float, float, str], ...]
+    low: str
+    high: str
+    start: str
+    end: str
+
+
+def line(
+    title: str, values: Sequence[float | None], labels: Sequence[str], *, least: float | None = 0.0
+) -> Line | None:
+    """A line through values at equal distances; None: there are fewer than two values.
+
+    Args:
+        values: shape (n,); None: nothing was measured there.
+        labels: what each is about, shape (n,).
+        least: the lower end of the axis; None: the least value.
+    """
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return None
+    low = min(known) if least is None else min(least, *known)
+    high = max(known) if max(known) > low else low + 1
+    step = WIDTH / (len(values) - 1)
+    dots = tuple(
+        (at * step, HEIGHT - HEIGHT * (value - low) / (high - low), f"{labels[at]}: {value:,.4g}")
+        for at, value in enumerate(values)
+        if value is not None
+    )
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in dots)
+    return Line(title, points, dots, f"{low:,.3g}", f"{high:,.3g}", labels[0], labels[-1])

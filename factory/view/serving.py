@@ -1,0 +1,99 @@
+"""Serves a lake's pages until Ctrl-C."""
+
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+
+from factory.view.app import make_app
+from factory.view.readers import Readers
+from schemas.errors import FactoryError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PORTS_TRIED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where the pages can be reached, and by whom."""
+
+    host: str
+    port: int
+    token: str | None
+    """what a browser has to show; None: nothing, on loopback"""
+    names: tuple[str, ...] = ()
+    """other names of this machine that a browser may ask for"""
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/" + ("" if self.token is None else f"?token={self.token}")
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """What the Host header may be, to the letter."""
+        named = {*LOOPBACK, *self.names} if self.host in LOOPBACK else {self.host, *self.names, *LOOPBACK}
+        return frozenset(f"[{name}]:{self.port}" if ":" in name else f"{name.lower()}:{self.port}" for name in named)
+
+
+def serve(
+    where: str,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    say: Callable[[str], None],
+    *,
+    with_token: bool,
+    show: bool,
+) -> None:
+    """Serves the lake's pages until the process is told to stop.
+
+    Args:
+        port: the first one tried; if it is in use, the next free one.
+        names: other names that browsers may use for this machine; needed where `host` is 0.0.0.0 or ::.
+        say: tells the user where the pages are.
+        with_token: whether browsers need a token; it is made here and told once.
+        show: opens the page in this machine's browser.
+    Raises:
+        FactoryError: an address other than loopback without a token, a wrong address, no free port, no readable lake.
+    """
+    if host not in LOOPBACK and not with_token:
+        raise FactoryError(
+            f"{host} can be reached from other machines: add --token, so that only who has it can read and review; or leave "
+            "--host out and use `ssh -L` to come from another machine"
+        )
+    readers = Readers(where)
+    try:
+        listening = _listen(host, port)
+        found = int(listening.getsockname()[1])
+        door = Door(host, found, secrets.token_urlsafe(24) if with_token else None, names)
+        if port and found != port:
+            say(f"port {port} is in use: {found} is the next free one")
+        say(f"{where} is at {door.address}  (Ctrl-C ends it)")
+        app = make_app(readers, door.hosts, door.token, f"factory_view_{found}")
+        if show:
+            webbrowser.open(door.address)
+        config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning", server_header=False)
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        readers.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for tried in range(port, port + (PORTS_TRIED if port else 1)):
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, tried))
+            listening.listen(128)
+        except OSError as error:
+            listening.close()
+            if error.errno in (98, 13, 48) and tried < port + PORTS_TRIED - 1 and port:
+                continue
+            raise FactoryError(f"cannot listen on {host}, port {tried}: {error.strerror or error}") from error
+        return listening
+    raise FactoryError(f"ports {port} to {port + PORTS_TRIED - 1} of {host} are all in use: give another with --port")

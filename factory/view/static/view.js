@@ -1,0 +1,59 @@
+// Keys and parts that arrive later. Everything here also works as plain links and forms.
+"use strict";
+
+// Any link, button or field with data-key="j" is used when that key is pressed; its label or title names it in the help.
+document.addEventListener("keydown", (event) => {
+  const at = event.target;
+  const typing = at.matches?.("input, textarea, select, [contenteditable]");
+  if (event.ctrlKey || event.metaKey || event.altKey || typing) {
+    if (event.key === "Escape" && typing) at.blur();
+    return;
+  }
+  if (event.key === "?") return openKeys();
+  const wanted = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
+  if (!wanted) return;
+  event.preventDefault();
+  if (wanted.matches("input, textarea, select")) wanted.focus();
+  else wanted.click();
+});
+
+function openKeys() {
+  const dialog = document.getElementById("keys");
+  const list = dialog.querySelector("dl");
+  list.replaceChildren();
+  const told = [...document.querySelectorAll("[data-key]")].map((one) => [
+    one.dataset.key, one.getAttribute("aria-label") || one.title || one.textContent.trim(),
+  ]);
+  for (const [key, words] of [["?", "these keys"], ["Esc", "leave a field"], ...told]) {
+    const term = document.createElement("dt");
+    const kbd = document.createElement("kbd");
+    kbd.textContent = key;
+    term.append(kbd);
+    const meaning = document.createElement("dd");
+    meaning.textContent = words;
+    list.append(term, meaning);
+  }
+  dialog.showModal();
+}
+document.getElementById("keys-button")?.addEventListener("click", openKeys);
+
+// A part with data-load is replaced by the same part of another page; with data-every, again after so many seconds.
+async function load(part) {
+  try {
+    const answer = await fetch(part.dataset.load, { headers: { accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById(part.id);
+    if (!fresh) throw new Error("nothing to show");
+    part.replaceWith(fresh);
+    later(fresh);
+  } catch {
+    const note = part.querySelector("[role=status]");
+    if (note) note.textContent = "The figures could not be read: load this page again.";
+    else later(part);
+  }
+}
+function later(part) {
+  const seconds = Number(part.dataset.every);
+  if (part.dataset.load && seconds) setTimeout(() => load(part), 1000 * seconds);
+}
+for (const part of document.querySelectorAll("[data-load]")) part.dataset.every ? later(part) : load(part);
