@@ -18,10 +18,10 @@ def pair_rows(number: int, chosen: str, rejected: str, prompt: str | None = None
         sampled(f"{id} good", prompt_id=id, text=chosen, model_id="model", flaw=flaw),
         sampled(f"{id} bad", prompt_id=id, text=rejected, model_id="model"),
         row(
-            Pair, f"pair{number}", run_id="run", prompt_id=id, chosen_response_id=f"{id} good",
+            Pair, f"pair{number}", prompt_id=id, chosen_response_id=f"{id} good",
             rejected_response_id=f"{id} bad", similarity=words.similarity, length_ratio=words.length_ratio,
             shared_prefix_words=words.shared_prefix_words,
-            **{"source": "refined_over_failed", "chosen_value": 1.0, "rejected_value": 0.0, **given},
+            **{"run_id": "run", "source": "refined_over_failed", "chosen_value": 1.0, "rejected_value": 0.0, **given},
         ),
     ]  # fmt: skip
 

@@ -99,7 +99,7 @@ def _rows(lake: Lake, pair_id: str, opinion: Opinion) -> list[Any]:
         "SELECT count(*) FROM reviews WHERE pair_id = $pair AND reviewer = $reviewer",
         {"pair": pair_id, "reviewer": opinion.reviewer},
     )
-    edited = [] if opinion.edited is None else _edited(lake, pair, opinion.edited)
+    edited = None if opinion.edited is None else _edited(lake, pair, opinion.edited)
     row = Review(
         review_id=content_id("review", pair_id, opinion.reviewer, earlier.column(0)[0].as_py()),
         pair_id=pair_id,
@@ -111,12 +111,12 @@ def _rows(lake: Lake, pair_id: str, opinion: Opinion) -> list[Any]:
         blind=opinion.first_side is not None,
         first_side=opinion.first_side,
         reason=opinion.reason,
-        edited_response_id=edited[0].response_id if edited else None,
-        edited_pair_id=edited[1].pair_id if edited else None,
+        edited_response_id=None if edited is None else edited[0].response_id,
+        edited_pair_id=None if edited is None else edited[1].pair_id,
         seconds=opinion.seconds,
         reviewed_at=datetime.now(UTC),
     )
-    return [*edited, row]
+    return [*(edited or ()), row]
 
 
 def _edited(lake: Lake, pair: Pair, text: str) -> tuple[Response, Pair]:

@@ -26,6 +26,7 @@ _VIEWS = (
     "flawed_accepted",
     "preference_rows",
     "reviewed_pairs",
+    "pair_doubts",
     "pair_contrast",
     "readings",
     "run_progress",
