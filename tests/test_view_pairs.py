@@ -84,7 +84,7 @@ def test_facets_count_what_the_filters_leave(place: Path) -> None:
     with Lake.open(place) as lake:
         counted = count_facets(lake, Filter(doubt="longer"), cheap=False)
         assert counted is not None
-        assert {name: [(one.value, one.pairs) for one in values] for name, values in counted.items()} == {
+        assert {name: [(one.value, one.rows) for one in values] for name, values in counted.items()} == {
             "doubt": [("longer", 1), ("unlike", 1)],
             "language": [("en", 1)],
             "likeness": [("3", 1)],

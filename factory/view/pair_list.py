@@ -73,14 +73,14 @@ def _ends(number: int | None, least: float, step: float) -> tuple[float | None, 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many pairs have a value of a facet."""
+    """How many rows have a value of a facet."""
 
     value: str
-    pairs: int
+    rows: int
 
     @property
     def told(self) -> str:
-        return f">{MOST_COUNTED:,}" if self.pairs > MOST_COUNTED else f"{self.pairs:,}"
+        return f">{MOST_COUNTED:,}" if self.rows > MOST_COUNTED else f"{self.rows:,}"
 
 
 def is_large(lake: Lake) -> bool:

@@ -85,7 +85,7 @@ def _plots(request: Request, which: Filter, counted: dict[str, list[Counted]]) -
     }
     plots = []
     for name, (title, least, step) in titles.items():
-        counts = {int(one.value): one.pairs for one in counted.get(name, [])}
+        counts = {int(one.value): one.rows for one in counted.get(name, [])}
         on = getattr(which, name)
         hrefs = [
             address(request, facets=None, page=None, **{name: None if on == at else str(at)}) for at in range(BINS)
