@@ -136,9 +136,10 @@ def test_summary_names_each_prompt_set_aside_with_its_reason(searched: Lake, run
 
 def test_summary_ends_with_commands_for_this_lake(searched: Lake, run_id: str) -> None:
     text = printed(lambda console: print_summary(searched, run_id, console), width=40)
-    *_, query, build, train, end = text.split("\n")
+    *_, query, build, train, view, end = text.split("\n")
     assert query.startswith("  factory sql ") and build == f"  factory build --lake {searched.place.where}"
-    assert train.startswith("  factory train dpo --set spar_dpo ") and end == ""
+    assert train.startswith("  factory train dpo --set spar_dpo ")
+    assert view == f"  factory view --lake {searched.place.where}" and end == ""
 
 
 def test_summary_draws_a_tree_and_shows_its_pair_each_under_the_command_that_does_so(

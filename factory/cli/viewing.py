@@ -1,5 +1,6 @@
 """`factory view`: the lake in a browser."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ def view(
         bool, typer.Option("--token", help="Ask browsers for a token, which is made and told once.")
     ] = False,
     browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    queries: Annotated[Path | None, typer.Option(help="Folder of ready-made .sql queries for the console.")] = None,
     lake: LakeOption = "lake",
 ) -> None:
     """Look at a lake in the browser: runs, search trees, pairs, SQL, reviews; also while a run writes to it."""
@@ -33,4 +35,5 @@ def view(
         lambda words: console.print(words, soft_wrap=True),
         with_token=token,
         show=browser,
+        queries=queries,
     )

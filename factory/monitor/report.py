@@ -236,6 +236,7 @@ def _next_commands(run_id: str, outcome: dict[str, Any], paired: bool) -> Iterat
         model = origin if origin.startswith("embedded:") else "MODEL"
         objective = {"preference": "dpo", "prompt_completion": "rft"}[format_of(training_sets[0])]
         yield f"factory train {objective} --set {training_sets[0]} --model {model}"
+    yield "factory view"
 
 
 def pick_example(lake: Lake, run_id: str) -> dict[str, str]:

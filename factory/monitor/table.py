@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from factory.monitor.plain_text import counted, cut, shortened, visible
+from stores.reading import python_rows
 
 CELL_CHARACTERS = 120
 ROW_CHARACTERS, ROW_LINES = 4_000, 60
@@ -106,12 +107,10 @@ def _cell(value: Any, single: bool, full: bool) -> Text:
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
+    values = [row["value"] for row in python_rows(pa.Table.from_arrays([column], ["value"]))]
     if pa.types.is_map(column.type):
-        return [None if value is None else dict(value) for value in column.to_pylist()]
-    try:
-        return list(column.to_pylist())
-    except OverflowError:  # a time beyond Python's
-        return list(column.cast(pa.string()).to_pylist())
+        return [None if value is None else dict(value) for value in values]
+    return values
 
 
 def _width(text: str) -> int:

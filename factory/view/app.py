@@ -5,6 +5,7 @@ import pkgutil
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -23,6 +24,7 @@ from factory.view.errors import NotThere
 from factory.view.readers import Readers
 from factory.view.security import Guard
 from factory.view.showing import ENDINGS, STATIC, TEMPLATES, address, ending_of, told
+from factory.view.stored_queries import stored_queries
 from schemas.errors import FactoryError
 from schemas.streams import visible
 
@@ -33,19 +35,25 @@ NAVIGATION = (
 
 
 def make_app(
-    readers: Readers, hosts: frozenset[str], token: str | None = None, cookie: str = "factory_view"
+    readers: Readers,
+    hosts: frozenset[str],
+    token: str | None = None,
+    cookie: str = "factory_view",
+    queries: Path | None = None,
 ) -> Starlette:
     """The pages on a lake.
 
     Args:
         readers: connections to the lake; whoever made them closes them.
         hosts, token, cookie: see `security.Guard`.
+        queries: a folder of ready-made queries beside this package's.
     """
     failures: dict[Any, Callable[[Request, Exception], Response]] = {
         HTTPException: _of_http,
         FactoryError: partial(_failed, status=400),
         NotThere: partial(_failed, status=404),
         duckdb.Error: partial(_failed, status=500),
+        Exception: _broken,
     }
     app = Starlette(
         routes=[*_routes(), Mount("/static", StaticFiles(directory=STATIC))],
@@ -54,6 +62,7 @@ def make_app(
     )
     app.state.readers = readers
     app.state.figures = {}
+    app.state.stored_queries = stored_queries(queries)
     app.state.templates = _templates()
     return app
 
@@ -94,6 +103,12 @@ def _failed(request: Request, error: Exception, status: int) -> Response:
     templates: Jinja2Templates = request.app.state.templates
     context = {"title": "not possible", "sentence": sentence, "state": address(request), "tables": ()}
     return templates.TemplateResponse(request, "error.html", context, status_code=status)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    """A fault of this program's own; the server prints its traceback."""
+    said = f"this page failed ({type(error).__name__}); the terminal of `factory view` shows where: please report it"
+    return _failed(request, FactoryError(said), 500)
 
 
 def _of_http(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
@@ -13,6 +14,7 @@ from factory.view.readers import Readers
 from schemas.errors import FactoryError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WILDCARDS = ("0.0.0.0", "::")
 PORTS_TRIED = 20
 
 
@@ -29,13 +31,16 @@ class Door:
 
     @property
     def address(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        name = socket.gethostname() if self.host in WILDCARDS else self.host
+        host = f"[{name}]" if ":" in name else name
         return f"http://{host}:{self.port}/" + ("" if self.token is None else f"?token={self.token}")
 
     @property
     def hosts(self) -> frozenset[str]:
         """What the Host header may be, to the letter."""
-        named = {*LOOPBACK, *self.names} if self.host in LOOPBACK else {self.host, *self.names, *LOOPBACK}
+        named = {*LOOPBACK, self.host, *self.names}
+        if self.host in WILDCARDS:
+            named |= {socket.gethostname(), socket.getfqdn(), *_own_addresses()}
         return frozenset(f"[{name}]:{self.port}" if ":" in name else f"{name.lower()}:{self.port}" for name in named)
 
 
@@ -48,15 +53,17 @@ def serve(
     *,
     with_token: bool,
     show: bool,
+    queries: Path | None = None,
 ) -> None:
     """Serves the lake's pages until the process is told to stop.
 
     Args:
         port: the first one tried; if it is in use, the next free one.
-        names: other names that browsers may use for this machine; needed where `host` is 0.0.0.0 or ::.
+        names: other names that browsers may use for this machine, behind a proxy for example.
         say: tells the user where the pages are.
         with_token: whether browsers need a token; it is made here and told once.
         show: opens the page in this machine's browser.
+        queries: a folder of ready-made queries beside this package's.
     Raises:
         FactoryError: an address other than loopback without a token, a wrong address, no free port, no readable lake.
     """
@@ -73,13 +80,20 @@ def serve(
         if port and found != port:
             say(f"port {port} is in use: {found} is the next free one")
         say(f"{where} is at {door.address}  (Ctrl-C ends it)")
-        app = make_app(readers, door.hosts, door.token, f"factory_view_{found}")
+        app = make_app(readers, door.hosts, door.token, f"factory_view_{found}", queries)
         if show:
             webbrowser.open(door.address)
         config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning", server_header=False)
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         readers.close()
+
+
+def _own_addresses() -> set[str]:
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)}
+    except socket.gaierror:  # its name has no address
+        return set()
 
 
 def _listen(host: str, port: int) -> socket.socket:

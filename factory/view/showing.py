@@ -10,14 +10,13 @@ from urllib.parse import urlencode
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from schemas.errors import FactoryError, nearest
-from stores.reading import as_csv, python_rows
+from stores.reading import as_csv, python_rows, write_parquet
 
 ENDINGS = {"json": "application/json", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 ROWS_SHOWN = 1_000
@@ -173,9 +172,7 @@ def _json(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
 
 def _parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
     with SpooledTemporaryFile(_MOST_IN_MEMORY) as file:
-        with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+        write_parquet(schema, batches, file)
         file.seek(0)
         while part := file.read(1 << 20):
             yield part

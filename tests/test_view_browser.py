@@ -1,0 +1,164 @@
+"""The pages of a hostile lake in a real Chromium: nothing of a row runs, nothing leaves the machine, nothing breaks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser import chromium, served
+from tests.hostile import MARK, TEXTS, fill_hostile
+
+PAGES_VISITED = 80
+ENDINGS = (".json", ".csv", ".parquet", ".svg")
+LARGEST_PAGE = 5_000_000
+"""characters of a page's HTML, where a lake has texts of 1 MB"""
+
+
+@pytest.fixture(scope="module")
+def hostile_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    where = tmp_path_factory.mktemp("hostile") / "lake"
+    fill_hostile(where)
+    with served(where) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+def crawl(page: Page, start: str, most: int) -> dict[str, str]:
+    """Every page that links lead to from `start`, of each kind and not only the first kind; its HTML by path."""
+    waiting, seen, visited = [start], {start}, {}
+    while waiting and len(visited) < most:
+        # One of each kind of page first: /run/1, /tree/1, ... before /run/2.
+        kinds = {kind_of(address) for address in visited}
+        waiting.sort(key=lambda address: kind_of(address) in kinds)
+        address = waiting.pop(0)
+        answer = page.goto(address)
+        assert answer is not None and answer.status < 500, f"{address}: {answer and answer.status}"
+        page.wait_for_load_state("networkidle")
+        visited[address] = page.content()
+        for link in page.eval_on_selector_all("a[href]", "all => all.map(one => one.href)"):
+            parts = urlsplit(link)
+            if parts.scheme in ("http", "https") and parts.netloc == urlsplit(start).netloc:
+                bare = link.partition("#")[0]
+                if bare not in seen and not parts.path.endswith(ENDINGS):
+                    seen.add(bare)
+                    waiting.append(bare)
+            else:
+                raise AssertionError(f"{address} links to {link[:200]}")
+    return visited
+
+
+def kind_of(address: str) -> str:
+    parts = urlsplit(address)
+    return parts.path.split("/")[1] + "?" + ",".join(sorted(one.partition("=")[0] for one in parts.query.split("&")))
+
+
+def test_nothing_of_a_hostile_lake_runs(hostile_pages: str, browser: Browser) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    strangers: list[str] = []
+    said: list[str] = []
+    host = urlsplit(hostile_pages).netloc
+    page.on("request", lambda request: strangers.append(request.url) if urlsplit(request.url).netloc != host else None)
+    page.on("console", lambda message: said.append(f"{page.url}: {message.text}") if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    page.on("dialog", lambda dialog: said.append(f"{page.url}: dialog {dialog.message}"))
+    visited = crawl(page, hostile_pages, PAGES_VISITED)
+    for address in visited:
+        page.goto(address)
+        assert page.evaluate(f"window.{MARK}") is None, address
+        assert (
+            page.evaluate(
+                "document.querySelectorAll('main script, main style, main iframe, main meta, main link').length"
+            )
+            == 0
+        )
+        handlers = "[...document.querySelectorAll('*')].filter(one => [...one.attributes].some(a => /^on/i.test(a.name))).length"
+        assert page.evaluate(handlers) == 0, address
+    assert not strangers
+    # A Content-Security-Policy that had to block something would say so here.
+    assert not [words for words in said if "404" not in words and "400" not in words]
+    assert max(map(len, visited.values())) < LARGEST_PAGE
+    assert {kind_of(address).partition("?")[0] for address in visited} >= {"", "run", "loop", "sql"}
+    context.close()
+
+
+def test_hostile_results_of_the_console_are_text(hostile_pages: str, browser: Browser) -> None:
+    page = browser.new_page()
+    for text in TEXTS[:-2]:
+        literal = "'" + text.replace("'", "''") + "'"
+        page.goto(f"{hostile_pages}sql?sql=" + quote(f'SELECT {literal} AS x, {literal} AS "<b>y</b>"'))
+        assert page.evaluate(f"window.{MARK}") is None
+        assert page.locator("main table td").count() in (0, 2)  # 0: refused, as a text with NUL is
+    page.close()
+
+
+def test_keys_and_parts_that_come_later(hostile_pages: str, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(hostile_pages)
+    page.wait_for_selector("#figures:not([data-load])")
+    assert "acceptance" in page.content()
+    page.keyboard.press("?")
+    assert page.locator("#keys[open]").count() == 1
+    page.close()
+
+
+def test_completion_and_ctrl_enter(hostile_pages: str, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{hostile_pages}sql")
+    page.wait_for_selector("#schema details")
+    page.locator("textarea").press_sequentially("SELECT count(*) AS n FROM respo")
+    page.wait_for_selector(".offers:not([hidden]) li")
+    page.keyboard.press("Tab")
+    assert page.locator("textarea").input_value().endswith("FROM responses")
+    assert page.locator(".editor .word").count() >= 2
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("td")
+    assert page.locator("td").inner_text() == str(len(TEXTS))
+    assert "sql=SELECT" in page.url and "at=" not in page.url
+    page.close()
+
+
+def test_another_sites_page_can_neither_read_nor_frame(hostile_pages: str, browser: Browser) -> None:
+    page = browser.new_page()
+    page.route("http://evil.example/**", lambda route: route.fulfill(content_type="text/html", body="<p>evil</p>"))
+    page.goto("http://evil.example/")
+    read = "async (address) => { try { return (await fetch(address)).status } catch { return 'blocked' } }"
+    assert page.evaluate(read, f"{hostile_pages}index.json") == "blocked"
+    sent = "async (address) => { try { return (await fetch(address, {method: 'POST', mode: 'no-cors'})).type } catch { return 'blocked' } }"
+    assert page.evaluate(sent, hostile_pages) in ("opaque", "blocked")
+    framed = """async (address) => { const frame = document.createElement('iframe'); frame.src = address; document.body.append(frame);
+      await new Promise((done) => { frame.onload = done; setTimeout(done, 3000); });
+      try { return frame.contentDocument === null ? 'no' : frame.contentDocument.body.innerText } catch { return 'no' } }"""
+    assert "overview" not in page.evaluate(framed, hostile_pages)
+    page.close()
+
+
+def test_dark_and_narrow(hostile_pages: str, browser: Browser) -> None:
+    context = browser.new_context(color_scheme="dark", viewport={"width": 380, "height": 700})
+    page = context.new_page()
+    page.goto(hostile_pages)
+    page.wait_for_selector("#figures:not([data-load])")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(22, 24, 28)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    context.close()
+
+
+def test_a_lake_is_not_changed_by_looking(hostile_pages: str, browser: Browser, tmp_path: Path) -> None:
+    page = browser.new_page()
+    before = page.request.get(
+        f"{hostile_pages}sql.json?sql=" + quote("SELECT max(snapshot_id) AS n FROM lake.snapshots()")
+    ).json()
+    for path in ("", "?figures=1", "sql?name=flaws"):
+        page.goto(hostile_pages + path)
+    after = page.request.get(
+        f"{hostile_pages}sql.json?sql=" + quote("SELECT max(snapshot_id) AS n FROM lake.snapshots()")
+    ).json()
+    assert before == after
+    page.close()
