@@ -29,8 +29,11 @@ def of_another_run(rows: list[Any], run_id: str) -> list[Any]:
         if isinstance(one, Response):
             made.append(replace(one, response_id=f"{run_id} {one.response_id}", run_id=run_id, model_id="other"))
         elif isinstance(one, Pair):
-            sides = {name: f"{run_id} {getattr(one, name)}" for name in ("chosen_response_id", "rejected_response_id")}
-            made.append(replace(one, pair_id=f"{run_id} {one.pair_id}", run_id=run_id, **sides))
+            chosen, rejected = f"{run_id} {one.chosen_response_id}", f"{run_id} {one.rejected_response_id}"
+            made.append(
+                replace(one, pair_id=f"{run_id} {one.pair_id}", run_id=run_id, chosen_response_id=chosen,
+                        rejected_response_id=rejected)
+            )  # fmt: skip
     return made
 
 

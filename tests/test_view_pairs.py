@@ -1,5 +1,6 @@
 """The pages of pairs: the list by what is doubtful, its filters, and one pair with its lineage."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pages(place: Path) -> TestClient:
+def pages(place: Path) -> Iterator[TestClient]:
     with pages_of(place) as client:
         yield client
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -37,7 +38,7 @@ def pair_at(address: object) -> str:
     return parse_qs(urlsplit(str(address)).query)["pair"][0]
 
 
-def say(pages: TestClient, address: object, **form: str) -> object:
+def say(pages: TestClient, address: object, **form: str) -> Any:
     return pages.post(str(address), data=form, headers=ORIGIN)
 
 

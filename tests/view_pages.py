@@ -7,21 +7,18 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from factory.view.app import make_app
-from factory.view.readers import Readers
+from tests import views
+from tests.views import HOST
 
-HOST = "127.0.0.1:8360"
 ORIGIN = {"origin": f"http://{HOST}"}
 
 
 @contextmanager
 def pages_of(where: Path | str) -> Iterator[TestClient]:
-    readers = Readers(str(where))
-    try:
-        # Not as a context manager: the server runs without lifespan events, and the guard knows none.
-        yield TestClient(make_app(readers, frozenset({HOST})), base_url=f"http://{HOST}")
-    finally:
-        readers.close()
+    """A client that follows redirects, as a browser does."""
+    with views.pages_of(where) as client:
+        client.follow_redirects = True
+        yield client
 
 
 class _Markup(HTMLParser):

@@ -178,6 +178,6 @@ def _shift(title: str, a: pa.ChunkedArray, b: pa.ChunkedArray) -> Shift | None:
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     ends = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    shares = [np.histogram(one, ends)[0] / max(one.size, 1) for one in known]
-    medians = [float(np.median(one)) if one.size else None for one in known]
-    return Shift(title, *(tuple(share.tolist()) for share in shares), tuple(ends.tolist()), *medians)
+    in_a, in_b = (tuple((np.histogram(one, ends)[0] / max(one.size, 1)).tolist()) for one in known)
+    median_a, median_b = (float(np.median(one)) if one.size else None for one in known)
+    return Shift(title, in_a, in_b, tuple(ends.tolist()), median_a, median_b)

@@ -12,7 +12,7 @@ from factory.view.errors import not_there
 from factory.view.given import address_part, text_of_query
 from factory.view.pair import LONGEST_COMPARED
 from factory.view.shifts import Paired, paired
-from factory.view.showing import Page, Shown, address, routes
+from factory.view.showing import Href, Page, Shown, address, routes
 from factory.view.sides import Side, text_side
 from schemas.tables import Prompt
 from stores.lake import Lake
@@ -34,7 +34,7 @@ def comparison(request: Request) -> Page:
         if prompt_id is not None:
             return _one_prompt(lake, one, other, prompt_id, context)
         found = compare(lake, one, other)
-    links = {"prompt_id": lambda row: address(request, prompt=row["prompt_id"])}
+    links: dict[str, Href] = {"prompt_id": lambda row: address(request, prompt=row["prompt_id"])}
     tables = [
         Shown("rows", found.rows, links, "Rows that are not the same"),
         Shown("constraints", found.kinds, caption="Rows whose prompt has a constraint of the kind"),
@@ -56,9 +56,9 @@ def _plot(shift: Shift) -> Paired:
 
 def _kinds_plot(rows: list[dict[str, Any]]) -> Paired:
     """Shares of each side's constraints, in the order of the table below the plot."""
-    shares = [[row[side] / max(sum(each[side] for each in rows), 1) for row in rows] for side in ("a", "b")]
+    a, b = ([row[side] / max(sum(each[side] for each in rows), 1) for row in rows] for side in ("a", "b"))
     labels = [row["kind"] for row in rows]
-    return paired("kinds of constraints", *shares, labels, "in the table's order", "frequent", "rare")
+    return paired("kinds of constraints", a, b, labels, "in the table's order", "frequent", "rare")
 
 
 def _one_prompt(lake: Lake, a: Compared, b: Compared, prompt_id: str, context: dict[str, Any]) -> Page:

@@ -1,5 +1,7 @@
 """Pairs: a list by what is doubtful about them, and one pair with both texts side by side and all that led to it."""
 
+from typing import Any
+
 import pyarrow as pa
 from starlette.requests import Request
 
@@ -10,7 +12,7 @@ from factory.view.pair import PairShown, read_pair
 from factory.view.pair_list import BINS, DOUBTS, SORTS, Counted, Filter, count_facets, is_large, list_pairs
 from factory.view.plots import Histogram, histogram
 from factory.view.set_rows import pair_ids
-from factory.view.showing import Page, Shown, address, routes
+from factory.view.showing import Href, Page, Shown, address, routes
 from factory.view.sides import side_of
 from stores.lake import Lake
 
@@ -46,7 +48,7 @@ def pairs(request: Request) -> Page:
         counted = count_facets(lake, which, cheap=cheap) if "facets" in request.query_params else None
     more = not as_file and found.num_rows > ON_A_PAGE
     rows = found if as_file else _shown(found.slice(0, ON_A_PAGE))
-    links = {
+    links: dict[str, Href] = {
         "pair_id": lambda row: f"/pair/{address_part(row['pair_id'])}",
         "run_id": lambda row: f"/run/{address_part(row['run_id'])}",
     }
@@ -126,21 +128,25 @@ def pair(request: Request) -> Page:
 def _tables(found: PairShown) -> list[Shown]:
     tables = []
     if found.calls.num_rows:
-        links = {"call_id": lambda row: f"/call/{address_part(row['call_id'])}"}
-        tables.append(Shown("calls", found.calls, links, "Calls that wrote and judged it"))
+        tables.append(Shown("calls", found.calls, {"call_id": _call}, "Calls that wrote and judged it"))
     if found.comparisons.num_rows:
         tables.append(
             Shown("comparisons", found.comparisons, caption="Compared: how probable it is that chosen is better")
         )
     if found.reviews:
         rows = [{name: getattr(one, name) for name in one.__dataclass_fields__} for one in found.reviews]
-        links = {
-            "edited_pair_id": lambda row: (
-                None if row["edited_pair_id"] is None else f"/pair/{address_part(row['edited_pair_id'])}"
-            )
-        }
-        tables.append(Shown("reviews", pa.Table.from_pylist(rows), links, "Reviews, the newest first"))
+        tables.append(
+            Shown("reviews", pa.Table.from_pylist(rows), {"edited_pair_id": _edited_pair}, "Reviews, the newest first")
+        )
     return tables
+
+
+def _call(row: dict[str, Any]) -> str:
+    return f"/call/{address_part(row['call_id'])}"
+
+
+def _edited_pair(row: dict[str, Any]) -> str | None:
+    return None if row["edited_pair_id"] is None else f"/pair/{address_part(row['edited_pair_id'])}"
 
 
 ROUTES = [*routes("/pairs", pairs), *routes("/pair/{pair_id}", pair)]
