@@ -23,7 +23,7 @@ from factory.view.pair_list import is_large
 from factory.view.readers import Readers
 from factory.view.review_figures import Agreement, between_reviewers, reviewers, with_judges
 from factory.view.review_queue import Next, next_pair
-from factory.view.reviewing import Opinion, check_reviewer, first_side, review
+from factory.view.reviewing import LONGEST_NAME, Opinion, check_reviewer, first_side, review
 from factory.view.showing import Page, Shown, render, routes
 from factory.view.sides import text_side
 from schemas.errors import FactoryError
@@ -55,7 +55,7 @@ def shown(request: Request) -> Response:
 def _start(request: Request) -> Page:
     with of_this_lake(request) as lake:
         choices = query(lake, "review_choices").to_pylist()
-        names = reviewers(lake).column("reviewer").to_pylist()
+        names = [name for name in reviewers(lake).column("reviewer").to_pylist() if len(name) <= LONGEST_NAME]
     context = {
         "sets": [row["name"] for row in choices if row["kind"] == "set"],
         "runs": [row["name"] for row in choices if row["kind"] == "run"],
