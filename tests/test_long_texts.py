@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from factory.monitor.console import Console
 from factory.monitor.plain_text import cut
-from factory.monitor.report import print_pair, print_tree
 from factory.monitor.table import table_of
+from factory.view.in_terminal import print_pair, print_tree
 from stores.lake import Lake
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint

@@ -12,19 +12,14 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 
-from factory.monitor.report import (
-    histogram,
-    pick_example,
-    print_pair,
-    print_summary,
-    print_tree,
-    word_difference,
-)
+from factory.monitor.difference import word_difference
+from factory.monitor.report import histogram, pick_example, print_summary
 from factory.monitor.table import table_of
 from factory.recipes.reading import load_recipe
 from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
+from factory.view.in_terminal import SHOW, print_pair, print_tree
 from schemas.tables import Call, Model, Response, Run
 from stores.lake import Lake
 from stores.likeness import words
@@ -145,7 +140,7 @@ def test_summary_ends_with_commands_for_this_lake(searched: Lake, run_id: str) -
 def test_summary_draws_a_tree_and_shows_its_pair_each_under_the_command_that_does_so(
     searched: Lake, run_id: str
 ) -> None:
-    text = printed(lambda console: print_summary(searched, run_id, console))
+    text = printed(lambda console: print_summary(searched, run_id, console, SHOW))
     example = pick_example(searched, run_id)
     assert list(example) == ["tree", "pair"]
     for (noun, id), show in zip(example.items(), (print_tree, print_pair), strict=True):

@@ -103,7 +103,7 @@ def test_the_page_names_what_changed_and_leads_to_one_prompt_under_both(pages: T
     assert {id: one["what"] for id, one in rows.items()} == {"p3": "changed", "p4": "removed", "p5": "added"}
     assert rows["p3"]["first_b"] == "The answer 3 is quite right"
     prompt = pages.get(f"/compare?{SETS}&prompt=p3").text
-    assert "is <ins>quite </ins>right" in prompt
+    assert "is<ins> quite</ins> right" in prompt
     assert "a has none" in pages.get(f"/compare?{SETS}&prompt=p5").text
     runs = pages.get("/compare?a=run:run&b=run:second&prompt=p1").text
     assert "/prompt/p1?run=run&amp;run=second" in runs and "<del>" in runs

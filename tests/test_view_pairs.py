@@ -111,7 +111,7 @@ def test_an_address_that_asks_for_what_is_not_there_is_told_so(pages: TestClient
 
 def test_a_pairs_page_shows_both_sides_with_their_difference_and_where_they_came_from(pages: TestClient) -> None:
     page = pages.get("/pair/pair9").text
-    assert "a <ins>better</ins> answer" in page and "a <del>worse</del> answer" in page
+    assert "a<ins> better</ins> answer" in page and "a<del> worse</del> answer" in page
     for link in ("/tree/t9?node=r9", "/tree/t9?node=n9", "/call/c9", "/prompt/p9", "/run/run", "/review?pair=pair9"):
         assert f'href="{link}"' in page
     assert pages.get("/pair/pair9.json").json()[0]["model"] == "actor model"

@@ -14,6 +14,7 @@ from factory.cli.judging import judge
 from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
+from factory.cli.reporting import report
 from factory.cli.running import resume, run
 from factory.cli.viewing import view
 
@@ -29,7 +30,24 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, view, sql, tree, pair, recipes)
+COMMANDS = (
+    run,
+    loop,
+    fork,
+    resume,
+    status,
+    build,
+    audit,
+    train,
+    evaluate,
+    judge,
+    view,
+    sql,
+    tree,
+    pair,
+    report,
+    recipes,
+)
 KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
 for command in (*COMMANDS, *KEEPING):
     app.command()(command)

@@ -89,13 +89,33 @@ def views() -> None:
 
 def tree(
     tree_id: Annotated[str, typer.Argument(metavar="TREE", help="The tree's id or a prefix of it.")],
+    node: Annotated[
+        str | None, typer.Option(metavar="N", help="Show one node in full: its number in the drawing, or its id.")
+    ] = None,
+    diff: Annotated[
+        str, typer.Option(metavar="NODE", help="With --node, what its text is compared with: parent, root or accepted.")
+    ] = "parent",
+    space: Annotated[bool, typer.Option("--space", help="With --node, white space counts and is shown.")] = False,
+    sets: Annotated[
+        bool, typer.Option("--sets", help="With --node, wait until all training sets have been searched for it.")
+    ] = False,
     full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Draw a search tree."""
-    from factory.monitor.report import print_tree
+    """Draw a search tree, or show one of its nodes in full."""
+    from factory.view.in_terminal import print_node, print_tree
+    from factory.view.node import AGAINST
 
-    _show(partial(print_tree, full=full), "tree", tree_id, lake)
+    if diff not in AGAINST:
+        raise FactoryError(f"--diff is {diff!r}: give {' or '.join(AGAINST)}")
+    if node is None:
+        return _show(partial(print_tree, full=full), "tree", tree_id, lake)
+    _show(
+        lambda opened, id, console: print_node(opened, id, node, diff, console, space=space, sets=sets),
+        "tree",
+        tree_id,
+        lake,
+    )
 
 
 def pair(
@@ -104,7 +124,7 @@ def pair(
     lake: LakeOption = "lake",
 ) -> None:
     """Show a pair as a word-level diff."""
-    from factory.monitor.report import print_pair
+    from factory.view.in_terminal import print_pair
 
     _show(partial(print_pair, full=full), "pair", pair_id, lake)
 
@@ -131,6 +151,7 @@ def doctor(
 
 def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, lake: str) -> None:
     """Shows the one tree or pair whose id has this prefix."""
+    from factory.view.errors import not_there
     from stores.lake import Lake
 
     table, column = f"{noun}s", f"{noun}_id"
@@ -138,9 +159,8 @@ def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, 
         found = opened.query(
             f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
         )
-        if found.num_rows != 1:
-            fault = "no row" if not found.num_rows else "more than one row"
-            raise FactoryError(
-                f"{fault} of {table} matches {column} {beginning!r}: `factory sql 'FROM {table}'` lists them"
-            )
+        if not found.num_rows:
+            raise not_there(opened, table, column, beginning)
+        if found.num_rows > 1:
+            raise FactoryError(f"more than one row of {table} matches {column} {beginning!r}: give more of the id")
         show(opened, found.column(0)[0].as_py(), Console())

@@ -129,6 +129,7 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
     from factory.monitor.report import print_summary
     from factory.runs.loop import run_on
     from factory.runs.progress import Progress
+    from factory.view.in_terminal import SHOW
     from stores.lake import Lake
 
     progress = Progress()
@@ -143,7 +144,7 @@ def _run(spec: Any, lake: str, log_format: str | None, execution: Any) -> None:
             raise Stopped(to_type(said, progress.run_id, lake)) from None
         except FactoryError as error:
             raise FactoryError(to_type(str(error), progress.run_id, lake)) from error
-        print_summary(opened, run_id, Console())
+        print_summary(opened, run_id, Console(), SHOW)
     for note in progress.notes:  # the live display that showed them is gone
         Console().print(Text(f"note: {visible(note)}", "yellow"), soft_wrap=True)
     if progress.set_aside:

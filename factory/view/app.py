@@ -7,9 +7,9 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import duckdb
-import jinja2
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,10 +20,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from factory.view import pages
+from factory.view.environment import make_environment
 from factory.view.errors import NotThere
 from factory.view.readers import Readers
 from factory.view.security import Guard
-from factory.view.showing import ENDINGS, STATIC, TEMPLATES, address, ending_of, told
+from factory.view.showing import ENDINGS, STATIC, address, ending_of, is_file
 from factory.view.stored_queries import stored_queries
 from schemas.errors import FactoryError
 from schemas.streams import visible
@@ -74,34 +75,29 @@ def _routes() -> list[Any]:
 
 
 def _templates() -> Jinja2Templates:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
+    environment = make_environment()
     paths = {path for path, _ in NAVIGATION}
     here = {route.path for route in _routes()}
     environment.globals |= {
         "navigation": [(path, name) for path, name in NAVIGATION if path in paths & here],
         "address": address,
         "ending_of": ending_of,
-        "told": told,
         "endings": tuple(ENDINGS),
         "versions": {file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in STATIC.iterdir()},
     }
-    environment.filters["percent"] = lambda share: "" if share is None else f"{100 * share:.0f}%"
     return Jinja2Templates(env=environment)
 
 
 def _failed(request: Request, error: Exception, status: int) -> Response:
     sentence = visible(str(error).splitlines()[0] if isinstance(error, duckdb.Error) else str(error))
-    if request.url.path.rpartition(".")[2] in ENDINGS:
+    if is_file(request):
         return JSONResponse({"error": sentence}, status)
     templates: Jinja2Templates = request.app.state.templates
-    context = {"title": "not possible", "sentence": sentence, "state": address(request), "tables": ()}
+    # Ids stand last in the addresses of pages about one row.
+    beside = request.url.path.rpartition("/")[0]
+    near = [(id, f"{beside}/{quote(id, safe='')}") for id in getattr(error, "near", ())]
+    title = "not there" if status == 404 else "not possible"
+    context = {"title": title, "sentence": sentence, "near": near, "state": address(request), "tables": ()}
     return templates.TemplateResponse(request, "error.html", context, status_code=status)
 
 

@@ -7,15 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from factory.view.asking import query
-from factory.view.difference import Piece, difference
 from factory.view.errors import not_there
 from schemas.errors import FactoryError
 from schemas.tables import Pair, Prompt, Response
 from stores.faults import verify
 from stores.lake import Lake
-
-LONGEST_COMPARED = 200_000
-"""characters of a text that are compared with the other one; what comes after is shown only by the row itself"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +109,6 @@ class PairShown:
         }
         return tuple(name for name, holds in found.items() if holds)
 
-    def difference(self) -> list[Piece]:
-        """From the rejected text to the chosen one: what is added is chosen's alone."""
-        return difference(self.rejected.text[:LONGEST_COMPARED], self.chosen.text[:LONGEST_COMPARED])
-
 
 def read_sides(lake: Lake, pair_id: str) -> tuple[Pair, Prompt, Response, Response]:
     """A pair with its prompt, its chosen and its rejected answer.
@@ -159,7 +151,7 @@ def read_pair(lake: Lake, pair_id: str) -> PairShown:
         comparisons=query(lake, "pair_comparisons", sides),
         path=path,
         calls=query(lake, "pair_calls", {"responses": list(sides.values()), "calls": calls}),
-        reviews=tuple(Said(**row) for row in query(lake, "pair_reviews", {"pair_id": pair_id}).to_pylist()),
+        reviews=tuple(Said(**row) for row in query(lake, "pair_said", {"pair_id": pair_id}).to_pylist()),
         edited_from=edited.column(0)[0].as_py(),
     )
 

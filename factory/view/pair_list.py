@@ -23,8 +23,8 @@ BINS = 20
 FACETS_S = 1.0
 """for all five facets and two histograms, which one query counts: 0.2 s each"""
 MOST_COUNTED = 10_000
-MANY = 50_000
-"""pairs above which flaws and disputes are looked up only if asked for: they need the tables of answers and judgements"""
+MANY = 300_000
+"""pairs and judgements together above which flaws and disputes are looked up only if asked for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,10 @@ class Counted:
 
 def is_large(lake: Lake) -> bool:
     """Whether flaws and disputes take too long to be looked up for all pairs unasked."""
-    return int(lake.query("SELECT count(*) FROM pairs").column(0)[0].as_py()) > MANY
+    return (
+        int(lake.query("SELECT (SELECT count(*) FROM pairs) + (SELECT count(*) FROM judgements)").column(0)[0].as_py())
+        > MANY
+    )
 
 
 def list_pairs(lake: Lake, which: Filter, sort: str | None, offset: int, limit: int, *, cheap: bool) -> pa.Table:

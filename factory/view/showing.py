@@ -122,16 +122,36 @@ def render(request: Request, page: Page) -> Response:
 
 def address(request: Request, **changes: str | None) -> str:
     """The page's own address with some of its query changed; None takes a parameter out."""
-    query = {**dict(request.query_params), **changes}
-    kept = [(name, value) for name, value in query.items() if value is not None]
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in changes]
+    kept += [(name, value) for name, value in changes.items() if value is not None]
     return request.url.path + ("?" + urlencode(kept) if kept else "")
 
 
 def ending_of(request: Request, ending: str, table: str) -> str:
     """The address of one of the page's tables as a file."""
-    query = {**dict(request.query_params), "table": table}
+    query = [
+        *((name, value) for name, value in request.query_params.multi_items() if name != "table"),
+        ("table", table),
+    ]
     path = request.url.path
     return f"{'/index' if path == '/' else path}.{ending}?{urlencode(query)}"
+
+
+def is_file(request: Request) -> bool:
+    """Whether rows are asked for as a file, and not a page."""
+    return request.url.path.rpartition(".")[2] in ENDINGS
+
+
+def whole_number(request: Request, name: str) -> int:
+    """A number in the address, 0 if it is not there.
+
+    Raises:
+        FactoryError: it is none, or negative.
+    """
+    text = request.query_params.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise FactoryError(f"{name} in the address is {text[:40]!r}: give a whole number")
+    return int(text)
 
 
 def _chosen(request: Request, page: Page) -> Shown:

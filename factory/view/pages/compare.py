@@ -5,15 +5,14 @@ from typing import Any
 
 from starlette.requests import Request
 
+from factory.monitor.difference import Part
 from factory.view.asking import of_this_lake, query
 from factory.view.comparing import MOST, Compared, Shift, compare, find, rows_of
-from factory.view.difference import Piece, difference, folded
 from factory.view.errors import not_there
 from factory.view.given import address_part, text_of_query
-from factory.view.pair import LONGEST_COMPARED
 from factory.view.shifts import Paired, paired
 from factory.view.showing import Href, Page, Shown, address, routes
-from factory.view.sides import Side, text_side
+from factory.view.sides import Side, parts_between, text_side
 from schemas.tables import Prompt
 from stores.lake import Lake
 
@@ -87,10 +86,10 @@ def _one_prompt(lake: Lake, a: Compared, b: Compared, prompt_id: str, context: d
 def _sides(texts: list[str | None], name: str) -> list[Side | None]:
     a, b = texts
     if a is not None and b is not None:
-        pieces = folded(difference(a[:LONGEST_COMPARED], b[:LONGEST_COMPARED]))
+        pieces = parts_between(a, b, fold=True)
         return [text_side(f"a: {name}", a, pieces, "removed"), text_side(f"b: {name}", b, pieces, "added")]
     return [
-        None if text is None else text_side(f"{side}: {name}", text, [Piece("equal", text)], "equal")
+        None if text is None else text_side(f"{side}: {name}", text, [Part("same", text, 0)], "same")
         for side, text in (("a", a), ("b", b))
     ]
 

@@ -12,7 +12,7 @@ from factory.monitor.rounds import figures_of, rounds_of, rounds_svg
 from factory.monitor.status import RunStatus, read_status
 from factory.view.asking import of_this_lake, query
 from factory.view.errors import not_there
-from factory.view.plots import line
+from factory.view.run_plots import run_plots
 from factory.view.showing import Page, Shown, routes
 from stores.lake import Lake
 from stores.locks import is_held
@@ -74,22 +74,9 @@ def run(request: Request) -> Page:
             "SELECT recipe_name, purpose, seed, iteration, code_version, started_at FROM current_runs WHERE run_id = $run_id",
             {"run_id": run_id},
         ).to_pylist()[0]
-        time = query(lake, "run_over_time", {"run_id": run_id}).to_pylist()
-        searched = query(lake, "run_acceptance", {"run_id": run_id}).to_pylist()
         cost = query(lake, "run_cost", {"run_id": run_id})
-    when = [row["started_at"].strftime("%H:%M:%S") for row in time]
-    plots = [
-        line("requests a second", [row["requests"] / row["seconds"] for row in time], when),
-        line(
-            "tokens a second", [None if row["tokens"] is None else row["tokens"] / row["seconds"] for row in time], when
-        ),
-        line(
-            "share of searches accepted, in the order of the prompts",
-            [row["accepted"] / row["trees"] for row in searched],
-            [f"prompt {row['position']:,}" for row in searched],
-        ),
-    ]
-    context = {"run": found[0], "about": about, "plots": [plot for plot in plots if plot is not None]}
+        plots = run_plots(lake, run_id)
+    context = {"run": found[0], "about": about, "plots": plots}
     return Page("run.html", run_id, context, [Shown("cost", cost, caption="What it asked of which model")])
 
 

@@ -6,14 +6,13 @@ import pyarrow as pa
 from starlette.requests import Request
 
 from factory.view.asking import of_this_lake
-from factory.view.difference import folded
 from factory.view.given import address_part, number_of, text_of_query
 from factory.view.pair import PairShown, read_pair
 from factory.view.pair_list import BINS, DOUBTS, SORTS, Counted, Filter, count_facets, is_large, list_pairs
 from factory.view.plots import Histogram, histogram
 from factory.view.set_rows import pair_ids
 from factory.view.showing import Href, Page, Shown, address, routes
-from factory.view.sides import side_of
+from factory.view.sides import parts_between, side_of
 from stores.lake import Lake
 
 ON_A_PAGE = 50
@@ -110,9 +109,7 @@ def pair(request: Request) -> Page:
     """One pair."""
     with of_this_lake(request) as lake:
         found = read_pair(lake, request.path_params["pair_id"])
-    pieces = found.difference()
-    if "whole" not in request.query_params:
-        pieces = folded(pieces)
+    pieces = parts_between(found.rejected.text, found.chosen.text, fold="whole" not in request.query_params)
     context = {
         "found": found,
         "doubts": DOUBTS,

@@ -15,17 +15,16 @@ from starlette.routing import Route
 
 from factory.evaluation.figures import Figure
 from factory.view.asking import of_this_lake, query
-from factory.view.difference import difference
 from factory.view.given import text_of_query
 from factory.view.pages.pairs import which_of
-from factory.view.pair import LONGEST_COMPARED, read_sides
+from factory.view.pair import read_sides
 from factory.view.pair_list import is_large
 from factory.view.readers import Readers
 from factory.view.review_figures import Agreement, between_reviewers, reviewers, with_judges
 from factory.view.review_queue import Next, next_pair
 from factory.view.reviewing import LONGEST_NAME, Opinion, check_reviewer, first_side, review
 from factory.view.showing import Page, Shown, render, routes
-from factory.view.sides import text_side
+from factory.view.sides import parts_between, text_side
 from schemas.errors import FactoryError
 from stores.lake import Lake
 
@@ -91,9 +90,9 @@ def _one(request: Request, problem: str | None = None, form: Form | None = None)
     check_reviewer(reviewer)
     with of_this_lake(request) as lake:
         _, prompt, chosen, rejected = read_sides(lake, pair_id)
-        before = query(lake, "pair_reviews", {"pair_id": pair_id}).to_pylist()
+        before = query(lake, "pair_said", {"pair_id": pair_id}).to_pylist()
         last = _last(lake, text_of_query(request, "done"), reviewer)
-    pieces = difference(rejected.text[:LONGEST_COMPARED], chosen.text[:LONGEST_COMPARED])
+    pieces = parts_between(rejected.text, chosen.text)
     names = ("first", "second") if blind else ("chosen", "rejected")
     texts = [(chosen.text, "added"), (rejected.text, "removed")]
     if blind and first_side(pair_id, reviewer) == "rejected":
@@ -126,7 +125,7 @@ def _last(lake: Lake, pair_id: str | None, reviewer: str) -> dict[str, object] |
     """What this reviewer said of the pair before."""
     if pair_id is None:
         return None
-    rows = query(lake, "pair_reviews", {"pair_id": pair_id}).to_pylist()
+    rows = query(lake, "pair_said", {"pair_id": pair_id}).to_pylist()
     own = [row for row in rows if row["reviewer"] == reviewer and row["counts"]]
     return {"pair_id": pair_id, **own[0]} if own else None
 

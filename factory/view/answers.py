@@ -1,0 +1,99 @@
+"""All answers to a prompt, of one run or several, with what their judges said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from factory.monitor.difference import Part, parts_of
+from factory.view.asking import query
+from factory.view.errors import not_there
+from factory.view.tree import Opinion, opinions_of
+from schemas.tables import Constraint
+from stores.lake import Lake
+
+CHARACTERS_SHOWN = 20_000
+"""of each answer"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and its verdicts."""
+
+    response_id: str
+    run_id: str
+    recipe: str | None
+    round: int | None
+    kind: str
+    text: str
+    model: str | None
+    tokens: int | None
+    finish_reason: str | None
+    flaw: str | None
+    tree_id: str | None
+    """the first tree that it is in"""
+    node_id: str | None
+    visit: int | None
+    state: str | None
+    opinions: tuple[Opinion, ...]
+    parts: tuple[Part, ...] | None
+    """the difference from the answer that all are compared with; None: there is none, or it is too long"""
+
+    @property
+    def passed(self) -> bool | None:
+        return next((opinion.passed for opinion in self.opinions if opinion.decides), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A prompt and its answers."""
+
+    prompt_id: str
+    text: str
+    source: str
+    licence: str | None
+    constraints: tuple[Constraint, ...]
+    reference: str | None
+    evolved_from: str | None
+    answers: tuple[Answer, ...]
+    runs: tuple[str, ...]
+    """all runs that answered, in the order of the answers"""
+
+
+def read_answers(lake: Lake, prompt_id: str, run_ids: Sequence[str] = (), against: str | None = None) -> Answered:
+    """A prompt's answers, by round and run.
+
+    Args:
+        run_ids: only those of these runs; empty: of all.
+        against: the response that the others' texts are compared with.
+    Raises:
+        NotThere: there is no such prompt.
+    """
+    found = query(lake, "prompt_head", {"prompt_id": prompt_id}).to_pylist()
+    if not found:
+        raise not_there(lake, "prompts", "prompt_id", prompt_id)
+    (head,) = found
+    rows = query(lake, "prompt_answers", {"prompt_id": prompt_id, "run_ids": None}).to_pylist()
+    opinions = opinions_of(query(lake, "prompt_votes", {"prompt_id": prompt_id}).to_pylist())
+    runs = tuple(dict.fromkeys(row["run_id"] for row in rows))
+    base = next((row["text"] for row in rows if row["response_id"] == against), None)
+    return Answered(
+        prompt_id,
+        head["text"] or "",
+        head["source"],
+        head["licence"],
+        tuple(Constraint(c["id"], c["kwargs"]) for c in head["constraints"] or ()),
+        head["reference"],
+        head["evolved_from"],
+        tuple(_answer(row, opinions, base, against) for row in rows if not run_ids or row["run_id"] in run_ids),
+        runs,
+    )
+
+
+def _answer(
+    row: dict[str, Any], opinions: dict[str, tuple[Opinion, ...]], base: str | None, against: str | None
+) -> Answer:
+    judged = row.pop("judged_response_id") or row["response_id"]
+    parts = None
+    if base is not None and row["response_id"] != against:
+        parts = parts_of(base[:CHARACTERS_SHOWN], row["text"][:CHARACTERS_SHOWN])
+    return Answer(**row, opinions=opinions.get(judged, ()), parts=None if parts is None else tuple(parts))

@@ -1,0 +1,106 @@
+"""The table of search trees, with facets and histograms that filter it."""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import pyarrow as pa
+from starlette.requests import Request
+from starlette.routing import Route
+
+from factory.view.asking import of_this_lake
+from factory.view.plots import Histogram, histogram
+from factory.view.showing import Page, Shown, address, is_file, routes, whole_number
+from factory.view.tree_list import (
+    BINS,
+    COUNTED_TO,
+    FACETS,
+    HISTOGRAMS,
+    ORDERS,
+    ROWS_A_PAGE,
+    Facet,
+    as_query,
+    bin_name,
+    count_trees,
+    facet,
+    filter_of,
+    list_trees,
+)
+from schemas.errors import FactoryError, nearest
+
+
+def trees(request: Request) -> Page:
+    """A page of trees. Each facet comes afterwards, by itself (`?part=outcome`); with `?facets=1`, all of them at once."""
+    given = dict(request.query_params)
+    filter, order, at = filter_of(given), given.get("order") or "newest", whole_number(request, "page")
+    part = given.get("part")
+    if part is not None and part not in (*FACETS, *HISTOGRAMS):
+        raise FactoryError(f"there is no facet {part[:40]!r}: {nearest(part, (*FACETS, *HISTOGRAMS))}")
+    with of_this_lake(request) as lake:
+        wanted = [part] if part else [*FACETS, *HISTOGRAMS] if "facets" in given else []
+        facets = {name: _facet(request, facet(lake, filter, name)) for name in wanted}
+        if part:
+            rows, count = pa.table({}), 0
+        else:
+            count = count_trees(lake, filter)
+            most = COUNTED_TO if is_file(request) else ROWS_A_PAGE
+            rows = list_trees(lake, filter, order, 0 if is_file(request) else at, most)
+    listed = urlencode({**as_query(filter), **({"order": order} if order != "newest" else {})})
+    shown = Shown(
+        "trees",
+        rows,
+        {
+            "tree_id": lambda row: f"/tree/{row['tree_id']}?{urlencode({'list': listed})}",
+            "prompt": lambda row: f"/prompt/{row['prompt_id']}",
+            "run_id": lambda row: f"/run/{row['run_id']}",
+        },
+        "Trees",
+        min(count, COUNTED_TO),
+        count > COUNTED_TO,
+        ("prompt_id",),
+    )
+    context = {
+        "part": part,
+        "facets": [(name, facets.get(name)) for name in (*FACETS, *HISTOGRAMS) if part in (None, name)],
+        "filter": [
+            (name, text, address(request, **{name: None, "page": None})) for name, text in as_query(filter).items()
+        ],
+        "orders": list(ORDERS),
+        "order": order,
+        "before": address(request, page=str(at - 1) if at > 1 else None) if at else None,
+        "after": address(request, page=str(at + 1)) if (at + 1) * ROWS_A_PAGE < min(count, COUNTED_TO) else None,
+        "at": at,
+        "beyond": count > COUNTED_TO,
+        "limit": COUNTED_TO,
+    }
+    return Page("trees.html", "search trees", context, [shown])
+
+
+@dataclass(frozen=True, slots=True)
+class FacetShown:
+    """A facet with the address of each of its values."""
+
+    name: str
+    timed_out: bool
+    values: tuple[tuple[str, str, bool, str], ...]
+    """value, number of trees, whether it is chosen, address that chooses it or takes it back"""
+    plot: Histogram | None
+
+
+def _facet(request: Request, found: Facet) -> FacetShown:
+    def choosing(value: str, *, on: bool) -> str:
+        return address(request, **{found.name: None if on else value, "part": None, "page": None})
+
+    if found.values is None:
+        return FacetShown(found.name, True, (), None)
+    if found.name in HISTOGRAMS:
+        names = [bin_name(bin) for bin in range(BINS)]
+        now = request.query_params.get(found.name)
+        hrefs = [choosing(name, on=name == now) for name in names]
+        ends = [bin / BINS for bin in range(BINS + 1)]
+        plot = histogram(found.name, found.counts, ends, hrefs, names.index(now) if now in names else None)
+        return FacetShown(found.name, False, (), plot)
+    values = tuple((v.value, v.trees, v.chosen, choosing(v.value, on=v.chosen)) for v in found.values)
+    return FacetShown(found.name, False, values, None)
+
+
+ROUTES: list[Route] = routes("/trees", trees)
