@@ -39,7 +39,7 @@ def paired(
         low, high: what stands at both ends of the axis.
     """
     most, step = max(*a, *b, 0.0), WIDTH / max(len(labels), 1)
-    width = max((step - 2) / 2, 0.5)
+    width = min(max((step - 2) / 2, 0.5), 12.0)
     bars = []
     for at, label in enumerate(labels):
         for side, share, x in (("a", a[at], at * step), ("b", b[at], at * step + width)):

@@ -47,12 +47,16 @@ def pairs(request: Request) -> Page:
         counted = count_facets(lake, which, cheap=cheap) if "facets" in request.query_params else None
     more = not as_file and found.num_rows > ON_A_PAGE
     rows = found if as_file else _shown(found.slice(0, ON_A_PAGE))
-    links: dict[str, Href] = {
-        "pair_id": lambda row: f"/pair/{address_part(row['pair_id'])}",
-        "run_id": lambda row: f"/run/{address_part(row['run_id'])}",
-    }
+    links: dict[str, Href] = {"pair_id": lambda row: f"/pair/{address_part(row['pair_id'])}"}
     before = 0 if as_file else (at - 1) * ON_A_PAGE
-    shown = Shown("pairs", rows, links, count=before + rows.num_rows, capped=more, hidden=("prompt_id", "tree_id"))
+    shown = Shown(
+        "pairs",
+        rows,
+        links,
+        count=before + rows.num_rows,
+        capped=more,
+        hidden=("source", "run_id", "prompt_id", "tree_id"),
+    )
     context = {
         "cheap": cheap,
         "sort": sort,
