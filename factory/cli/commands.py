@@ -35,52 +35,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (run, loop, fork, resume, status, build, audit, train, evaluate, judge, view, sql, tree, pair, recipes)
-COMMANDS = (run, loop, fork, resume, status, build, audit, export, train, evaluate, judge, sql, tree, pair, recipes)
-COMMANDS = (
-    run,
-    loop,
-    fork,
-    resume,
-    status,
-    build,
-    audit,
-    train,
-    evaluate,
-    judge,
-    view,
-    sql,
-    tree,
-    pair,
-    report,
-    recipes,
-)
-KEEPING = (views, snapshots, verify, compact, expire, migrate, doctor)
-COMMANDS = (
-    run,
-    loop,
-    fork,
-    resume,
-    status,
-    build,
-    audit,
-    train,
-    evaluate,
-    judge,
-    lock,
-    rerun,
-    sql,
-    tree,
-    pair,
-    recipes,
-)
+MAKING = (run, loop, fork, resume, status, build, audit, train, evaluate, judge)
+LOOKING = (view, sql, tree, pair, report, recipes)
+GIVING = (export, publish, publish_model, pull, lock, rerun)
 KEEPING = (views, snapshots, verify, clone, compact, expire, migrate, doctor)
-for command in (*COMMANDS, *KEEPING):
+for command in (*MAKING, *LOOKING, *GIVING, *KEEPING):
     app.command()(command)
 app.command("gc")(collect_garbage)
 app.command("import")(import_)
-for published in (publish, pull, publish_model):
-    app.command()(published)
 app.add_typer(batch, name="batch")
 
 
