@@ -18,8 +18,8 @@ from factory.cli.keeping import build, compact, expire, migrate, train, verify
 from factory.cli.looking import doctor, pair, recipes, snapshots, sql, status, tree, views
 from factory.cli.looping import fork, loop
 from factory.cli.publishing import publish, publish_model, pull
-from factory.cli.rerunning import lock, rerun
 from factory.cli.reporting import report
+from factory.cli.rerunning import lock, rerun
 from factory.cli.running import resume, run
 from factory.cli.viewing import view
 
