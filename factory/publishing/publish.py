@@ -29,8 +29,8 @@ from stores.training_sets import TrainingSetRows, fingerprint_of, read_training_
 from stores.whole import whole_folder
 
 Tell = Callable[[str], None]
-Lock = Callable[[Lake, str], str]
-"""Gives the text of a set's lock file."""
+Lock = Callable[[Lake, str], str | None]
+"""Gives the text of a set's lock file; None: it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,9 @@ def write(
     (folder / "CITATION.cff").write_text(citation_of(asked.place.repo, facts), "utf-8")
     write_beside(lake, facts, folder)
     locked = None
-    if lock is not None:
-        locked = f"{facts.row.name}.lock.yaml"
-        (folder / locked).write_text(lock(lake, facts.reference), "utf-8")
+    if lock is not None and (text := lock(lake, facts.reference)) is not None:
+        locked = lock_name(facts.reference)
+        (folder / locked).write_text(text, "utf-8")
     card = card_text(
         Card(
             repo=asked.place.repo,
@@ -204,6 +204,11 @@ def write(
     (folder / "README.md").write_text(card, "utf-8")
     files = [file for file in folder.rglob("*") if file.is_file()]
     return card, len(files), sum(file.stat().st_size for file in files)
+
+
+def lock_name(reference: str) -> str:
+    """The name of a set's lock file beside its card."""
+    return f"{reference.partition('@')[0]}.lock.yaml"
 
 
 def _key(shards: Sequence[Shard]) -> str:
