@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.publishing.hub import Place
+from factory.publishing.lineage import PRIVATE
 from factory.publishing.publish import Asked
 from factory.publishing.publish import publish as publish_set
 from schemas.tables import Model, Pair, Prompt, Response, Review
@@ -208,9 +209,9 @@ def test_a_lock_file_lies_beside_the_card_if_there_is_one_to_write(lake: Lake, t
         asked,
         lambda words: None,
         out=tmp_path / "out",
-        lock=lambda lake, name: f"lock of {name}\n",
+        lock=lambda lake, name: f"{name} http://10.1.2.3/v1\n",
     )
-    assert (tmp_path / "out" / "imported_dpo.lock.yaml").read_text() == "lock of imported_dpo@1\n"
+    assert (tmp_path / "out" / "imported_dpo.lock.yaml").read_text() == f"imported_dpo@1 {PRIVATE}\n"
     assert "[`imported_dpo.lock.yaml`](./imported_dpo.lock.yaml) pins" in (tmp_path / "out" / "README.md").read_text(
         "utf-8"
     )

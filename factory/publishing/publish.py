@@ -18,7 +18,7 @@ from factory.publishing.errata import ERRATA, Errata, read_errata, with_version,
 from factory.publishing.facts import Facts, facts_of
 from factory.publishing.hub import Place, There, check_token, look, upload
 from factory.publishing.left_out import count_rejected, left_out
-from factory.publishing.lineage import CONFIGS, for_hub, lineage_tables, texts_of, without_names
+from factory.publishing.lineage import CONFIGS, for_hub, lineage_tables, texts_of, without_addresses, without_names
 from factory.publishing.manifest import FORMAT, MANIFEST, Manifest, Shard
 from factory.publishing.plots import write_plots
 from factory.publishing.shards import drop_leftovers, read_splits, write_shards
@@ -186,7 +186,7 @@ def write(
     locked = None
     if lock is not None and (text := lock(lake, facts.reference)) is not None:
         locked = lock_name(facts.reference)
-        (folder / locked).write_text(text, "utf-8")
+        (folder / locked).write_text(without_addresses(text), "utf-8")
     card = card_text(
         Card(
             repo=asked.place.repo,
