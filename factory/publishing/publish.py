@@ -16,7 +16,7 @@ from factory.publishing.checks import Refusal, check_allowed, refusals, refuse
 from factory.publishing.columns import Published, own_rows, published
 from factory.publishing.errata import ERRATA, Errata, read_errata, with_version, write_errata
 from factory.publishing.facts import Facts, facts_of
-from factory.publishing.hub import Place, There, check_token, look, upload
+from factory.publishing.hub import Place, There, check_private, check_token, look, upload
 from factory.publishing.left_out import count_rejected, left_out
 from factory.publishing.lineage import CONFIGS, for_hub, lineage_tables, texts_of, without_addresses, without_names
 from factory.publishing.manifest import FORMAT, MANIFEST, Manifest, Shard
@@ -89,6 +89,7 @@ def publish(
         check_token()
         tell(f"looking at {asked.place.repo}")
         there = look(asked.place, (ERRATA,))
+        check_private(asked.place, there, asked.private)
     prepared = prepare(lake, reference, asked, there, tell)
     if out is not None:
         with whole_folder(out, _ours(out)) as made:
@@ -106,6 +107,7 @@ def publish(
             message=f"{row.name}@{row.version}",
             tag=f"v{row.version}",
             head=there.head,
+            tell=tell,
         )
     return Done(card, files, size, commit, prepared)
 
