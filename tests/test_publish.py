@@ -184,6 +184,16 @@ def test_a_repository_with_other_content_is_left_alone(spar_lake: Path, against:
     assert "README.md" in theirs.files("next") and theirs.files("next")["README.md"] != b"mine"
 
 
+def test_what_shall_be_private_is_never_sent_to_what_is_public(
+    spar_lake: Path, against: str, hub: Hub, run: Run
+) -> None:
+    assert run(*words(spar_lake, against))[0] == 0
+    for more in ((), ("--revision", "next")):
+        code, _, err = run(*words(spar_lake, against, "--private", *more))
+        assert code == 1 and "is public already, and --private is for a new one" in err
+    assert "next" not in hub.dataset(REPO).refs
+
+
 def test_a_commit_of_somebody_else_while_it_is_prepared_stops_it(
     spar_lake: Path, against: str, hub: Hub, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

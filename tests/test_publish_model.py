@@ -10,6 +10,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from factory.inference.folders import folder_sha256
+from factory.publishing.licences import hub_id_of
 from factory.publishing.manifest import MANIFEST
 from schemas.tables import Evaluation, Model, Prompt, RunPrompt, TrainingRun
 from stores.lake import Lake
@@ -96,6 +97,7 @@ def test_a_model_goes_to_the_hub_with_its_card_and_without_a_pickle(
     )
     assert head["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct" and "dpo" in head["tags"]
     (index,) = head["model-index"]
+    assert {one["dataset"]["revision"] for one in index["results"]} == {"h"}
     assert [(one["dataset"]["type"], one["metrics"][0]["type"], one["metrics"][0]["value"]) for one in index["results"]] == [
         ("ifeval", "prompt_loose", 0.375), ("ifeval", "prompt_strict", 0.3125),
     ]  # fmt: skip
@@ -183,6 +185,12 @@ def test_a_model_trained_on_prompts_of_unknown_licence_is_refused(trained: Path,
     assert code == 1 and "the licence of some of its training prompts is not known" in err
     assert run(*words, "--allow", "licences")[0] == 0
     assert "\nlicense: unknown\n" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_the_bundled_model_has_its_id_on_the_hub() -> None:
+    assert hub_id_of("embedded:smollm2-135m") == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert hub_id_of("Qwen/Qwen2.5-7B@main") == "Qwen/Qwen2.5-7B"
+    assert hub_id_of("round1-actor") is None and hub_id_of("/home/ada") is None and hub_id_of("embedded:a/b") is None
 
 
 def test_publishing_a_model_again_changes_nothing_and_other_content_is_left_alone(

@@ -3,8 +3,13 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from factory.publishing.hub import Place
+from factory.publishing.lineage import PRIVATE
+from factory.publishing.publish import Asked
+from factory.publishing.publish import publish as publish_set
 from schemas.tables import Model, Pair, Prompt, Response, Review
 from schemas.tables import Run as RunRow
 from stores.lake import Lake
@@ -146,3 +151,67 @@ def test_every_reason_is_named_at_once_and_a_misspelt_one_is_found(
     code, _, err = publish(lake, run, against, tmp_path / "out", "--model-licence", "mine")
     assert code == 1 and "must be MODEL=LICENCE" in err
     assert not hub.requests
+
+
+REVIEWED = """-- reviewed.sql: pairs that nobody rejects.
+-- In: $run_ids VARCHAR[], $exclude_rejected BIGINT = 1.
+-- Out: preference; ordered by split and pair_id.
+WITH picked AS (
+  FROM pairs
+  WHERE list_contains($run_ids, run_id)
+    AND ($exclude_rejected = 0 OR pair_id NOT IN (SELECT pair_id FROM current_reviews WHERE verdict = 'reject'))
+)
+FROM preference_rows('picked', 'imported', 0.1)
+ORDER BY split DESC, pair_id;
+"""
+
+
+def test_what_a_review_took_out_is_published_apart(lake: Lake, run: Run, against: str, tmp_path: Path) -> None:
+    fill(lake)
+    (tmp_path / "reviewed.sql").write_text(REVIEWED)
+    given = {"pair_id": "x03", "run_id": "run", "prompt_id": "p03", "reviewer": "Ada"}
+    lake.append([row(Review, "r1", verdict="reject", reviewed_at=NOON, **given)], message="review")
+    built = build_training_set(lake, str(tmp_path / "reviewed.sql"), {}, ["run"])
+    out = tmp_path / "out"
+    code, _, err = run(
+        "publish",
+        "reviewed@1",
+        "user/x",
+        "--lake",
+        lake.place.where,
+        "--against",
+        against,
+        "--dry-run",
+        out,
+        "--with-lineage",
+    )
+    assert code == 0, err
+    (file,) = out.glob("data/*/removed/train-*.parquet")
+    removed = pq.read_table(file).to_pylist()
+    assert [(one["pair_id"], one["removed_because"]) for one in removed] == [
+        ("x03", "a reviewer rejected or rewrote it")
+    ]
+    assert set(removed[0]) == {*built.train.column_names, "removed_because"} - {"chosen_value", "rejected_value"} | {
+        "score_chosen", "score_rejected",
+    } - {name for name in built.train.column_names if built.train.column(name).null_count == built.train.num_rows}  # fmt: skip
+    assert "- a reviewer rejected or rewrote it: 1 rows" in (out / "README.md").read_text("utf-8")
+    assert "Ada" not in "".join(
+        f.read_text("utf-8") for f in out.rglob("*") if f.suffix in (".md", ".json", ".sql", ".yaml")
+    )
+
+
+def test_a_lock_file_lies_beside_the_card_if_there_is_one_to_write(lake: Lake, tmp_path: Path) -> None:
+    fill(lake)
+    asked = Asked(Place("user/x", "dataset"), allowed=("overlap",), against=())
+    publish_set(
+        lake,
+        "imported_dpo@1",
+        asked,
+        lambda words: None,
+        out=tmp_path / "out",
+        lock=lambda lake, name: f"{name} http://10.1.2.3/v1\n",
+    )
+    assert (tmp_path / "out" / "imported_dpo.lock.yaml").read_text() == f"imported_dpo@1 {PRIVATE}\n"
+    assert "[`imported_dpo.lock.yaml`](./imported_dpo.lock.yaml) pins" in (tmp_path / "out" / "README.md").read_text(
+        "utf-8"
+    )

@@ -16,6 +16,8 @@ from factory.publishing.hub import Place
 from factory.publishing.manifest import MANIFEST
 from factory.publishing.publish import Asked
 from factory.publishing.publish import publish as publish_set
+from factory.publishing.shards import batches
+from schemas.errors import FactoryError
 from schemas.tables import Review, TrainingSet
 from stores.checksums import verify_files
 from stores.lake import Lake
@@ -268,6 +270,7 @@ HOSTILE: list[tuple[str, Callable[[Repository], Any], str]] = [
         lambda r: rewritten(r, "nodes", lambda t: pa.concat_tables([t, t.slice(0, 1)])),
         "rows with the id of another",
     ),
+    ("name", lambda r: changed_manifest(r, lambda m: m["training_set"].update(name="../x")), "cannot be a file's"),
     ("lineage that gives another set", lambda r: rewritten(r, "pairs", lambda t: t.slice(0, 3)), "fingerprint"),
 ]
 
@@ -319,6 +322,20 @@ def test_views_of_a_stranger_only_read_the_lake(published: Repository, run: Run,
     changed_manifest(published, lambda m: m["training_set"].update(views=views))
     code, _, _ = run("pull", REPO, "--lake", tmp_path / "pulled")
     assert code == 1 and not target.exists()
+
+
+def test_a_small_file_of_endless_text_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.publishing.shards._HARMLESS_BYTES", 1 << 20)
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * 10_000]))
+    pq.write_table(pa.table({"text": text}), tmp_path / "bomb.parquet", compression="zstd", store_schema=False)
+    size = (tmp_path / "bomb.parquet").stat().st_size
+    read = 0
+    with pytest.raises(FactoryError, match="no set of texts is like that"):
+        for part in batches(pq.ParquetFile(tmp_path / "bomb.parquet"), size, "theirs"):
+            read += part.num_rows
+    assert size < 10_000 and read < 2_000  # of 20,000 rows, 200 MB
 
 
 def test_only_what_is_looked_at_is_downloaded(published: Repository, run: Run, hub: Hub, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def metadata_of(card: Card) -> dict[str, Any]:
         "pretty_name": f"{facts.reference}",
         "size_categories": [next((name for most, name in SIZES if facts.rows < most), "n>10M")],
         "task_categories": ["text-generation"],
-        "annotations_creators": ["machine-generated"],
+        "annotations_creators": ["machine-generated", *(["expert-generated"] if facts.reviews else [])],
         "language_creators": ["machine-generated"],
         "tags": tags_of(facts),
         "configs": [_config(name, names, card.key) for name, names in card.configs.items()],

@@ -91,6 +91,8 @@ class Facts:
     """evaluations of the judging models as judges"""
     agreements: tuple[dict[str, Any], ...]
     trees: tuple[dict[str, Any], ...]
+    reviews: tuple[dict[str, Any], ...]
+    """people's current reviews of the set's pairs, by verdict"""
     runs: tuple[MadeBy, ...]
     lengths: tuple[Lengths, ...]
     likeness: dict[str, float]
@@ -151,6 +153,7 @@ def facts_of(lake: Lake, built: TrainingSetRows, removed: pa.Table | None, model
         measured=tuple(lake.query(sql("publishing/measured"), {"models": judging, "role": "judge"}).to_pylist()),
         agreements=tuple(asked["agreement"]),
         trees=tuple(asked["trees"]),
+        reviews=tuple(asked["reviews"]),
         runs=made_by,
         lengths=_lengths(rows),
         likeness=_likeness(rows),
@@ -167,7 +170,7 @@ def _asked(pinned: Lake, rows: pa.Table, runs: list[str]) -> dict[str, list[Any]
     ]
     pinned.connection.register("published", pa.table(dict(zip(_IDS, given, strict=True))))
     found: dict[str, list[Any]] = {}
-    for name in ("sources", "languages", "models", "judges", "trees", "agreement"):
+    for name in ("sources", "languages", "models", "judges", "trees", "agreement", "reviews"):
         text = sql(f"publishing/{name}")
         found[name] = pinned.query(text, those_used(pinned.connection, text, {"runs": runs})).to_pylist()
     pinned.connection.unregister("published")

@@ -4,8 +4,7 @@ The token comes from the environment (HF_TOKEN) or the Hub's own login, and is n
 """
 
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +51,8 @@ class There:
     """its newest commit; None: there is no such repository, or no such branch"""
     files: dict[str, bytes]
     """those asked for that are there"""
+    public: bool = False
+    """whether it is there, and everybody may read it"""
 
 
 def check_token() -> str:
@@ -82,9 +83,12 @@ def look(place: Place, names: Sequence[str], marks: Sequence[str] = (MANIFEST,))
     api = _client()
     with told(place):
         try:
-            info = api.repo_info(place.repo, repo_type=place.kind, revision=place.revision)
+            info = api.repo_info(place.repo, repo_type=place.kind)
+            public = not info.private
+            if place.revision is not None:
+                info = api.repo_info(place.repo, repo_type=place.kind, revision=place.revision)
         except RevisionNotFoundError:
-            return There(None, {})
+            return There(None, {}, public)
         except RepositoryNotFoundError as error:
             if getattr(error.response, "status_code", None) == 401:
                 raise
@@ -102,10 +106,30 @@ def look(place: Place, names: Sequence[str], marks: Sequence[str] = (MANIFEST,))
             if name in present:
                 path = api.hf_hub_download(place.repo, name, repo_type=place.kind, revision=info.sha)
                 files[name] = Path(path).read_bytes()
-    return There(str(info.sha), files)
+    return There(str(info.sha), files, public)
 
 
-def upload(place: Place, folder: Path, *, private: bool, message: str, tag: str | None, head: str | None) -> str:
+def check_private(place: Place, there: There, private: bool) -> None:
+    """Raises:
+    FactoryError: it shall be private, and is public already.
+    """
+    if private and there.public:
+        raise FactoryError(
+            f"{place.kind} {place.repo} is public already, and --private is for a new one: make it private on the Hub first, or "
+            "give another name"
+        )
+
+
+def upload(
+    place: Place,
+    folder: Path,
+    *,
+    private: bool,
+    message: str,
+    tag: str | None,
+    head: str | None,
+    tell: Callable[[str], None] = lambda words: None,
+) -> str:
     """Uploads a folder: the data first, the card with all that names the data last, in one commit that drops older data.
 
     Broken off, it is started again: files that are there are not sent again. Until the last commit, readers see the version
@@ -113,6 +137,7 @@ def upload(place: Place, folder: Path, *, private: bool, message: str, tag: str 
 
     Args:
         head: the newest commit when the repository was looked at; None: a new one.
+        tell: is told what is being sent.
     Returns:
         the last commit.
     Raises:
@@ -127,13 +152,16 @@ def upload(place: Place, folder: Path, *, private: bool, message: str, tag: str 
         before = api.repo_info(place.repo, repo_type=place.kind, revision=place.revision).sha
         if head is not None and before != head:
             raise FactoryError(_changed(place))
-        for config in sorted((folder / "data").glob("*/*")):
+        configs = sorted((folder / "data").glob("*/*"))
+        for number, config in enumerate(configs, start=1):
+            tell(f"uploading {config.name}, config {number} of {len(configs)}")
             api.upload_folder(
                 **given,
                 folder_path=config,
                 path_in_repo=config.relative_to(folder).as_posix(),
                 commit_message=f"{message}: {config.name}",
             )
+        tell(f"uploading the card to {place.repo}")
         newest = api.repo_info(place.repo, repo_type=place.kind, revision=place.revision).sha
         keys = [key.name for key in (folder / "data").glob("*")]
         done = api.upload_folder(
@@ -174,12 +202,11 @@ def download(place: Place, folder: Path, patterns: Sequence[str]) -> str:
 
 
 def _client() -> Any:
-    """The Hub's client. Its bars are for a terminal, and its warnings for programmers."""
+    """The Hub's client, without bars, for progress is shown already, and without warnings, which are for programmers."""
     import huggingface_hub
     import huggingface_hub.utils.logging
 
-    if not sys.stderr.isatty():
-        huggingface_hub.utils.disable_progress_bars()
+    huggingface_hub.utils.disable_progress_bars()
     huggingface_hub.utils.logging.set_verbosity_error()
     return huggingface_hub.HfApi()
 

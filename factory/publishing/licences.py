@@ -41,6 +41,15 @@ def licence_of_model(name: str, given: Mapping[str, str]) -> str | None:
     return None
 
 
+def hub_id_of(base: str) -> str | None:
+    """The Hub's id of a model that a training names (embedded:NAME, OWNER/NAME or OWNER/NAME@REVISION); None: it has none."""
+    known: dict[str, str] = _table()["hub_ids"]
+    plain = base.partition("@")[0]
+    return known.get(base) or (
+        plain if plain.count("/") == 1 and not plain.startswith(("/", ".", "embedded:")) else None
+    )
+
+
 def together(licences: Iterable[str | None]) -> Licence:
     """The licence of what was made from all of these.
 

@@ -13,8 +13,8 @@ import yaml
 
 from factory.inference.folders import folder_sha256
 from factory.publishing.facts import model_licence
-from factory.publishing.hub import Place, There, check_token, look, upload
-from factory.publishing.licences import Licence, together
+from factory.publishing.hub import Place, There, check_private, check_token, look, upload
+from factory.publishing.licences import Licence, hub_id_of, together
 from factory.publishing.manifest import MANIFEST, read_manifest
 from factory.publishing.rendering import render
 from schemas.errors import FactoryError, nearest
@@ -100,6 +100,7 @@ def publish_model(
         check_token()
         tell(f"looking at {asked.place.repo}")
         there = look(asked.place, (), marks=(MARK,))
+        check_private(asked.place, there, asked.private)
     tell("hashing the weights")
     if folder_sha256(folder) != run.weights_sha256:
         raise FactoryError(
@@ -117,7 +118,13 @@ def publish_model(
         kept, files, size = _write(folder, Path(temporary), card, run)
         tell(f"uploading {files} files, {size / 1e6:,.1f} MB, to {asked.place.repo}")
         commit = upload(
-            asked.place, Path(temporary), private=asked.private, message=str(run.output), tag=None, head=there.head
+            asked.place,
+            Path(temporary),
+            private=asked.private,
+            message=str(run.output),
+            tag=None,
+            head=there.head,
+            tell=tell,
         )
     return DoneModel(str(run.output), card, files, size, kept, commit)
 
@@ -187,15 +194,15 @@ def _metadata(run: TrainingRun, asked: AskedModel, licence: Licence, figures: li
         "pipeline_tag": "text-generation",
         "tags": ["preference-factory", run.objective, "trl"],
     }
-    if "/" in run.base_model and not run.base_model.startswith(("/", "embedded:")):
-        made["base_model"] = run.base_model.partition("@")[0]
+    if (base := hub_id_of(run.base_model)) is not None:
+        made["base_model"] = base
     if asked.dataset is not None:
         made["datasets"] = [asked.dataset]
     if figures:
         results = [
             {
                 "task": {"type": "text-generation"},
-                "dataset": {"name": one["benchmark"], "type": one["benchmark"]},
+                "dataset": {"name": one["benchmark"], "type": one["benchmark"], "revision": one["prompts_hash"]},
                 "metrics": [{"type": one["metric"], "name": one["metric"], "value": one["value"]}],
             }
             for one in figures

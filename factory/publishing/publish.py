@@ -16,9 +16,9 @@ from factory.publishing.checks import Refusal, check_allowed, refusals, refuse
 from factory.publishing.columns import Published, own_rows, published
 from factory.publishing.errata import ERRATA, Errata, read_errata, with_version, write_errata
 from factory.publishing.facts import Facts, facts_of
-from factory.publishing.hub import Place, There, check_token, look, upload
+from factory.publishing.hub import Place, There, check_private, check_token, look, upload
 from factory.publishing.left_out import count_rejected, left_out
-from factory.publishing.lineage import CONFIGS, for_hub, lineage_tables, texts_of, without_names
+from factory.publishing.lineage import CONFIGS, for_hub, lineage_tables, texts_of, without_addresses, without_names
 from factory.publishing.manifest import FORMAT, MANIFEST, Manifest, Shard
 from factory.publishing.plots import write_plots
 from factory.publishing.shards import drop_leftovers, read_splits, write_shards
@@ -29,8 +29,8 @@ from stores.training_sets import TrainingSetRows, fingerprint_of, read_training_
 from stores.whole import whole_folder
 
 Tell = Callable[[str], None]
-Lock = Callable[[Lake, str], str]
-"""Gives the text of a set's lock file."""
+Lock = Callable[[Lake, str], str | None]
+"""Gives the text of a set's lock file; None: it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ def publish(
         check_token()
         tell(f"looking at {asked.place.repo}")
         there = look(asked.place, (ERRATA,))
+        check_private(asked.place, there, asked.private)
     prepared = prepare(lake, reference, asked, there, tell)
     if out is not None:
         with whole_folder(out, _ours(out)) as made:
@@ -106,6 +107,7 @@ def publish(
             message=f"{row.name}@{row.version}",
             tag=f"v{row.version}",
             head=there.head,
+            tell=tell,
         )
     return Done(card, files, size, commit, prepared)
 
@@ -184,9 +186,9 @@ def write(
     (folder / "CITATION.cff").write_text(citation_of(asked.place.repo, facts), "utf-8")
     write_beside(lake, facts, folder)
     locked = None
-    if lock is not None:
-        locked = f"{facts.row.name}.lock.yaml"
-        (folder / locked).write_text(lock(lake, facts.reference), "utf-8")
+    if lock is not None and (text := lock(lake, facts.reference)) is not None:
+        locked = lock_name(facts.reference)
+        (folder / locked).write_text(without_addresses(text), "utf-8")
     card = card_text(
         Card(
             repo=asked.place.repo,
@@ -204,6 +206,11 @@ def write(
     (folder / "README.md").write_text(card, "utf-8")
     files = [file for file in folder.rglob("*") if file.is_file()]
     return card, len(files), sum(file.stat().st_size for file in files)
+
+
+def lock_name(reference: str) -> str:
+    """The name of a set's lock file beside its card."""
+    return f"{reference.partition('@')[0]}.lock.yaml"
 
 
 def _key(shards: Sequence[Shard]) -> str:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from factory.publishing.beside import file_name
 from factory.publishing.columns import own_rows
 from factory.publishing.hub import Place, download
 from factory.publishing.lineage import CONFIGS, from_hub
 from factory.publishing.manifest import MANIFEST, Manifest, read_manifest
-from factory.publishing.shards import batches, check_file, read_splits
+from factory.publishing.shards import read_splits, rows_of_shard
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
 from schemas.tables import SCHEMA_VERSION, TrainingSet
@@ -107,6 +108,7 @@ def make_lake(fetched: Path, lake: Path, whose: str, commit: str, tell: Tell) ->
 
 def _check_set(manifest: Manifest, whose: str) -> None:
     row = manifest.training_set
+    file_name(row.name)
     if row.training_set_id != content_id("training_set", row.name, row.version, row.fingerprint):
         raise FactoryError(f"{whose}: the id of its training set does not fit its name, version and fingerprint")
     try:
@@ -158,9 +160,7 @@ def _add_lineage(opened: Lake, fetched: Path, manifest: Manifest, whose: str, te
     for name in CONFIGS:
         tell(f"adding {name}")
         tables = [
-            from_hub(part, name, whose)
-            for shard in manifest.of(name)
-            for part in batches(check_file(fetched, shard, whose), f"{whose}: {shard.path}")
+            from_hub(part, name, whose) for shard in manifest.of(name) for part in rows_of_shard(fetched, shard, whose)
         ]
         if not tables:
             continue

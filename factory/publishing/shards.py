@@ -15,6 +15,11 @@ SHARD_BYTES = 256 << 20
 _GROUP = 10_000
 """rows in a row group: the viewer reads one to show a page"""
 _LEAST_ROWS = 1_000
+_AT_ONCE = 500
+"""rows read at a time of a stranger's file"""
+_EXPANDS = 200
+"""A file may hold so many times its size, and 1 GiB in any case: one long text, named a million times, holds far more."""
+_HARMLESS_BYTES = 1 << 30
 
 
 def write_shards(tables: Mapping[tuple[str, str], pa.Table], folder: Path) -> list[Shard]:
@@ -83,29 +88,43 @@ def check_file(folder: Path, shard: Shard, whose: str) -> pyarrow.parquet.Parque
     return opened
 
 
-def batches(opened: pyarrow.parquet.ParquetFile, what: str) -> Iterator[pa.Table]:
-    """A file's rows, checked to the last byte, some thousand at a time.
+def batches(opened: pyarrow.parquet.ParquetFile, size_bytes: int, what: str) -> Iterator[pa.Table]:
+    """A file's rows, checked to the last byte, some hundred at a time.
 
+    Args:
+        size_bytes: of the file.
     Raises:
-        FactoryError: they cannot be read.
+        FactoryError: they cannot be read, or would not fit into memory.
     """
+    held = 0
     try:
-        for batch in opened.iter_batches(batch_size=_GROUP):
+        for batch in opened.iter_batches(batch_size=_AT_ONCE):
+            held += batch.nbytes
+            if held > max(_HARMLESS_BYTES, _EXPANDS * size_bytes):
+                raise FactoryError(
+                    f"{what} holds over {held:,} bytes in a file of {size_bytes:,}: no set of texts is like that"
+                )
             batch.validate(full=True)
             yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise FactoryError(f"{what} cannot be read ({' '.join(str(error).split())[:120]})") from error
 
 
+def rows_of_shard(folder: Path, shard: Shard, whose: str) -> Iterator[pa.Table]:
+    """A shard's rows, every one of them checked.
+
+    Raises:
+        FactoryError: see `check_file` and `batches`.
+    """
+    opened = check_file(folder, shard, whose)
+    return batches(opened, (folder / shard.path).stat().st_size, f"{whose}: {shard.path}")
+
+
 def read_splits(folder: Path, manifest: Manifest, config: str, whose: str) -> dict[str, pa.Table]:
     """A config's rows by split."""
     splits: dict[str, pa.Table] = {}
     for split in manifest.configs().get(config, []):
-        parts = [
-            part
-            for shard in manifest.of(config, split)
-            for part in batches(check_file(folder, shard, whose), f"{whose}: {shard.path}")
-        ]
+        parts = [part for shard in manifest.of(config, split) for part in rows_of_shard(folder, shard, whose)]
         try:
             splits[split] = pa.concat_tables(parts)
         except pa.ArrowException as error:
