@@ -1,8 +1,8 @@
 """Whether a lake's rows agree with one another: ids, trees, pairs, references, pinned sets; and what depends on those that
 do not.
 
-What is not derived again: a run's id (its recipe may name files that are elsewhere now) and an evaluation's and a review's
-(their rows do not hold all that was hashed); these are only unique.
+What is not derived again: a run's id (its recipe may name files that are elsewhere now) and an evaluation's (its row does
+not hold apart what was hashed); these are only unique.
 """
 
 import json
@@ -26,6 +26,12 @@ _AT_ONCE = 10_000
 UNREADABLE = (FactoryError, duckdb.Error, pa.ArrowException, UnicodeDecodeError)
 """how rows of a damaged file fail"""
 _OTHER_ID = "its id is not the hash of what it stands for"
+
+_EDITED = """
+SELECT r.response_id, r.run_id, p.chosen_response_id, r.text
+FROM responses AS r JOIN reviews AS v ON v.edited_response_id = r.response_id JOIN pairs AS p ON p.pair_id = v.pair_id
+WHERE kind = 'edited' AND list_contains($ids, r.response_id)
+"""
 
 Tell = Callable[[str], None]
 
@@ -192,6 +198,8 @@ def _without_harmless(lake: Lake, rows: pa.Table) -> pa.Table:
         for r in lake.read(Response, "kind = 'imported' AND list_contains($ids, response_id)", {"ids": ids}):
             own = content_id("response", r.run_id, "imported", r.prompt_id, r.model_id, r.text)
             right |= {r.response_id} if own == r.response_id else set()
+        for id, *asked in lake.connection.execute(_EDITED, {"ids": ids}).fetchall():
+            right |= {id} if content_id("response", asked[0], "edited", *asked[1:]) == id else set()
     return rows.filter(pa.array([id not in right for id in rows.column("id").to_pylist()], pa.bool_()))
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from factory.cli.main import main
-from schemas.ids import model_id, prompt_id
-from schemas.tables import Message, Model, Prompt, TrainingSet
+from schemas.ids import content_id, model_id, prompt_id
+from schemas.tables import Message, Model, Pair, Prompt, Response, Review, TrainingSet
 from stores.checksums import data_files
 from stores.consistency import check_rows, check_sets
 from stores.lake import Lake
@@ -152,6 +152,28 @@ def test_ids_of_texts_with_control_characters_are_right_though_sql_writes_them_o
     lake.append([dataclasses.replace(odd, prompt_id="f" * 32)], message="by hand")
     [fault] = check_rows(lake, lambda words: None)
     assert (fault.table, fault.ids) == ("prompts", ("f" * 32,))
+
+
+@pytest.mark.parametrize("text", ["a better answer", "odd \x1b \x0b text"])
+def test_what_a_reviewer_has_edited_is_derived_too(copied: Path, text: str) -> None:
+    with Lake.open(copied) as lake:
+        pair, *_ = lake.read(Pair, "source = 'refined_over_failed'")
+        edited = content_id("response", pair.run_id, "edited", pair.chosen_response_id, text)
+        of_run = {"run_id": pair.run_id, "prompt_id": pair.prompt_id}
+        answer = row(Response, edited, kind="edited", text=text, **of_run)
+        pair_id = content_id("pair", pair.run_id, pair.source, edited, pair.rejected_response_id)
+        better = dataclasses.replace(pair, pair_id=pair_id, chosen_response_id=edited)
+        reviews = [
+            row(Review, content_id("review", pair.pair_id, "ann", times), pair_id=pair.pair_id, reviewer="ann",
+                edited_response_id=edited, edited_pair_id=pair_id, **of_run)
+            for times in (1, 0)
+        ]  # fmt: skip
+        lake.append([answer, better, *reviews], message="edited")
+        assert check_rows(lake, lambda words: None) == []
+        lake.append([row(Review, "e" * 32, pair_id=pair.pair_id, reviewer="ann", **of_run)], message="by hand")
+        assert [(fault.table, fault.ids) for fault in check_rows(lake, lambda words: None)] == [
+            ("reviews", ("e" * 32,))
+        ]
 
 
 def test_a_set_whose_snapshot_was_expired_by_others_is_told(copied: Path) -> None:

@@ -1,18 +1,12 @@
 """Commands that copy a lake, and that free the space it holds for nothing."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import groupby
 from typing import Annotated
 
 import typer
 
 from factory.cli.options import LakeOption
-from factory.monitor.console import Console
-
-QUIET_S = 2.0
-"""What takes no longer shows no progress."""
+from factory.monitor.console import Console, progress
 
 
 def clone(
@@ -32,7 +26,7 @@ def clone(
 
     from stores.cloning import clone as clone_lake
 
-    with _progress() as tell:
+    with progress(Console(stderr=True)) as tell:
         sets = clone_lake(source, target, tell)
     read = f", {', '.join(sets)} read back to the same fingerprints" if sets else ""
     Console().print(Text(f"copied {source} to {target}{read}"), soft_wrap=True)
@@ -56,7 +50,8 @@ def gc(
     from stores.reclaiming import find_scrap, reclaim
 
     console = Console()
-    with Lake.open(lake) as opened:
+    with Lake.open(lake) as opened, progress(Console(stderr=True)) as tell:
+        tell("listing the lake's files")
         found = (reclaim if delete else find_scrap)(opened, older_than_hours * 3600)
     for why, group in groupby(found, key=lambda scrap: scrap.why):
         for scrap in group:
@@ -68,19 +63,3 @@ def gc(
         console.print(Text(f"freed {size}"), soft_wrap=True)
     else:
         console.print(Text(f"would free {size}: --delete removes them"), soft_wrap=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    from factory.monitor.plain_text import visible
-
-    started_s, console = time.monotonic(), Console(stderr=True)
-    with console.status("") as status:
-        status.stop()
-
-        def tell(words: str) -> None:
-            if time.monotonic() - started_s > QUIET_S and console.is_terminal:
-                status.update(visible(words))
-                status.start()
-
-        yield tell

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from factory.cli.options import LakeOption, LogFormatOption, OverrideOption, assignments
-from factory.monitor.console import Console
+from factory.monitor.console import Console, progress
 from schemas.errors import FactoryError
 
 DIFFERENT = 4
@@ -32,7 +32,8 @@ def lock(
     from factory.reruns.lock_file import write_lock
     from stores.lake import Lake
 
-    with Lake.open(lake) as opened:
+    with Lake.open(lake) as opened, progress(Console(stderr=True)) as tell:
+        tell(f"reading the rows of {name}")
         made = lock_of(opened, name)
     of_set = made.training_set
     called = f"{of_set.name}@{of_set.version}" if made.training is None else made.training.output or name

@@ -1,7 +1,9 @@
 """The console that commands print to. What it prints is text: never markup, emoji codes or escape sequences."""
 
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rich.console
@@ -23,3 +25,24 @@ class Console(rich.console.Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+QUIET_S = 2.0
+"""What takes no longer shows no progress."""
+
+
+@contextmanager
+def progress(console: rich.console.Console) -> Iterator[Callable[[str], None]]:
+    """Yields what receives a sentence about the work in hand, which a terminal shows once the work takes a while."""
+    with console.status("") as status:
+        status.stop()
+        # By a clock of its own: the work in hand may be one long step.
+        timer = threading.Timer(QUIET_S, status.start)
+        if console.is_terminal:
+            timer.start()
+        try:
+            yield lambda words: status.update(visible(words))
+        finally:
+            timer.cancel()
+            if timer.is_alive():
+                timer.join()

@@ -1,19 +1,16 @@
 """`factory verify`: looks at every file and row of a lake, and names what is wrong with what depends on it."""
 
-import time
 from collections.abc import Callable
 
 from rich.console import Console
 from rich.text import Text
 
+from factory.monitor.console import progress
 from factory.monitor.plain_text import counted, visible
 from schemas.errors import FactoryError
 from stores.checksums import Verified, verify_files
 from stores.consistency import UNREADABLE, Fault, check_rows, check_sets, dependents
 from stores.lake import Lake
-
-QUIET_S = 2.0
-"""A lake that takes no longer is verified without showing progress."""
 
 
 def verify_and_report(lake: Lake, console: Console, *, quick: bool = False) -> None:
@@ -24,16 +21,8 @@ def verify_and_report(lake: Lake, console: Console, *, quick: bool = False) -> N
     Raises:
         FactoryError: something is wrong.
     """
-    started_s = time.monotonic()
     faults: list[Fault] = []
-    with console.status("") as status:
-        status.stop()
-
-        def tell(words: str) -> None:
-            if time.monotonic() - started_s > QUIET_S and console.is_terminal:
-                status.update(visible(words))
-                status.start()
-
+    with progress(console) as tell:
         found = verify_files(lake, lambda done, all: tell(f"{done:,} of {counted(all, 'file')}"))
         if not quick:
             faults = _all_faults(lake, tell)

@@ -1,6 +1,6 @@
 -- ids.sql: rows whose id is not the hash of what it stands for (schemas/ids.py).
 -- In:  nothing.  Out: table_name, id, run_id (NULL: of no run), fault. Where a text in an id holds control characters, DuckDB
--- writes JSON otherwise than Python: prompts and imported responses that are named here have to be looked at again.
+-- writes JSON otherwise than Python: prompts and imported and edited responses that are named here have to be looked at again.
 WITH hashed AS (
   SELECT 'runs' AS table_name, run_event_id AS id, run_id, 'run_event' AS kind,
     concat(to_json(run_id), ',', attempt, ',', to_json(status)) AS asked
@@ -32,6 +32,13 @@ WITH hashed AS (
   SELECT 'responses', response_id, run_id, 'response', to_json([run_id, 'imported', prompt_id, model_id, text])[2:-2]
   FROM responses WHERE kind = 'imported'
   UNION ALL
+  SELECT 'responses', response_id, r.run_id, 'response',
+    to_json([r.run_id, 'edited', p.chosen_response_id, text])[2:-2]
+  FROM responses AS r
+  JOIN reviews AS v ON v.edited_response_id = r.response_id
+  JOIN pairs AS p ON p.pair_id = v.pair_id
+  WHERE kind = 'edited'
+  UNION ALL
   SELECT 'judgements', judgement_id, run_id, 'judgement',
     concat(to_json([run_id, response_id, judge, model_id])[2:-2], ',', vote)
   FROM judgements
@@ -57,6 +64,12 @@ WITH hashed AS (
   WHERE pair_id <> sha256(concat('["pair",1,', to_json([
     run_id, CASE source WHEN 'refined_over_failed' THEN 'tree' WHEN 'passing_over_failing' THEN 'sampling' ELSE source END,
     chosen_response_id, rejected_response_id])[2:-2], ']'))[:32]
+  UNION ALL
+  SELECT 'reviews', review_id, run_id, 'review', ''
+  FROM (SELECT *, count(*) OVER (PARTITION BY pair_id, reviewer) AS times FROM reviews)
+  -- In which order a reviewer judged a pair, a clock that was set back does not tell.
+  WHERE NOT list_contains(list_transform(range(times), earlier ->
+    sha256(concat('["review",1,', to_json([pair_id, reviewer])[2:-2], ',', earlier, ']'))[:32]), review_id)
   UNION ALL
   SELECT 'training_sets', training_set_id, NULL, 'training_set',
     concat(to_json(name), ',', version, ',', to_json(fingerprint))
