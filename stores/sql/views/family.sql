@@ -12,18 +12,25 @@ parents AS (
   SELECT model_id, reference_model_id, 'reference', training_run_id, training_set_id FROM trained
   WHERE reference_model_id IS NOT NULL AND reference_model_id IS DISTINCT FROM start_model_id
 ),
--- Each step of the line is found once, at its least generation: a lake in which models descend from themselves ends, too.
-line(model_id, ancestor_id, relation, training_run_id, training_set_id, generation)
-  USING KEY (model_id, ancestor_id, relation, training_run_id) AS (
-  SELECT model_id, model_id, 'itself', NULL::VARCHAR, NULL::VARCHAR, 0 FROM models
+-- Breadth first, with whom it has met: a lake in which models descend from themselves ends, too.
+met AS (
+  SELECT model_id, 0 AS generation, [model_id] AS children, [model_id] AS known FROM models
+  UNION ALL
+  SELECT m.model_id, m.generation + 1, list(DISTINCT p.parent_id), list_concat(m.known, list(DISTINCT p.parent_id))
+  FROM (SELECT model_id, generation, known, unnest(children) AS child FROM met) AS m
+  JOIN parents AS p ON p.model_id = m.child
+  WHERE NOT list_contains(m.known, p.parent_id)
+  GROUP BY m.model_id, m.generation, m.known
+),
+line AS (
+  SELECT model_id, 0 AS generation, model_id AS ancestor_id, 'itself' AS relation, NULL::VARCHAR AS training_run_id,
+    NULL::VARCHAR AS training_set_id
+  FROM models
   UNION
-  SELECT l.model_id, p.parent_id, p.relation, p.training_run_id, any_value(p.training_set_id), min(l.generation) + 1
-  FROM line AS l
-  JOIN parents AS p ON p.model_id = l.ancestor_id
-  ANTI JOIN recurring.line AS known ON known.model_id = l.model_id AND known.ancestor_id = p.parent_id
-    AND known.relation = p.relation AND known.training_run_id = p.training_run_id
-  WHERE p.parent_id <> l.model_id
-  GROUP BY ALL
+  SELECT m.model_id, m.generation + 1, p.parent_id, p.relation, p.training_run_id, p.training_set_id
+  FROM (SELECT model_id, generation, unnest(children) AS child FROM met) AS m
+  JOIN parents AS p ON p.model_id = m.child
+  WHERE p.parent_id <> m.model_id
 )
 SELECT l.model_id, me.name AS model, l.generation, l.relation, l.ancestor_id, coalesce(a.name, l.ancestor_id) AS ancestor,
   l.training_run_id, s.name || '@' || s.version AS training_set, step.loop_id, step.round
