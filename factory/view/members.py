@@ -6,6 +6,7 @@ of its own, and who asks says how long to wait.
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
@@ -66,16 +67,17 @@ def find_members(lake: Lake, run_id: str, ids: list[str], wait_s: float | None =
     """The rows of training sets built from a run that are made of any of these ids.
 
     Args:
-        wait_s: the most seconds to wait for sets that are not read yet; None: until all are.
+        wait_s: the most seconds to wait for all sets that are not read yet; None: until they are.
     """
     sets = [row for row in lake.read(TrainingSet) if _is_of(row, run_id)]
     sets.sort(key=lambda row: (row.name, row.version))
     members: list[Member] = []
     unread, unreadable = [], []
+    ends_s = None if wait_s is None else time.monotonic() + wait_s
     for row in sets:
         name = f"{row.name}@{row.version}"
         try:
-            rows = _rows(lake, row).result(wait_s)
+            rows = _rows(lake, row).result(None if ends_s is None else max(0.0, ends_s - time.monotonic()))
         except TooLong:
             unread.append(name)
         except FactoryError as error:

@@ -15,9 +15,9 @@ from stores.likeness import likeness
 
 AGAINST = ("parent", "root", "accepted")
 """what a node's text is compared with"""
-CHECKED_CHARACTERS = 50_000
+CHECKED_CHARACTERS = 30_000
 """of a text that is still checked while a page waits"""
-COMPARED_CHARACTERS = 100_000
+COMPARED_CHARACTERS = 30_000
 """of each text that are shown and compared"""
 
 
