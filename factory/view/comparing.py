@@ -14,7 +14,7 @@ from schemas.streams import visible
 from stores.lake import Lake
 from stores.training_sets import find_training_set
 
-MOST = 50_000
+MOST = 20_000
 """rows of each side that are compared, the first by id"""
 KINDS = ("set", "run", "model", "snapshot")
 BINS = 20
