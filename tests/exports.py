@@ -34,7 +34,7 @@ FROM (
   UNION ALL SELECT 3, [{'role': 'tool', 'content': 'g'}], [{'role': 'assistant', 'content': 'h'}],
     [{'role': 'assistant', 'content': 'i'}]
   UNION ALL SELECT 4, [{'role': 'user', 'content': 'j'}, {'role': 'user', 'content': 'k'}],
-    [{'role': 'assistant', 'content': 'l'}], [{'role': 'assistant', 'content': 'm'}]
+    [{'role': 'assistant', 'content': 'l'}], [{'role': 'assistant', 'content': 'l'}]
 )
 WHERE len($run_ids) > 0
 ORDER BY n

@@ -37,7 +37,7 @@ def test_the_command_writes_the_files_and_says_what_they_do_not_hold(
     assert code == 0
     assert files(out) == {"train.jsonl", "test.jsonl", "dataset_info.json", "llamafactory.yaml", "EXPORT.md"}
     assert f"wrote {out / 'train.jsonl'}: 5 rows" in shown and f"wrote {out / 'test.jsonl'}: 1 row\n" in shown
-    assert "LLaMA-Factory: 1 row with equal values on both sides (ties)" in shown
+    assert "LLaMA-Factory: 1 row with equal values of both sides, or equal sides (ties)" in shown
     assert "llamafactory-cli train llamafactory.yaml" in shown
     assert [file for file in (tmp_path / "new").iterdir() if file != out] == []
 

@@ -114,7 +114,8 @@ def test_ties_and_values_are_told(sets: Path, tmp_path: Path) -> None:
         told = said(sets, "spar_dpo@1", to, tmp_path / to)
         assert any(": 6 rows with a value of each side" in each for each in told)
         assert any(
-            f": {ONE} with equal values on both sides (ties): it takes each chosen side" in each for each in told
+            f": {ONE} with equal values of both sides, or equal sides (ties): it takes each chosen side" in each
+            for each in told
         )
         assert len(told) == 2  # system turns and several turns are held
     assert [said(sets, "spar_dpo@1", to, tmp_path / to) for to in ("jsonl", "csv", "parquet")] == [[], [], []]
@@ -165,3 +166,9 @@ def test_odd_conversations_are_left_out_where_a_trainer_would_drop_or_change_the
     assert f"{ONE} with white space at the end of an answer: it cuts it off" in " ".join(
         said(sets, "odd@1", "axolotl", tmp_path / "more")
     )
+
+
+def test_equal_sides_are_told_as_a_tie(sets: Path, tmp_path: Path) -> None:
+    assert said(sets, "odd@1", "trl", tmp_path / "out") == [
+        f"TRL: {ONE} with equal values of both sides, or equal sides (ties): it takes each chosen side as the better one"
+    ]

@@ -42,9 +42,9 @@ def _extra(row: Row) -> bool:
 
 
 TIES = Gap(
-    "with equal values on both sides (ties)",
+    "with equal values of both sides, or equal sides (ties)",
     "it takes each chosen side as the better one",
-    lambda row: any(a == b for a, b in _values(row)),
+    lambda row: any(a == b for a, b in _values(row)) or row["chosen"] == row["rejected"],
 )
 SOFT_LABELS = Gap(
     "with a value of each side (" + ", ".join(name for pair in VALUES for name in pair) + ")",
