@@ -105,7 +105,9 @@ def publish_model(
     repo: RepoArgument,
     private: PrivateOption = False,
     revision: RevisionOption = None,
-    weights: Annotated[Path | None, typer.Option(help="The model's folder; by default, models/NAME.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The model's folder; by default, models/NAME here or in the lake.")
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="USER/REPO", help="Where its training set is published.")
     ] = None,

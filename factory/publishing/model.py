@@ -86,7 +86,7 @@ def publish_model(
 
     Args:
         name: the training's id or a prefix of it, or the last name of the model's folder.
-        weights: the folder; None: models/NAME, or NAME, in the current one.
+        weights: the folder; None: models/NAME here or in the lake, or NAME here.
     Raises:
         FactoryError: no such training or folder, other weights than it made, an unknown licence, or a fault of the Hub.
     """
@@ -94,7 +94,7 @@ def publish_model(
         if one not in _CHECKS:
             raise FactoryError(f"--allow: there is no check {one!r} of a model: {nearest(one, _CHECKS)}")
     run = find_training_run(lake, name)
-    folder = _folder_of(run, weights)
+    folder = _folder_of(lake, run, weights)
     there = There(None, {})
     if out is None:
         check_token()
@@ -245,8 +245,10 @@ def _set_of(lake: Lake, run: TrainingRun) -> TrainingSet:
     return found[0]
 
 
-def _folder_of(run: TrainingRun, weights: Path | None) -> Path:
-    tried = [weights] if weights is not None else [Path("models") / str(run.output), Path(str(run.output))]
+def _folder_of(lake: Lake, run: TrainingRun, weights: Path | None) -> Path:
+    """The model's folder: the one given, else where `factory train` and `factory loop` write it."""
+    places = [Path("models"), *([lake.place.folder / "models"] if lake.place.folder is not None else []), Path()]
+    tried = [weights] if weights is not None else [place / str(run.output) for place in places]
     for folder in tried:
         if folder.is_dir() and any(folder.glob("*.safetensors")):
             return folder
