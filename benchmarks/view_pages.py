@@ -81,14 +81,15 @@ STATEMENTS = {
           CASE WHEN max(luck) > 0.97 THEN 'accepted' ELSE 'exhausted' END AS outcome, count(*) - 1 AS nodes_expanded,
           CASE WHEN max(luck) > 0.97 THEN arg_max(node_id, luck) END AS accepted_node_id
         FROM made GROUP BY t""",
-    "nodes": """
+    "nodes": f"""
         INSERT INTO lake.nodes BY NAME
         SELECT node_id, sha256('tree' || t) AS tree_id, 'run-' || t % 3 AS run_id, sha256('prompt' || t) AS prompt_id,
           CASE WHEN visit > 0 THEN sha256('node' || (n - visit + (visit - 1) // 3)) END AS parent_node_id,
           CASE WHEN visit = 0 THEN 0 ELSE 1 + floor(log(3, 2 * (visit - 1) + 1.0001))::BIGINT END AS depth, visit, response_id,
           response_id AS judged_response_id, CASE WHEN n % 11 = 0 THEN 'echo' END AS flaw, round(luck, 2) AS value,
           CASE WHEN visit = 0 THEN 'open' WHEN luck > 0.97 THEN 'accepted' WHEN luck < 0.4 THEN 'pruned' ELSE 'open' END AS state,
-          sha256('call' || n) AS call_id
+          sha256('call' || n) AS call_id,
+          CASE WHEN visit > 0 THEN 'Reflection: it needs more.' || chr(10) || 'Refined response:' || chr(10) || {TEXT} END AS output
         FROM made""",
     "pairs": """
         INSERT INTO lake.pairs BY NAME

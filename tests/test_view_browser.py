@@ -42,7 +42,9 @@ def crawl(page: Page, start: str, most: int) -> dict[str, str]:
         assert answer is not None and answer.status < 500, f"{address}: {answer and answer.status}"
         page.wait_for_load_state("networkidle")
         visited[address] = page.content()
-        for link in page.eval_on_selector_all("a[href]", "all => all.map(one => one.href)"):
+        for link in page.eval_on_selector_all(
+            "a[href]", "all => all.map(one => new URL(one.getAttribute('href'), document.baseURI).href)"
+        ):
             parts = urlsplit(link)
             if parts.scheme in ("http", "https") and parts.netloc == urlsplit(start).netloc:
                 bare = link.partition("#")[0]

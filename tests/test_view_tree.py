@@ -104,16 +104,19 @@ def test_where_a_node_went_is_what_the_training_sets_hold(run_lake: Path, tmp_pa
         tree = next(tree for tree in all_trees(lake) if tree.pair_id)
         accepted, root = tree.accepted, tree.root
         assert accepted and root
-        assert where_it_went(lake, tree, accepted).why_not == "no training set has been built from this run"
+        assert (
+            where_it_went(lake, tree, read_node(lake, tree, accepted)).why_not
+            == "no training set has been built from this run"
+        )
         for name in ("spar_dpo", "spar_rft"):
             build_training_set(lake, name, {"held_out": 0.3}, [run_id])
         held = read_training_set(lake, "spar_dpo@1").held_out.column("pair_id").to_pylist()
         split = "held out" if tree.pair_id in held else "train"
-        assert f"chosen in spar_dpo@1, {split}" in where_it_went(lake, tree, accepted).uses
-        assert f"refinement in spar_rft@1, {split}" in where_it_went(lake, tree, accepted).uses
-        assert f"rejected in spar_dpo@1, {split}" in where_it_went(lake, tree, root).uses
+        assert f"chosen in spar_dpo@1, {split}" in where_it_went(lake, tree, read_node(lake, tree, accepted)).uses
+        assert f"refinement in spar_rft@1, {split}" in where_it_went(lake, tree, read_node(lake, tree, accepted)).uses
+        assert f"rejected in spar_dpo@1, {split}" in where_it_went(lake, tree, read_node(lake, tree, root)).uses
         lost = next(node for node in tree.nodes if node.state == "pruned" or (node.state == "open" and node.visit))
-        went = where_it_went(lake, tree, lost)
+        went = where_it_went(lake, tree, read_node(lake, tree, lost))
         assert not went.pairs and (went.uses or went.why_not == f"it is in no pair: {lost.why}")
 
 
@@ -124,7 +127,11 @@ def test_an_unknown_id_names_the_nearest(opened: Lake) -> None:
     assert error.value.near[0] == id
 
 
-WANTED = [Constraint("punctuation:no_comma", "{}"), Constraint("of another version", "{}")]
+WANTED = [
+    Constraint("punctuation:no_comma", "{}"),
+    Constraint("of another version", "{}"),
+    Constraint("length_constraints:number_words", "{}"),  # without the arguments that it needs
+]
 
 
 def small_tree(lake: Lake, constraints: list[Constraint]) -> SearchTree:
@@ -163,7 +170,7 @@ def test_the_failing_constraint_is_named_before_and_after_and_a_disagreement_mar
 def test_a_constraint_that_this_version_does_not_know_is_said_and_harms_nothing(lake: Lake) -> None:
     tree = small_tree(lake, WANTED)
     full = read_node(lake, tree, tree.nodes[1])
-    assert [one.after for one in full.constraints] == [None, None] and full.not_checked and not full.checked_now
+    assert [one.after for one in full.constraints] == [None] * 3 and full.not_checked and not full.checked_now
 
 
 def test_tokens_that_an_endpoint_did_not_tell_are_not_known(lake: Lake) -> None:

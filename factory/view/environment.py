@@ -1,9 +1,15 @@
-"""The templates' environment: everything is escaped, hidden characters are made visible, an unknown name is an error."""
+"""The templates' environment: everything is escaped and of bounded length, hidden characters are made visible, an
+unknown name is an error."""
+
+from typing import Any
 
 import jinja2
 
 from factory.view.showing import STATIC, TEMPLATES, told
 from schemas.streams import visible
+
+CHARACTERS_PRINTED = 50_000
+"""of any one value: a row of somebody else may hold a megabyte anywhere, in a name or an id"""
 
 
 def make_environment() -> jinja2.Environment:
@@ -14,8 +20,16 @@ def make_environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=_printed,
     )
     environment.globals["told"] = told
     environment.filters["percent"] = lambda share: "" if share is None else f"{100 * share:.0f}%"
     return environment
+
+
+def _printed(value: Any) -> Any:
+    if type(value) is not str:
+        return value
+    if len(value) > CHARACTERS_PRINTED:
+        value = f"{value[:CHARACTERS_PRINTED]}… (cut)"
+    return visible(value)

@@ -11,7 +11,7 @@ from rich.tree import Tree
 
 from factory.monitor.difference import COMPARABLE, word_difference
 from factory.monitor.plain_text import NOT_TOLD, counted, cut, shortened, visible
-from factory.view.asking import query
+from factory.view.asking import query, query_ids
 from factory.view.drawing import drawn_nodes
 from factory.view.node import NodeInFull, read_node
 from factory.view.tree import NODES_SHOWN, Opinion, SearchTree, TreeNode, read_tree, with_texts
@@ -96,7 +96,7 @@ def print_node(
         grid.add_row(visible(one.constraint_id), f"{_FOLLOWED[one.after]}; before: {_FOLLOWED[one.before]}")
     for place, sibling in enumerate(tree.ranked(node)):
         grid.add_row("" if place else "siblings", visible(f"#{sibling.visit} {sibling.why}"))
-    _add_went(grid, where_it_went(lake, tree, node, None if sets else 0.5))
+    _add_went(grid, where_it_went(lake, tree, full, None if sets else 0.5))
     for name, value in (("node_id", node.node_id), ("response_id", node.response_id), ("call_id", node.call_id)):
         if value is not None:
             grid.add_row(name, value)
@@ -150,7 +150,7 @@ def _critiques(lake: Lake, tree: SearchTree, count: int) -> dict[str, str]:
     """By node: the judge's critique that its children were refined from."""
     asked = {node.parent_id: node.critique_id for node in tree.nodes if node.critique_id is not None}
     of = {n.node_id: n.judged_id for n in tree.nodes[:count] if n.node_id in asked and n.judged_id is not None}
-    rows = query(lake, "critiques", {"run_id": tree.run_id, "response_ids": sorted(set(of.values()))}).to_pylist()
+    rows = query_ids(lake, "critiques", sorted(set(of.values())), {"run_id": tree.run_id}).to_pylist()
     wrote = {row["judgement_id"]: row["critique"] for row in rows}
     return {id: wrote[asked[id] or ""] for id in of if (asked[id] or "") in wrote}
 

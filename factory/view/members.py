@@ -6,6 +6,7 @@ of its own, and who asks says how long to wait.
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from schemas.errors import FactoryError, own_words
 from schemas.tables import TrainingSet
 from stores.lake import Lake
+from stores.training_sets import find_training_set
 from stores.training_sets.rows import rows_as_pinned
 
 SETS_KEPT = 64
@@ -66,16 +68,17 @@ def find_members(lake: Lake, run_id: str, ids: list[str], wait_s: float | None =
     """The rows of training sets built from a run that are made of any of these ids.
 
     Args:
-        wait_s: the most seconds to wait for sets that are not read yet; None: until all are.
+        wait_s: the most seconds to wait for all sets that are not read yet; None: until they are.
     """
     sets = [row for row in lake.read(TrainingSet) if _is_of(row, run_id)]
     sets.sort(key=lambda row: (row.name, row.version))
     members: list[Member] = []
     unread, unreadable = [], []
+    ends_s = None if wait_s is None else time.monotonic() + wait_s
     for row in sets:
         name = f"{row.name}@{row.version}"
         try:
-            rows = _rows(lake, row).result(wait_s)
+            rows = _rows(lake, row).result(None if ends_s is None else max(0.0, ends_s - time.monotonic()))
         except TooLong:
             unread.append(name)
         except FactoryError as error:
@@ -85,6 +88,20 @@ def find_members(lake: Lake, run_id: str, ids: list[str], wait_s: float | None =
         else:
             members += _of_ids(name, rows, ids)
     return Found(tuple(members), tuple(f"{r.name}@{r.version}" for r in sets), tuple(unread), tuple(unreadable))
+
+
+def pair_ids(lake: Lake, reference: str) -> list[str]:
+    """The ids of a training set's pairs, in its order.
+
+    Raises:
+        FactoryError: no such set, it cannot be read, or its rows have no pair_id.
+    """
+    row = find_training_set(lake, reference)
+    rows = _rows(lake, row).result()
+    if "pair_id" not in rows.column_names:
+        raise FactoryError(f"training set {row.name}@{row.version} has no pairs: its rows have no pair_id")
+    ids: list[str] = rows.column("pair_id").to_pylist()
+    return ids
 
 
 def _is_of(row: TrainingSet, run_id: str) -> bool:

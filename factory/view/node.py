@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from factory.monitor.difference import Part, parts_of
 from factory.verifier.constraints import describe, verify
-from factory.view.asking import query
+from factory.view.asking import query_ids
 from factory.view.tree import Opinion, SearchTree, TreeNode, read_texts
 from schemas.errors import FactoryError
 from schemas.tables import Constraint
@@ -14,9 +15,9 @@ from stores.likeness import likeness
 
 AGAINST = ("parent", "root", "accepted")
 """what a node's text is compared with"""
-CHECKED_CHARACTERS = 50_000
+CHECKED_CHARACTERS = 30_000
 """of a text that is still checked while a page waits"""
-COMPARED_CHARACTERS = 100_000
+COMPARED_CHARACTERS = 30_000
 """of each text that are shown and compared"""
 
 
@@ -37,6 +38,7 @@ class Followed:
 class Said:
     """What a judge wrote in one judgement."""
 
+    judgement_id: str
     judge: str
     kind: str
     decides: bool
@@ -93,8 +95,7 @@ def read_node(
     parts = parts_of(begins[0], begins[1], space=space) if known else None
     alike = None if text is None or root_text is None else likeness(text, root_text).similarity
     ids = [n.judged_id for n in (node, parent) if n is not None and n.judged_id is not None]
-    critiques = query(lake, "critiques", {"run_id": tree.run_id, "response_ids": ids}).to_pylist()
-    wrote = {row["judgement_id"]: row["critique"] for row in critiques}
+    wrote = query_ids(lake, "critiques", sorted(set(ids)), {"run_id": tree.run_id}).to_pylist()
     followed, now, why = _constraints(lake, tree, node, parent, texts)
     return NodeInFull(
         node=replace(node, text=None if text is None else begins[1], likeness=alike),
@@ -107,13 +108,14 @@ def read_node(
         constraints=followed,
         checked_now=now,
         not_checked=why,
-        said=tuple(
-            Said(o.judge, o.kind, o.decides, vote.verdict, vote.points, wrote.get(vote.judgement_id, ""), vote.call_id)
-            for o in node.opinions
-            for vote in o.votes
-        ),
-        critique=wrote.get(node.critique_id or ""),
+        said=tuple(_said(row) for row in wrote if row["response_id"] == node.judged_id),
+        critique=next((row["critique"] for row in wrote if row["judgement_id"] == node.critique_id), None),
     )
+
+
+def _said(row: dict[str, Any]) -> Said:
+    names = ("judgement_id", "judge", "kind", "decides", "verdict", "points", "critique", "call_id")
+    return Said(**{name: row[name] for name in names})
 
 
 def _constraints(
@@ -121,8 +123,11 @@ def _constraints(
 ) -> tuple[tuple[Followed, ...], bool, str | None]:
     """Each constraint before and after; whether it was checked now; why not, if it could not be."""
     ids = [None if n is None else n.judged_id or n.response_id for n in (parent, node)]
-    asked = {"run_id": tree.run_id, "response_ids": [id for id in ids if id is not None]}
-    recorded = {(r["response_id"], r["position"]): r["followed"] for r in query(lake, "checked", asked).to_pylist()}
+    known = sorted({id for id in ids if id is not None})
+    recorded = {
+        (r["response_id"], r["position"]): r["followed"]
+        for r in query_ids(lake, "checked", known, {"run_id": tree.run_id}).to_pylist()
+    }
     now = not any((ids[1], place) in recorded for place in range(len(tree.constraints)))
     verdicts: list[Sequence[bool | None]] = []
     why = None
@@ -148,17 +153,17 @@ def _checked(constraints: Sequence[Constraint], text: str | None) -> tuple[Seque
         return unknown, f"its text has more than {CHECKED_CHARACTERS:,} characters"
     try:
         return verify(constraints, text).followed, None
-    except FactoryError as error:  # a constraint that this version does not know
-        return unknown, str(error)
+    except _ODD_ARGUMENTS as error:
+        said = str(error) if isinstance(error, FactoryError) else "a constraint has arguments that no checker takes"
+        return unknown, said
+
+
+# What checkers raise for arguments that no checker takes, which a lake of somebody else may hold.
+_ODD_ARGUMENTS = (FactoryError, LookupError, TypeError, ValueError, AttributeError, StopIteration)
 
 
 def _asked(constraint: Constraint, language: str | None) -> str:
     try:
         return describe(constraint, "zh" if language == "zh" else "en")
-    except (
-        FactoryError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ):  # a kind of another version, or arguments of somebody else
+    except _ODD_ARGUMENTS:
         return constraint.kwargs

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from factory.search.refinements import asks_for_reflection, read_refinement
-from factory.view.asking import query
+from factory.view.asking import query, query_ids
 from factory.view.errors import not_there
 from factory.view.selection import Placed, Ranked, reasons_of, siblings_of
 from schemas.tables import Constraint, Message
@@ -26,12 +26,10 @@ NODES_SHOWN = 200
 class Vote:
     """One judgement without its text."""
 
-    judgement_id: str
     verdict: str | None
     """yes, no or unparsed; None: points only"""
     value: float | None
     points: float | None
-    call_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,14 +213,9 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
     }
     plain = [n for n in picked if whole or (outputs.get(n.node_id) or {}).get("output") is None]
     texts = read_texts(lake, [node.response_id for node in plain])
-    ids = {
-        "run_id": tree.run_id,
-        "response_ids": _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id)),
-    }
-    opinions = opinions_of(query(lake, "tree_votes", ids).to_pylist())
-    answers = {
-        r["response_id"]: r for r in query(lake, "tree_answers", {"response_ids": ids["response_ids"]}).to_pylist()
-    }
+    ids = _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id))
+    opinions = opinions_of(query_ids(lake, "tree_votes", ids, {"run_id": tree.run_id}).to_pylist())
+    tokens = {row["response_id"]: row["tokens"] for row in query_ids(lake, "tree_answers", ids).to_pylist()}
     root_text = texts.get(tree.root.response_id or "") if tree.root else None
 
     def filled(node: TreeNode) -> TreeNode:
@@ -236,19 +229,19 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
             text=text,
             reflection=wrote["reflection"],
             output=wrote["output"],
-            tokens=(answers.get(node.response_id or "") or {"tokens": None})["tokens"],
+            tokens=tokens.get(node.response_id or ""),
             likeness=None if text is None or root_text is None else likeness(text, root_text).similarity,
             opinions=opinions.get(node.judged_id or "", ()),
         )
 
     nodes = tuple(filled(node) if node.node_id in wanted else node for node in tree.nodes)
-    return replace(tree, nodes=nodes, spent=_spent(tree, calls, {id: row["tokens"] for id, row in answers.items()}))
+    return replace(tree, nodes=nodes, spent=_spent(tree, calls, tokens))
 
 
 def read_texts(lake: Lake, response_ids: Iterable[str | None]) -> dict[str, str]:
     """Texts of responses by id."""
     known = _known(response_ids)
-    rows = query(lake, "texts", {"response_ids": known}).to_pylist() if known else []
+    rows = query_ids(lake, "texts", known).to_pylist() if known else []
     return {row["response_id"]: row["text"] for row in rows}
 
 
@@ -297,7 +290,7 @@ def opinions_of(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[Opinion, ...]
 
 def _opinion(rows: Sequence[dict[str, Any]]) -> Opinion:
     first = rows[0]
-    votes = tuple(Vote(r["judgement_id"], r["verdict"], r["value"], r["points"], r["call_id"]) for r in rows)
+    votes = tuple(Vote(r["verdict"], r["value"], r["points"]) for r in rows)
     points = [vote.points for vote in votes if vote.points is not None]
     yes, no = (sum(vote.verdict == word for vote in votes) for word in ("yes", "no"))
     if first["pass_points"] is not None:
@@ -326,9 +319,17 @@ def _node(row: dict[str, Any], visits: dict[str, int], why: dict[str, str]) -> T
 
 
 def _placed_row(row: dict[str, Any], visits: dict[str, int]) -> Placed:
-    names = ("node_id", "parent_node_id", "depth", "visit", "state", "value", "flaw")
     judged_at = visits.get(row["judged_response_id"])
-    return Placed(*(row[name] for name in names), judged_at if judged_at != row["visit"] else None)
+    return Placed(
+        node_id=row["node_id"],
+        parent_id=row["parent_node_id"],
+        depth=row["depth"],
+        visit=row["visit"],
+        state=row["state"],
+        value=row["value"],
+        flaw=row["flaw"],
+        repeats=judged_at if judged_at != row["visit"] else None,
+    )
 
 
 def _placed(node: TreeNode) -> Placed:

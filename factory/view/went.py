@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from factory.view.asking import query
 from factory.view.members import Found, find_members
+from factory.view.node import NodeInFull
 from factory.view.tree import SearchTree, TreeNode
 from stores.lake import Lake
 
@@ -35,12 +36,13 @@ class Went:
     unreadable: tuple[str, ...]
 
 
-def where_it_went(lake: Lake, tree: SearchTree, node: TreeNode, wait_s: float | None = None) -> Went:
+def where_it_went(lake: Lake, tree: SearchTree, full: NodeInFull, wait_s: float | None = None) -> Went:
     """A node's pairs and training sets.
 
     Args:
         wait_s: as in `find_members`.
     """
+    node = full.node
     asked = {"run_id": tree.run_id, "prompt_id": tree.prompt_id, "response_ids": [node.response_id or ""]}
     pairs = tuple(
         PairOf(
@@ -53,8 +55,8 @@ def where_it_went(lake: Lake, tree: SearchTree, node: TreeNode, wait_s: float | 
         for row in query(lake, "tree_pairs", asked).to_pylist()
     )
     sides = {pair.pair_id: pair.side for pair in pairs}
-    votes = {vote.judgement_id for opinion in node.opinions for vote in opinion.votes}
-    ids = [*sides, node.node_id, *([node.response_id] if node.response_id else []), *votes]
+    judgements = [said.judgement_id for said in full.said]
+    ids = [*sides, node.node_id, *([node.response_id] if node.response_id else []), *judgements]
     found = find_members(lake, tree.run_id, ids, wait_s)
     uses = tuple(f"{sides.get(m.id, m.role)} in {m.set}, {m.split.replace('_', ' ')}" for m in found.members)
     known = not found.unread and not uses

@@ -40,7 +40,7 @@ def tree(request: Request) -> Page:
         node = found.node(node.node_id) if node else None
         full = read_node(lake, found, node, against, space=space) if node else None
         wait_s = 30.0 if "wait" in given else SETS_WAIT_S
-        went = where_it_went(lake, found, node, wait_s) if node else None
+        went = where_it_went(lake, found, full, wait_s) if full else None
         listed = dict(parse_qsl(given.get("list", ""))) or {"run": found.run_id}
         around = trees_around(lake, filter_of(listed), listed.get("order") or "newest", tree_id)
         same_prompt = query(lake, "prompt_trees", {"prompt_id": found.prompt_id}).to_pylist()

@@ -27,6 +27,9 @@ from factory.view.tree_list import (
 )
 from schemas.errors import FactoryError, nearest
 
+VALUE_SHOWN, VALUE_LINKED = 80, 500
+"""characters of a facet's value that are shown, and up to which it can be chosen"""
+
 
 def trees(request: Request) -> Page:
     """A page of trees. Each facet comes afterwards, by itself (`?part=outcome`); with `?facets=1`, all of them at once."""
@@ -81,8 +84,8 @@ class FacetShown:
 
     name: str
     timed_out: bool
-    values: tuple[tuple[str, str, bool, str], ...]
-    """value, number of trees, whether it is chosen, address that chooses it or takes it back"""
+    values: tuple[tuple[str, str, bool, str | None], ...]
+    """value, number of trees, whether it is chosen, address that chooses it or takes it back; None: too long for one"""
     plot: Histogram | None
 
 
@@ -99,7 +102,15 @@ def _facet(request: Request, found: Facet) -> FacetShown:
         ends = [bin / BINS for bin in range(BINS + 1)]
         plot = histogram(found.name, found.counts, ends, hrefs, names.index(now) if now in names else None)
         return FacetShown(found.name, False, (), plot)
-    values = tuple((v.value, v.trees, v.chosen, choosing(v.value, on=v.chosen)) for v in found.values)
+    values = tuple(
+        (
+            v.value[:VALUE_SHOWN],
+            v.trees,
+            v.chosen,
+            choosing(v.value, on=v.chosen) if len(v.value) <= VALUE_LINKED else None,
+        )
+        for v in found.values
+    )
     return FacetShown(found.name, False, values, None)
 
 

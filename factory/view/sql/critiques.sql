@@ -1,4 +1,6 @@
--- critiques.sql: what judges wrote about some responses. In: $run_id, $response_ids. Out: one row per judgement.
-SELECT judgement_id, critique
+-- critiques.sql: what judges wrote about some responses. In: $run_id, {ids} of responses. Out: one row per judgement, the
+-- deciding judge's first.
+SELECT judgement_id, response_id, judge, kind, decides, vote, verdict, points, critique, call_id
 FROM judgements
-WHERE run_id = $run_id AND response_id IN (SELECT unnest($response_ids));
+WHERE run_id = $run_id AND response_id IN ({ids})
+ORDER BY decides DESC, judge, vote;

@@ -1,4 +1,4 @@
--- texts.sql: texts of responses. In: $response_ids. Out: one row per response.
+-- texts.sql: texts of responses. In: {ids}. Out: one row per response.
 SELECT response_id, text
 FROM responses
-WHERE response_id IN (SELECT unnest($response_ids));
+WHERE response_id IN ({ids});

@@ -1,6 +1,6 @@
--- tree_votes.sql: judgements of some responses, without their texts. In: $run_id, $response_ids. Out: one row per judgement,
+-- tree_votes.sql: judgements of some responses, without their texts. In: $run_id, {ids} of responses. Out: one row per judgement,
 -- the deciding judge's first.
-SELECT response_id, judge, kind, decides, vote, verdict, value, points, pass_points, judgement_id, call_id
+SELECT response_id, judge, kind, decides, vote, verdict, value, points, pass_points
 FROM judgements
-WHERE run_id = $run_id AND response_id IN (SELECT unnest($response_ids))
+WHERE run_id = $run_id AND response_id IN ({ids})
 ORDER BY decides DESC, judge, vote;
