@@ -115,6 +115,10 @@ def test_a_pairs_page_shows_both_sides_with_their_difference_and_where_they_came
     for link in ("/tree/t9?node=r9", "/tree/t9?node=n9", "/call/c9", "/prompt/p9", "/run/run", "/review?pair=pair9"):
         assert f'href="{link}"' in page
     assert pages.get("/pair/pair9.json").json()[0]["model"] == "actor model"
+    pages.get("/pairs?set=spar_dpo@1")  # so that the set has been read
+    page = pages.get("/pair/pair9").text
+    assert "in the training set spar_dpo@1, train" in page
+    assert "in none of the training sets built from its run: spar_dpo@1" in pages.get("/pair/pair2").text
     disputed = pages.get("/pair/pair3").text
     assert "rejected ⚑" in disputed and "3 yes, 0 no" in disputed
 

@@ -1,11 +1,16 @@
 """Reviewing with the keyboard alone, in a real Chromium."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from schemas.tables import Response, Review
 from stores.lake import Lake
 from tests.browser import chromium, served
 from tests.reviews import lake_of_pairs
+
+
+def next_pair_after(address: str) -> Callable[[str], bool]:
+    return lambda url: url != address and "pair=" in url
 
 
 def test_pairs_are_reviewed_by_keys(tmp_path: Path) -> None:
@@ -19,7 +24,7 @@ def test_pairs_are_reviewed_by_keys(tmp_path: Path) -> None:
             at = page.url
             for key in keys:
                 page.keyboard.press(key)
-            page.wait_for_url(lambda url, at=at: url != at and "pair=" in url)
+            page.wait_for_url(next_pair_after(at))
         assert "pair=pair5" in page.url  # the fourth was put off
         page.keyboard.press("e")
         page.locator("textarea:focus").wait_for()

@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from factory.view.asking import query
-from factory.view.set_rows import set_rows
 from schemas.errors import FactoryError, nearest
 from schemas.streams import visible
 from stores.lake import Lake
-from stores.training_sets import find_training_set
+from stores.training_sets import find_training_set, read_training_set
 
 MOST = 20_000
 """rows of each side that are compared, the first by id"""
@@ -103,7 +102,9 @@ def rows_of(lake: Lake, one: Compared, prompt_id: str | None = None) -> pa.Table
     """
     given = {"run": None, "prompt": prompt_id, "limit": MOST + 1}
     if one.kind == "set":
-        return _of_set(set_rows(lake, one.name), prompt_id)
+        built = read_training_set(lake, one.name)
+        splits = [rows for rows in (built.train, built.held_out) if rows.num_rows] or [built.train]
+        return _of_set(pa.concat_tables(splits), prompt_id)
     if one.kind == "snapshot":
         with Lake.open(lake.place.where, at=int(one.name)) as then:
             return query(then, "compare_pairs", given).cast(_COLUMNS)

@@ -7,16 +7,18 @@ from starlette.requests import Request
 
 from factory.view.asking import of_this_lake
 from factory.view.given import address_part, number_of, text_of_query
+from factory.view.members import find_members, pair_ids
 from factory.view.pair import PairShown, read_pair
 from factory.view.pair_list import BINS, DOUBTS, SORTS, Counted, Filter, count_facets, is_large, list_pairs
 from factory.view.plots import Histogram, histogram
-from factory.view.set_rows import pair_ids
 from factory.view.showing import Href, Page, Shown, address, routes
 from factory.view.sides import parts_between, side_of
 from stores.lake import Lake
 
 ON_A_PAGE = 50
 _ALL = 1_000_000
+SETS_S = 0.2
+"""for reading training sets, to say which of them hold a pair"""
 FACETS = {
     "doubt": "doubts", "reviewed": "reviews", "source": "pairings", "run": "runs", "language": "languages",
 }  # fmt: skip
@@ -30,7 +32,7 @@ def which_of(request: Request, lake: Lake) -> Filter:
         **given,
         likeness=number_of(request, "likeness", least=0),
         margin=number_of(request, "margin", least=0),
-        ids=None if reference is None else pair_ids(lake, reference),
+        ids=None if reference is None else tuple(pair_ids(lake, reference)),
     )
 
 
@@ -113,9 +115,11 @@ def pair(request: Request) -> Page:
     """One pair."""
     with of_this_lake(request) as lake:
         found = read_pair(lake, request.path_params["pair_id"])
+        went = find_members(lake, found.pair.run_id, [found.pair.pair_id], SETS_S)
     pieces = parts_between(found.rejected.text, found.chosen.text, fold="whole" not in request.query_params)
     context = {
         "found": found,
+        "went": went,
         "doubts": DOUBTS,
         "sides": (
             side_of("chosen", found.chosen, pieces, "added", found.models),

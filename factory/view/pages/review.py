@@ -92,17 +92,19 @@ def _one(request: Request, problem: str | None = None, form: Form | None = None)
         _, prompt, chosen, rejected = read_sides(lake, pair_id)
         before = query(lake, "pair_said", {"pair_id": pair_id}).to_pylist()
         last = _last(lake, text_of_query(request, "done"), reviewer)
-    pieces = parts_between(rejected.text, chosen.text)
-    names = ("first", "second") if blind else ("chosen", "rejected")
-    texts = [(chosen.text, "added"), (rejected.text, "removed")]
+    first, second = chosen.text, rejected.text
     if blind and first_side(pair_id, reviewer) == "rejected":
-        texts.reverse()
+        first, second = second, first
+    # From the second to the first as they are shown: an alignment from rejected to chosen might tell which is which.
+    parts = parts_between(second, first)
+    names = ("first", "second") if blind else ("chosen", "rejected")
+    texts = ((first, "added"), (second, "removed"))
     context = {
         "reviewer": reviewer,
         "pair_id": pair_id,
         "prompt": prompt,
         "blind": blind,
-        "sides": [text_side(name, text, pieces, own) for name, (text, own) in zip(names, texts, strict=True)],
+        "sides": [text_side(name, text, parts, own) for name, (text, own) in zip(names, texts, strict=True)],
         "own": [row for row in before if row["reviewer"] == reviewer and row["counts"]],
         "others": [] if blind else [row for row in before if row["reviewer"] != reviewer and row["counts"]],
         "last": last,
@@ -110,7 +112,6 @@ def _one(request: Request, problem: str | None = None, form: Form | None = None)
         "reason": form.get("reason", ""),
         "shown_at": form.get("shown_at", f"{time.time():.3f}"),
         "problem": problem,
-        "going_on": _with(request, pair=None, done=None),
         "skip": _with(request, pair=None, done=None, skip=_and_skip(given.get("skip", ""), pair_id)),
         "posting": request.url.path + "?" + request.url.query,
     }
