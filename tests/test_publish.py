@@ -12,7 +12,7 @@ from factory.publishing.manifest import MANIFEST, read_manifest
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from stores.training_sets import build_training_set, find_training_set, read_training_set
-from tests.hub import READER, TOKEN, Hub, client_environment
+from tests.hub import READER, TOKEN, Blob, Hub, client_environment
 from tests.publications import LICENCES, Run
 from tests.publications import against as against
 from tests.publications import hub as hub
@@ -265,6 +265,45 @@ def test_a_published_version_never_changes(spar_lake: Path, own_lake: Path, agai
     hub.dataset(REPO).commit("main", changed, "another lake's")
     code, _, err = run(*words(own_lake, against))
     assert code == 1 and "a published version never changes" in err
+
+
+def test_a_commit_of_somebody_else_between_two_of_ours_stops_it(hub: Hub, run: Run, tmp_path: Path) -> None:
+    for config in ("default", "removed"):
+        shard = tmp_path / "folder" / "data" / "0123456789ab" / config / "train-00000-of-00001.parquet"
+        shard.parent.mkdir(parents=True)
+        shard.write_bytes(config.encode())
+    (tmp_path / "folder" / "README.md").write_text("ours")
+
+    def interrupt(words: str) -> None:
+        if "card" in words:
+            made = hub.dataset(REPO)
+            made.commit("main", {**made.at("main"), "README.md": Blob(b"theirs", False)}, "theirs")
+
+    with pytest.raises(FactoryError, match="somebody has changed dataset user/spar-dpo meanwhile"):
+        upload(
+            Place(REPO, "dataset"), tmp_path / "folder", private=False, message="m", tag=None, head=None, tell=interrupt
+        )
+    assert hub.dataset(REPO).files()["README.md"] == b"theirs"
+
+
+def test_files_of_an_earlier_version_do_not_stay_beside_a_new_one(hub: Hub, run: Run, tmp_path: Path) -> None:
+    shard = tmp_path / "folder" / "data" / "0123456789ab" / "default" / "train-00000-of-00001.parquet"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"rows")
+    (tmp_path / "folder" / "recipes").mkdir()
+    (tmp_path / "folder" / "recipes" / "new.yaml").write_text("new")
+    old = {
+        "recipes/old.yaml": b"old",
+        "data/ba9876543210/default/train-00000-of-00001.parquet": b"old",
+        "LICENSE": b"theirs",
+    }
+    made = hub.add("datasets", REPO, old)
+    upload(Place(REPO, "dataset"), tmp_path / "folder", private=False, message="m", tag="v2", head=made.refs["main"])
+    assert set(made.files()) == {
+        "recipes/new.yaml",
+        "data/0123456789ab/default/train-00000-of-00001.parquet",
+        "LICENSE",
+    }
 
 
 @pytest.mark.parametrize("repo", ["spar", "user/", "../etc/passwd", "user/a--b", "user/a b", "a/b/c"])

@@ -19,6 +19,8 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _BRANCH = re.compile(r"[A-Za-z0-9][\w./-]{0,200}")
 _NOBODYS = frozenset({".gitattributes"})
 """what the Hub itself puts into a new repository"""
+_BESIDE = ("recipes/*", "templates/*", "pairings/*", "plots/*")
+"""folders beside the data, of which only what is uploaded stays"""
 _AGAIN = "start the command again: it goes on where it broke off"
 _SAID = 200
 
@@ -149,41 +151,39 @@ def upload(
         api.create_repo(place.repo, repo_type=place.kind, private=private if head is None else None, exist_ok=True)
         if place.revision is not None:
             api.create_branch(place.repo, branch=place.revision, repo_type=place.kind, exist_ok=True)
-        before = api.repo_info(place.repo, repo_type=place.kind, revision=place.revision).sha
-        if head is not None and before != head:
+        # Each commit names the one before it, so that the Hub refuses them if somebody else's came between.
+        newest = str(api.repo_info(place.repo, repo_type=place.kind, revision=place.revision).sha)
+        if head is not None and newest != head:
             raise FactoryError(_changed(place))
         configs = sorted((folder / "data").glob("*/*"))
         for number, config in enumerate(configs, start=1):
             tell(f"uploading {config.name}, config {number} of {len(configs)}")
-            api.upload_folder(
-                **given,
-                folder_path=config,
-                path_in_repo=config.relative_to(folder).as_posix(),
-                commit_message=f"{message}: {config.name}",
-            )
+            path = config.relative_to(folder).as_posix()
+            said = f"{message}: {config.name}"
+            newest = api.upload_folder(
+                **given, folder_path=config, path_in_repo=path, commit_message=said, parent_commit=newest
+            ).oid
         tell(f"uploading the card to {place.repo}")
-        newest = api.repo_info(place.repo, repo_type=place.kind, revision=place.revision).sha
-        keys = [key.name for key in (folder / "data").glob("*")]
         done = api.upload_folder(
             **given,
             folder_path=folder,
             commit_message=message,
             parent_commit=newest,
-            delete_patterns=_stale(api, place, keys),
-            ignore_patterns=["data/*"] if keys else None,
+            delete_patterns=_stale(api, place, {key.name for key in (folder / "data").glob("*")}),
+            ignore_patterns=["data/*"] if configs else None,
         )
         if tag is not None:
             api.create_tag(place.repo, tag=tag, repo_type=place.kind, revision=done.oid, exist_ok=True)
     return str(done.oid)
 
 
-def _stale(api: Any, place: Place, keys: Sequence[str]) -> list[str] | None:
-    """Folders of data of earlier versions, which stay in their commits and tags."""
+def _stale(api: Any, place: Place, keys: set[str]) -> list[str] | None:
+    """What an earlier version left, which stays in its commits and under its tag; None: nothing is dropped of a model."""
     if not keys:
         return None
     files = api.list_repo_files(place.repo, repo_type=place.kind, revision=place.revision)
-    found = {match[1] for file in files if (match := re.match(r"data/([0-9a-f]{12})/", file))} - set(keys)
-    return [f"data/{key}/*" for key in sorted(found)] or None
+    older = {match[1] for file in files if (match := re.match(r"data/([0-9a-f]{12})/", file))} - keys
+    return [*(f"data/{key}/*" for key in sorted(older)), *_BESIDE]
 
 
 def download(place: Place, folder: Path, patterns: Sequence[str]) -> str:
