@@ -1,15 +1,12 @@
 """Commands that publish to the Hugging Face Hub, and fetch from it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from factory.cli.options import LakeOption
 from schemas.errors import FactoryError
-
-if TYPE_CHECKING:
-    from stores.lake import Lake
 
 RepoArgument = Annotated[str, typer.Argument(metavar="USER/REPO", help="A repository on the Hub.")]
 PrivateOption = Annotated[bool, typer.Option("--private", help="If the repository is new, make it private.")]
@@ -59,6 +56,7 @@ def publish(
     from factory.publishing.hub import Place
     from factory.publishing.publish import Asked, publish
     from factory.publishing.report import print_published
+    from factory.reruns.lock import lock_text_of
     from factory.runs.audit_settings import settings_of_set
     from stores.lake import Lake
     from stores.training_sets import find_training_set
@@ -135,16 +133,6 @@ def publish_model(
     with Lake.open(lake) as opened, telling("publishing") as tell:
         done = publish_model(opened, training_run, weights, asked, tell, out=dry_run)
     print_model(done, place, dry_run)
-
-
-def lock_text_of(lake: "Lake", reference: str) -> str | None:
-    """The text of a set's lock file; None: this program cannot write one yet.
-
-    To be joined with `factory lock`, in two lines:
-        from factory.reruns.lock import lock_of; from factory.reruns.lock_file import lock_text
-        return lock_text(lock_of(lake, reference), lock_name(reference))
-    """
-    return None
 
 
 def licences(given: list[str] | None) -> dict[str, str]:
