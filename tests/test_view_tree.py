@@ -10,13 +10,16 @@ import pytest
 from factory.view.calls import KEY, read_call
 from factory.view.errors import NotThere
 from factory.view.node import AGAINST, read_node
-from factory.view.tree import SearchTree, read_tree, with_texts
+from factory.view.nodes import SearchTree
+from factory.view.tree import read_tree, with_texts
 from factory.view.went import where_it_went
 from schemas.tables import Constraint, Node, Prompt, Response, Tree
 from stores.lake import Lake
 from stores.likeness import likeness
 from stores.training_sets import build_training_set, read_training_set
 from tests.rows import asked, fill, row, sampled, votes
+from tests.runs import PRICES, answer, run_spar
+from tests.scripted_endpoint import running_endpoint
 from tests.views import run_lake
 
 __all__ = ["run_lake"]
@@ -176,3 +179,13 @@ def test_a_constraint_that_this_version_does_not_know_is_said_and_harms_nothing(
 def test_tokens_that_an_endpoint_did_not_tell_are_not_known(lake: Lake) -> None:
     tree = small_tree(lake, [])
     assert tree.nodes[1].tokens is None and tree.parameters == {}
+
+
+def test_a_trees_cost_is_its_part_of_the_runs(tmp_path: Path) -> None:
+    with running_endpoint(answer) as endpoint:
+        run_spar(tmp_path / "lake", endpoint.url, 4, **PRICES)
+    with Lake.open(tmp_path / "lake") as lake:
+        trees = [read_tree(lake, id) for id in lake.query("SELECT tree_id FROM trees").column(0).to_pylist()]
+        costs = [with_texts(lake, tree, []).spent.cost for tree in trees]
+        (of_stage,) = lake.query("SELECT sum(cost) AS c FROM run_cost WHERE stage = 'search'").column("c").to_pylist()
+    assert sum(cost or 0.0 for cost in costs) == pytest.approx(of_stage) and of_stage > 0

@@ -12,8 +12,9 @@ from factory.view.calls import read_call
 from factory.view.drawing import Drawn, drawn_nodes
 from factory.view.errors import NotThere
 from factory.view.node import AGAINST, NodeInFull, read_node
+from factory.view.nodes import SearchTree, TreeNode
 from factory.view.showing import Page, Shown, address, is_file, routes, whole_number
-from factory.view.tree import NODES_SHOWN, SearchTree, TreeNode, read_tree, with_texts
+from factory.view.tree import NODES_SHOWN, read_tree, with_texts
 from factory.view.tree_list import filter_of, trees_around
 from factory.view.went import Went, where_it_went
 from schemas.errors import FactoryError, nearest
