@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import duckdb
 from rapidfuzz.distance import Levenshtein
 
-_WORDS = re.compile(r"[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+")
+WORDS = re.compile(r"[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+")
 _STRUCT = "STRUCT(similarity DOUBLE, length_ratio DOUBLE, shared_prefix_words BIGINT)"
 
 
@@ -22,7 +22,7 @@ class Likeness:
 
 def words(text: str) -> list[str]:
     """Words, separated by white space; in scripts without it (Chinese, Japanese), each character is a word."""
-    return _WORDS.findall(text)
+    return WORDS.findall(text)
 
 
 def likeness(first: str, second: str) -> Likeness:

@@ -8,8 +8,19 @@ import duckdb
 
 from schemas.errors import FactoryError, nearest
 
-_DECLARED = re.compile(r"\$(\w+) (VARCHAR\[\]|VARCHAR|DOUBLE|BIGINT)(?: = (NULL|'[^']*'|-?\d+(?:\.\d+)?))?")
-_NUMBERS = {"DOUBLE": float, "BIGINT": int}
+_DECLARED = re.compile(
+    r"\$(\w+) (VARCHAR\[\]|VARCHAR|DOUBLE|BIGINT|BOOLEAN)(?: = (NULL|true|false|'[^']*'|-?\d+(?:\.\d+)?))?"
+)
+
+
+def _boolean(given: Any) -> bool:
+    if str(given).lower() not in ("true", "false"):
+        raise ValueError(given)
+    return str(given).lower() == "true"
+
+
+_READ = {"DOUBLE": float, "BIGINT": int, "BOOLEAN": _boolean}
+_IS = {"DOUBLE": "a number", "BIGINT": "a number", "BOOLEAN": "true or false"}
 
 
 def defaults(query: str) -> dict[str, Any]:
@@ -24,7 +35,7 @@ def checked(query: str, given: Mapping[str, Any], of: str, fixed: tuple[str, ...
         of: what errors call the query, such as "training set".
         fixed: parameters the user may not give.
     Raises:
-        FactoryError: an unknown parameter, or one that must be a number and is not.
+        FactoryError: an unknown parameter, or one that must be a number, or true or false, and is not.
     """
     kinds = {name: kind for name, kind, _ in _DECLARED.findall(query) if name not in fixed}
     values = {}
@@ -32,9 +43,9 @@ def checked(query: str, given: Mapping[str, Any], of: str, fixed: tuple[str, ...
         if name not in kinds:
             raise FactoryError(f"unknown parameter {name!r} of the {of}: {nearest(name, kinds)}")
         try:
-            values[name] = value if value is None else _NUMBERS.get(kinds[name], str)(value)
+            values[name] = value if value is None else _READ.get(kinds[name], str)(value)
         except (ValueError, TypeError) as error:
-            raise FactoryError(f"parameter {name} of the {of} must be a number, got {value!r}") from error
+            raise FactoryError(f"parameter {name} of the {of} must be {_IS[kinds[name]]}, got {value!r}") from error
     return values
 
 
@@ -47,4 +58,4 @@ def those_used(connection: duckdb.DuckDBPyConnection, query: str, parameters: Ma
 def _read(kind: str, default: str) -> Any:
     if default == "NULL":
         return None
-    return _NUMBERS[kind](default) if kind in _NUMBERS else default.strip("'")
+    return _READ[kind](default) if kind in _READ else default.strip("'")

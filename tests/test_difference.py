@@ -26,6 +26,10 @@ def test_white_space_counts_only_when_asked_for() -> None:
     assert Part("added", " \n\tb", 1).marked == "·↵\n→\tb"
 
 
+def test_in_scripts_without_spaces_each_character_is_a_word() -> None:
+    assert space_difference("雪が降る", "雨が降る") == [("removed", "雪"), ("added", "雨"), ("same", "が降る")]
+
+
 @given(before=st.integers(0, 120), after=st.integers(0, 120))
 def test_long_unchanged_runs_are_folded_and_nothing_is_lost(before: int, after: int) -> None:
     old = " ".join([*(f"b{i}" for i in range(before)), "old", *(f"a{i}" for i in range(after))])

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Indel
 
-from stores.likeness import words
+from stores.likeness import WORDS, words
 
 COMPARABLE = 400_000_000
 """product of the two texts' words beyond which they are not compared: it takes a bit of memory for each pair of words"""
 FOLD_FROM, FOLD_AROUND = 40, 12
 """words of an unchanged run that is folded, and of those that stay visible at each of its ends"""
 _SIGNS = str.maketrans({" ": "·", "\t": "→\t", "\n": "↵\n", "\r": "␍", "\xa0": "⍽"})
-_SPACED = re.compile(r"\s*\S+|\s+")
+_SPACED = re.compile(rf"\s*(?:{WORDS.pattern})|\s+")
 
 
 @dataclass(frozen=True, slots=True)

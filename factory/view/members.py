@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from schemas.errors import FactoryError, own_words
 from schemas.tables import TrainingSet
 from stores.lake import Lake
+from stores.training_sets import find_training_set
 from stores.training_sets.rows import rows_as_pinned
 
 SETS_KEPT = 64
@@ -87,6 +88,20 @@ def find_members(lake: Lake, run_id: str, ids: list[str], wait_s: float | None =
         else:
             members += _of_ids(name, rows, ids)
     return Found(tuple(members), tuple(f"{r.name}@{r.version}" for r in sets), tuple(unread), tuple(unreadable))
+
+
+def pair_ids(lake: Lake, reference: str) -> list[str]:
+    """The ids of a training set's pairs, in its order.
+
+    Raises:
+        FactoryError: no such set, it cannot be read, or its rows have no pair_id.
+    """
+    row = find_training_set(lake, reference)
+    rows = _rows(lake, row).result()
+    if "pair_id" not in rows.column_names:
+        raise FactoryError(f"training set {row.name}@{row.version} has no pairs: its rows have no pair_id")
+    ids: list[str] = rows.column("pair_id").to_pylist()
+    return ids
 
 
 def _is_of(row: TrainingSet, run_id: str) -> bool:

@@ -25,6 +25,8 @@ _VIEWS = (
     "answers",
     "flawed_accepted",
     "preference_rows",
+    "reviewed_pairs",
+    "pair_doubts",
     "pair_contrast",
     "readings",
     "run_progress",

@@ -57,3 +57,6 @@ function later(part) {
   if (part.dataset.load && seconds) setTimeout(() => load(part), 1000 * seconds);
 }
 for (const part of document.querySelectorAll("[data-load]")) part.dataset.every ? later(part) : load(part);
+
+// What is opened to be written in is ready to be written in.
+document.addEventListener("toggle", (event) => event.target.open && event.target.querySelector("textarea")?.focus(), true);

@@ -16,7 +16,7 @@ WITH sides AS MATERIALIZED (
 SELECT s.row, s.id, s.prompt_id, s.run_id, chosen_response_id, rejected_response_id, chosen_value, rejected_value, similarity,
   chosen.model AS chosen_model, rejected.model AS rejected_model,
   chosen.finish_reason AS chosen_finish_reason, chosen.flaw AS chosen_flaw,
-  CASE WHEN chosen.kind <> 'imported' THEN true END AS chosen_flaw_known  -- an import is not looked at for flaws
+  CASE WHEN chosen.kind NOT IN ('imported', 'edited') THEN true END AS chosen_flaw_known  -- these are not looked at for flaws
 FROM sides AS s
 LEFT JOIN known AS chosen ON chosen.response_id = chosen_response_id
 LEFT JOIN known AS rejected ON rejected.response_id = rejected_response_id
