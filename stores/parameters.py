@@ -1,7 +1,7 @@
 """A query's parameters, declared in its header: `$name TYPE`, or `$name TYPE = DEFAULT` if optional."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import duckdb
@@ -19,7 +19,7 @@ def _boolean(given: Any) -> bool:
     return str(given).lower() == "true"
 
 
-_READ = {"DOUBLE": float, "BIGINT": int, "BOOLEAN": _boolean}
+_READ: dict[str, Callable[[Any], Any]] = {"DOUBLE": float, "BIGINT": int, "BOOLEAN": _boolean}
 _IS = {"DOUBLE": "a number", "BIGINT": "a number", "BOOLEAN": "true or false"}
 
 

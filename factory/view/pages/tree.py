@@ -40,8 +40,7 @@ def tree(request: Request) -> Page:
         found = with_texts(lake, found, [one.node_id for one in (*shown, *also) if one is not None])
         node = found.node(node.node_id) if node else None
         full = read_node(lake, found, node, against, space=space) if node else None
-        wait_s = 30.0 if "wait" in given else SETS_WAIT_S
-        went = where_it_went(lake, found, full, wait_s) if full else None
+        went = where_it_went(lake, found, full, SETS_WAIT_S) if full else None
         listed = dict(parse_qsl(given.get("list", ""))) or {"run": found.run_id}
         around = trees_around(lake, filter_of(listed), listed.get("order") or "newest", tree_id)
         same_prompt = query(lake, "prompt_trees", {"prompt_id": found.prompt_id}).to_pylist()
@@ -110,7 +109,6 @@ def _context(request: Request, tree: SearchTree, full: NodeInFull | None, went: 
         "tree": tree, "full": full, "went": went, "moves": moves, "siblings": siblings, "against": AGAINST,
         "to": {one.node_id: to(one) for one in (by_id[s.node_id] for s in siblings)},
         "space": None if request.query_params.get("space") == "1" else "1",
-        "waiting": address(request, wait="1"),
     }  # fmt: skip
 
 
