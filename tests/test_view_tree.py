@@ -189,3 +189,23 @@ def test_a_trees_cost_is_its_part_of_the_runs(tmp_path: Path) -> None:
         costs = [with_texts(lake, tree, []).spent.cost for tree in trees]
         (of_stage,) = lake.query("SELECT sum(cost) AS c FROM run_cost WHERE stage = 'search'").column("c").to_pylist()
     assert sum(cost or 0.0 for cost in costs) == pytest.approx(of_stage) and of_stage > 0
+
+
+@pytest.mark.parametrize("strategy", ["dfs", "best_of_n"])
+def test_trees_of_every_strategy_are_read_alike(tmp_path: Path, strategy: str) -> None:
+    settings = {"stages__search__strategy": strategy, "stages__search__budget": 8, "stages__search__expansion": "eager"}
+    with running_endpoint(answer) as endpoint:
+        run_spar(tmp_path / "lake", endpoint.url, 4, **settings)
+    with Lake.open(tmp_path / "lake") as lake:
+        texts = {r["response_id"]: r["text"] for r in lake.query("SELECT response_id, text FROM responses").to_pylist()}
+        ids = lake.query("SELECT tree_id FROM trees").column(0).to_pylist()
+        for tree in (read_tree(lake, id) for id in ids):
+            tree = with_texts(lake, tree, [node.node_id for node in tree.nodes])
+            for node in tree.nodes:
+                assert node.text == texts.get(node.response_id) and node.why
+                assert node.parent_id is None or node.node_id in {one.node_id for one in tree.ranked(node)}
+            assert tree.accepted is None or tree.spent.path_tokens
+        total = sum(with_texts(lake, read_tree(lake, id), []).spent.completion_tokens or 0 for id in ids)
+        assert (
+            total == lake.query("SELECT sum(completion_tokens) FROM calls WHERE stage = 'search'").column(0)[0].as_py()
+        )
