@@ -13,7 +13,7 @@ from factory.view.node import AGAINST, read_node
 from factory.view.nodes import SearchTree
 from factory.view.tree import read_tree, with_texts
 from factory.view.went import where_it_went
-from schemas.tables import Constraint, Node, Prompt, Response, Tree
+from schemas.tables import Check, Constraint, Node, Prompt, Response, Tree
 from stores.lake import Lake
 from stores.likeness import likeness
 from stores.training_sets import build_training_set, read_training_set
@@ -168,6 +168,18 @@ def test_the_failing_constraint_is_named_before_and_after_and_a_disagreement_mar
     assert [(said.judge, said.verdict) for said in full.said] == [
         ("verifier", "yes"), ("votes", "no"), ("votes", "no"), ("votes", "yes"),
     ]  # fmt: skip
+
+
+def test_recorded_checks_name_what_each_node_of_the_drawing_fails(lake: Lake) -> None:
+    checks = [
+        row(Check, f"c{at}", run_id="run", prompt_id="p1", response_id=f"r{at}", constraint_id="punctuation:no_comma", followed=at == 1)
+        for at in (0, 1)
+    ]  # fmt: skip
+    fill(lake, *checks)
+    tree = small_tree(lake, WANTED[:1])
+    assert [node.failing for node in tree.nodes] == [("punctuation:no_comma",), ()]
+    full = read_node(lake, tree, tree.nodes[1])
+    assert not full.checked_now and [(one.before, one.after) for one in full.constraints] == [(False, True)]
 
 
 def test_a_constraint_that_this_version_does_not_know_is_said_and_harms_nothing(lake: Lake) -> None:

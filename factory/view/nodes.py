@@ -63,6 +63,8 @@ class TreeNode:
     likeness: float | None = None
     """to the root, 0..1, word by word"""
     opinions: tuple[Opinion, ...] = ()
+    failing: tuple[str, ...] = ()
+    """constraints that its text does not follow, by name, as far as the run recorded a check of each (setting `checks`)"""
 
     @property
     def disagreement(self) -> bool:

@@ -86,6 +86,10 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
     ids = _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id))
     opinions = opinions_of(query_ids(lake, "tree_votes", ids, {"run_id": tree.run_id}).to_pylist())
     tokens = {row["response_id"]: row["tokens"] for row in query_ids(lake, "tree_answers", ids).to_pylist()}
+    failing: dict[str, list[str]] = defaultdict(list)
+    for row in query_ids(lake, "checked", ids, {"run_id": tree.run_id}).to_pylist():
+        if not row["followed"]:
+            failing[row["response_id"]].append(row["constraint_id"])
     root_text = texts.get(tree.root.response_id or "") if tree.root else None
 
     def filled(node: TreeNode) -> TreeNode:
@@ -102,6 +106,7 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
             tokens=tokens.get(node.response_id or ""),
             likeness=None if text is None or root_text is None else likeness(text, root_text).similarity,
             opinions=opinions.get(node.judged_id or "", ()),
+            failing=tuple(failing.get(node.judged_id or "", ())),
         )
 
     nodes = tuple(filled(node) if node.node_id in wanted else node for node in tree.nodes)
