@@ -30,30 +30,29 @@ def tree(request: Request) -> Page:
     if against not in AGAINST:
         raise FactoryError(f"diff in the address is {against[:40]!r}: {nearest(against, AGAINST)}")
     with of_this_lake(request) as lake:
-        found = read_tree(lake, tree_id)
-        node = _chosen(found, given.get("node"))
-        if is_file(request):
-            found = with_texts(lake, found, [one.node_id for one in found.nodes])
-            return Page("tree.html", "tree", {}, _tables(found, node))
-        shown = found.nodes[first : first + NODES_SHOWN]
-        also = [node, found.accepted, found.node(node.parent_id)] if node else []
-        found = with_texts(lake, found, [one.node_id for one in (*shown, *also) if one is not None])
-        node = found.node(node.node_id) if node else None
-        full = read_node(lake, found, node, against, space=space) if node else None
-        went = where_it_went(lake, found, full, SETS_WAIT_S) if full else None
+        with lake.one_snapshot():  # what a run adds meanwhile is not half there, and the catalog is read once
+            found = read_tree(lake, tree_id)
+            node = _chosen(found, given.get("node"))
+            if is_file(request):
+                found = with_texts(lake, found, [one.node_id for one in found.nodes])
+                return Page("tree.html", "tree", {}, _tables(found, node))
+            shown = found.nodes[first : first + NODES_SHOWN]
+            also = [node, found.accepted, found.node(node.parent_id)] if node else []
+            found = with_texts(lake, found, [one.node_id for one in (*shown, *also) if one is not None])
+            node = found.node(node.node_id) if node else None
+            full = read_node(lake, found, node, against, space=space) if node else None
+            went = where_it_went(lake, found, full, SETS_WAIT_S) if full else None
+            same_prompt = query(lake, "prompt_trees", {"prompt_id": found.prompt_id}).to_pylist()
         listed = dict(parse_qsl(given.get("list", ""))) or {"run": found.run_id}
+        # Outside: a query that is stopped would end the transaction.
         around = trees_around(lake, filter_of(listed), listed.get("order") or "newest", tree_id)
-        same_prompt = query(lake, "prompt_trees", {"prompt_id": found.prompt_id}).to_pylist()
+    before, after = max(first - NODES_SHOWN, 0), first + NODES_SHOWN
     context = _context(request, found, full, went) | {
         "drawn": drawn_nodes(found, first, NODES_SHOWN),
         "first": first,
-        "last": min(first + NODES_SHOWN, len(found.nodes)),
-        "earlier": address(request, **{"from": str(max(first - NODES_SHOWN, 0)) if first > NODES_SHOWN else None})
-        if first
-        else None,
-        "later": address(request, **{"from": str(first + NODES_SHOWN)})
-        if first + NODES_SHOWN < len(found.nodes)
-        else None,
+        "last": min(after, len(found.nodes)),
+        "earlier": address(request, **{"from": str(before) if before else None}) if first else None,
+        "later": address(request, **{"from": str(after)}) if after < len(found.nodes) else None,
         "around": {side: _beside(given.get("list"), around.get(side)) for side in ("before", "after")},
         "place": around.get("place"),
         "listed": "/trees?" + urlencode(listed),
