@@ -133,7 +133,7 @@ def time_pages(where: Path) -> None:
         "its figures": "/?figures=1",
         "trees": "/trees",
         "trees, filtered": "/trees?outcome=accepted&run=run-1",
-        "trees, sorted": "/trees?sort=-nodes_expanded",
+        "trees, sorted": "/trees?order=highest+value",
         f"tree of {LARGE} nodes": f"/tree/{ids['large']}",
         f"tree of {HUGE:,} nodes": f"/tree/{ids['huge']}",
         "answers to a prompt": f"/prompt/{ids['prompt']}",

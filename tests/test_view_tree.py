@@ -10,13 +10,16 @@ import pytest
 from factory.view.calls import KEY, read_call
 from factory.view.errors import NotThere
 from factory.view.node import AGAINST, read_node
-from factory.view.tree import SearchTree, read_tree, with_texts
+from factory.view.nodes import SearchTree
+from factory.view.tree import read_tree, with_texts
 from factory.view.went import where_it_went
-from schemas.tables import Constraint, Node, Prompt, Response, Tree
+from schemas.tables import Check, Constraint, Node, Prompt, Response, Tree
 from stores.lake import Lake
 from stores.likeness import likeness
 from stores.training_sets import build_training_set, read_training_set
 from tests.rows import asked, fill, row, sampled, votes
+from tests.runs import PRICES, answer, run_spar
+from tests.scripted_endpoint import running_endpoint
 from tests.views import run_lake
 
 __all__ = ["run_lake"]
@@ -167,6 +170,18 @@ def test_the_failing_constraint_is_named_before_and_after_and_a_disagreement_mar
     ]  # fmt: skip
 
 
+def test_recorded_checks_name_what_each_node_of_the_drawing_fails(lake: Lake) -> None:
+    checks = [
+        row(Check, f"c{at}", run_id="run", prompt_id="p1", response_id=f"r{at}", constraint_id="punctuation:no_comma", followed=at == 1)
+        for at in (0, 1)
+    ]  # fmt: skip
+    fill(lake, *checks)
+    tree = small_tree(lake, WANTED[:1])
+    assert [node.failing for node in tree.nodes] == [("punctuation:no_comma",), ()]
+    full = read_node(lake, tree, tree.nodes[1])
+    assert not full.checked_now and [(one.before, one.after) for one in full.constraints] == [(False, True)]
+
+
 def test_a_constraint_that_this_version_does_not_know_is_said_and_harms_nothing(lake: Lake) -> None:
     tree = small_tree(lake, WANTED)
     full = read_node(lake, tree, tree.nodes[1])
@@ -176,3 +191,33 @@ def test_a_constraint_that_this_version_does_not_know_is_said_and_harms_nothing(
 def test_tokens_that_an_endpoint_did_not_tell_are_not_known(lake: Lake) -> None:
     tree = small_tree(lake, [])
     assert tree.nodes[1].tokens is None and tree.parameters == {}
+
+
+def test_a_trees_cost_is_its_part_of_the_runs(tmp_path: Path) -> None:
+    with running_endpoint(answer) as endpoint:
+        run_spar(tmp_path / "lake", endpoint.url, 4, **PRICES)
+    with Lake.open(tmp_path / "lake") as lake:
+        trees = [read_tree(lake, id) for id in lake.query("SELECT tree_id FROM trees").column(0).to_pylist()]
+        costs = [with_texts(lake, tree, []).spent.cost for tree in trees]
+        (of_stage,) = lake.query("SELECT sum(cost) AS c FROM run_cost WHERE stage = 'search'").column("c").to_pylist()
+    assert sum(cost or 0.0 for cost in costs) == pytest.approx(of_stage) and of_stage > 0
+
+
+@pytest.mark.parametrize("strategy", ["dfs", "best_of_n"])
+def test_trees_of_every_strategy_are_read_alike(tmp_path: Path, strategy: str) -> None:
+    settings = {"stages__search__strategy": strategy, "stages__search__budget": 8, "stages__search__expansion": "eager"}
+    with running_endpoint(answer) as endpoint:
+        run_spar(tmp_path / "lake", endpoint.url, 4, **settings)
+    with Lake.open(tmp_path / "lake") as lake:
+        texts = {r["response_id"]: r["text"] for r in lake.query("SELECT response_id, text FROM responses").to_pylist()}
+        ids = lake.query("SELECT tree_id FROM trees").column(0).to_pylist()
+        for tree in (read_tree(lake, id) for id in ids):
+            tree = with_texts(lake, tree, [node.node_id for node in tree.nodes])
+            for node in tree.nodes:
+                assert node.text == texts.get(node.response_id) and node.why
+                assert node.parent_id is None or node.node_id in {one.node_id for one in tree.ranked(node)}
+            assert tree.accepted is None or tree.spent.path_tokens
+        total = sum(with_texts(lake, read_tree(lake, id), []).spent.completion_tokens or 0 for id in ids)
+        assert (
+            total == lake.query("SELECT sum(completion_tokens) FROM calls WHERE stage = 'search'").column(0)[0].as_py()
+        )

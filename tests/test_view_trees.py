@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -16,6 +17,7 @@ from factory.view.tree_list import COUNTED_TO, FACETS, HISTOGRAMS, ORDERS, TreeF
 from schemas.errors import FactoryError
 from schemas.tables import Node, Pair, Prompt, Response, Run, Tree
 from stores.lake import Lake
+from stores.training_sets import build_training_set
 from tests.rows import asked, fill, row, sampled
 from tests.views import pages, pages_of, run_lake
 
@@ -270,3 +272,22 @@ def test_a_tree_that_lost_its_nodes_is_still_a_page(run_lake: Path, tmp_path: Pa
         assert client.get(f"/tree/{tree_id}").status_code == 200
         assert client.get(f"/tree/{tree_id}.json").json() == []
         assert client.get("/trees?facets=1").status_code == 200
+
+
+def test_training_sets_are_read_beside_the_page_which_looks_again(
+    run_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "lake"
+    shutil.copytree(run_lake, place)
+    with Lake.open(place) as lake:
+        build_training_set(lake, "spar_dpo", {"held_out": 0.0}, [first(lake, "SELECT run_id FROM current_runs")])
+        tree_id = first(lake, "SELECT tree_id FROM pairs WHERE tree_id IS NOT NULL ORDER BY 1")
+    monkeypatch.setattr("factory.view.pages.tree.SETS_WAIT_S", 0.0)
+    with pages_of(place) as client:
+        shown = client.get(f"/tree/{tree_id}").text
+        assert "spar_dpo@1 being read" in shown and "data-every" in shown and "in no training set" not in shown
+        ends_s = time.monotonic() + 60
+        while "being read" in shown and time.monotonic() < ends_s:
+            time.sleep(0.1)
+            shown = client.get(f"/tree/{tree_id}").text
+        assert "chosen in spar_dpo@1, train" in shown and "data-every" not in shown

@@ -7,7 +7,8 @@ from typing import Any
 from factory.monitor.difference import Part, parts_of
 from factory.view.asking import query
 from factory.view.errors import not_there
-from factory.view.tree import Opinion, opinions_of
+from factory.view.nodes import Opinion
+from factory.view.tree import opinions_of
 from schemas.tables import Constraint
 from stores.lake import Lake
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from factory.view.tree import SearchTree, TreeNode
+from factory.view.nodes import SearchTree, TreeNode
 
 INDENTED_TO = 12
 """levels that are indented; deeper ones are told by their number"""

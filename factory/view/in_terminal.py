@@ -10,11 +10,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from factory.monitor.difference import COMPARABLE, word_difference
-from factory.monitor.plain_text import NOT_TOLD, counted, cut, shortened, visible
+from factory.monitor.plain_text import NOT_TOLD, counted, cut, money, shortened, visible
 from factory.view.asking import query, query_ids
 from factory.view.drawing import drawn_nodes
 from factory.view.node import NodeInFull, read_node
-from factory.view.tree import NODES_SHOWN, Opinion, SearchTree, TreeNode, read_tree, with_texts
+from factory.view.nodes import Opinion, SearchTree, TreeNode
+from factory.view.tree import NODES_SHOWN, read_tree, with_texts
 from factory.view.went import Went, where_it_went
 from schemas.errors import FactoryError
 from stores.faults import verify
@@ -189,12 +190,13 @@ def _spent(tree: SearchTree) -> str:
     spent = tree.spent
     if spent.completion_tokens is None:
         return f"tokens: {NOT_TOLD}"
+    cost = "" if spent.cost is None else f", cost {money(spent.cost)} by the recipe's prices"
     path = (
         ""
         if spent.path_tokens is None
         else f", {'about ' if spent.estimated else ''}{spent.path_tokens:,} of them on the accepted path"
     )
-    return f"{counted(spent.completion_tokens, 'token')} generated in {counted(spent.calls, 'call')}{path}"
+    return f"{counted(spent.completion_tokens, 'token')} generated in {counted(spent.calls, 'call')}{path}{cost}"
 
 
 def _opinion(opinion: Opinion) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from factory.monitor.difference import Part, parts_of
 from factory.verifier.constraints import describe, verify
 from factory.view.asking import query_ids
-from factory.view.tree import Opinion, SearchTree, TreeNode, read_texts
+from factory.view.nodes import Opinion, SearchTree, TreeNode
+from factory.view.tree import read_texts
 from schemas.errors import FactoryError
 from schemas.tables import Constraint
 from stores.lake import Lake

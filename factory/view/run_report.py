@@ -11,9 +11,10 @@ from factory.view.asking import query
 from factory.view.drawing import Drawn, drawn_nodes
 from factory.view.environment import make_environment
 from factory.view.node import NodeInFull, read_node
+from factory.view.nodes import SearchTree
 from factory.view.plots import Histogram, Line, histogram
 from factory.view.run_plots import run_plots
-from factory.view.tree import SearchTree, read_tree, with_texts
+from factory.view.tree import read_tree, with_texts
 from factory.view.tree_list import BINS, HISTOGRAMS, TreeFilter, facet, list_trees
 from stores.lake import Lake
 

@@ -1,4 +1,4 @@
-"""A search tree as a person reads it: nodes in order of expansion, with their votes, and why each was kept or pruned.
+"""Reads a search tree: nodes in order of expansion, with their votes, and why each was kept or pruned.
 
 Reading a tree of any size takes a few queries; texts are read for the nodes that are shown, and judges' words, checks and
 exact texts for one node (`node.py`). Nothing here knows of HTTP or terminals.
@@ -7,152 +7,21 @@ exact texts for one node (`node.py`). Nothing here knows of HTTP or terminals.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from factory.search.refinements import asks_for_reflection, read_refinement
 from factory.view.asking import query, query_ids
 from factory.view.errors import not_there
-from factory.view.selection import Placed, Ranked, reasons_of, siblings_of
+from factory.view.nodes import Opinion, SearchTree, Spent, TreeNode, Vote
+from factory.view.selection import Placed, reasons_of
+from factory.view.spending import own_calls, prices_of, spent_on
 from schemas.tables import Constraint, Message
 from stores.lake import Lake
 from stores.likeness import likeness
 
 NODES_SHOWN = 200
 """of a tree, at once"""
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """One judgement without its text."""
-
-    verdict: str | None
-    """yes, no or unparsed; None: points only"""
-    value: float | None
-    points: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """What one judge said of a response."""
-
-    judge: str
-    kind: str
-    """votes, score, verifier, ..."""
-    decides: bool
-    votes: tuple[Vote, ...]
-    passed: bool | None
-    """None: a tie, or nothing readable"""
-
-    def count(self, verdict: str) -> int:
-        return sum(vote.verdict == verdict for vote in self.votes)
-
-
-@dataclass(frozen=True, slots=True)
-class TreeNode:
-    """A node of a tree."""
-
-    node_id: str
-    parent_id: str | None
-    depth: int
-    visit: int
-    state: str
-    value: float | None
-    flaw: str | None
-    response_id: str | None
-    judged_id: str | None
-    """the response whose judgements count: equal texts are judged once"""
-    judged_at: int | None
-    """the visit of the node with that response"""
-    critique_id: str | None
-    """the judgement it was refined from"""
-    call_id: str | None
-    why: str
-    """why it was kept or pruned, in a few words"""
-    text: str | None = None
-    """the answer, as read from the refiner's output; None: not read yet, or there is none"""
-    reflection: str | None = None
-    output: str | None = None
-    tokens: int | None = None
-    """generated for it"""
-    likeness: float | None = None
-    """to the root, 0..1, word by word"""
-    opinions: tuple[Opinion, ...] = ()
-
-    @property
-    def disagreement(self) -> bool:
-        """Whether a program and a model that judged it disagree."""
-        programs = {o.passed for o in self.opinions if o.kind == "verifier"} - {None}
-        models = {o.passed for o in self.opinions if o.kind != "verifier"} - {None}
-        return bool(programs and models and programs != models)
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Tokens, None where an endpoint did not tell them."""
-
-    calls: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    path_tokens: int | None
-    """generated for the nodes on the accepted path and their judgements; None: no node was accepted, or not told"""
-    estimated: bool
-    """whether the path's tokens are a share of its requests', as the endpoint told none of single choices"""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchTree:
-    """A tree without the texts of its nodes."""
-
-    tree_id: str
-    run_id: str
-    recipe: str | None
-    round: int | None
-    stage: str
-    prompt_id: str
-    messages: tuple[Message, ...]
-    prompt: str
-    """the conversation as one text"""
-    constraints: tuple[Constraint, ...]
-    language: str | None
-    strategy: str
-    parameters: dict[str, Any]
-    outcome: str
-    error: str | None
-    expanded: int
-    accepted_id: str | None
-    pair_id: str | None
-    similarity: float | None
-    reflects: dict[str, bool]
-    """of the run's templates by name: whether the answer comes after a reflection"""
-    nodes: tuple[TreeNode, ...]
-    """all of them, in order of expansion"""
-    spent: Spent
-
-    @property
-    def root(self) -> TreeNode | None:
-        return next((node for node in self.nodes if node.parent_id is None), None)
-
-    def node(self, node_id: str | None) -> TreeNode | None:
-        return next((node for node in self.nodes if node.node_id == node_id), None)
-
-    @property
-    def accepted(self) -> TreeNode | None:
-        return self.node(self.accepted_id)
-
-    def path(self, node_id: str | None) -> list[TreeNode]:
-        """From the root to a node."""
-        by_id = {node.node_id: node for node in self.nodes}
-        found: list[TreeNode] = []
-        while node_id in by_id and len(found) < len(by_id):
-            found.append(by_id[node_id])
-            node_id = by_id[node_id].parent_id
-        return found[::-1]
-
-    def ranked(self, node: TreeNode) -> list[Ranked]:
-        """The nodes that competed with this one, in the order of the selection."""
-        why = {one.node_id: one.why for one in self.nodes}
-        return siblings_of([_placed(one) for one in self.nodes], _placed(node), self.strategy, why)
 
 
 def read_tree(lake: Lake, tree_id: str) -> SearchTree:
@@ -189,9 +58,10 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
         accepted_id=head["accepted_node_id"],
         pair_id=head["pair_id"],
         similarity=head["similarity"],
+        prices=prices_of(_object(head["models"] or "")),
         reflects={name: asks_for_reflection(text) for name, text in dict(head["templates"] or ()).items()},
         nodes=tuple(_node(row, visits, why) for row in rows),
-        spent=Spent(0, None, None, None, False),
+        spent=Spent(0, None, None, None, False, None),
     )
 
 
@@ -205,7 +75,7 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
     """
     wanted = {*shown, *([tree.root.node_id] if tree.root else ())}
     picked = [node for node in tree.nodes if node.node_id in wanted]
-    calls = _calls(lake, tree)
+    calls = own_calls(lake, tree)
     templates = {call["call_id"]: call["template"] for call in calls}
     outputs = {
         row["node_id"]: row
@@ -216,6 +86,10 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
     ids = _known(id for n in tree.path(tree.accepted_id) + picked for id in (n.response_id, n.judged_id))
     opinions = opinions_of(query_ids(lake, "tree_votes", ids, {"run_id": tree.run_id}).to_pylist())
     tokens = {row["response_id"]: row["tokens"] for row in query_ids(lake, "tree_answers", ids).to_pylist()}
+    failing: dict[str, list[str]] = defaultdict(list)
+    for row in query_ids(lake, "checked", ids, {"run_id": tree.run_id}).to_pylist():
+        if not row["followed"]:
+            failing[row["response_id"]].append(row["constraint_id"])
     root_text = texts.get(tree.root.response_id or "") if tree.root else None
 
     def filled(node: TreeNode) -> TreeNode:
@@ -232,10 +106,11 @@ def with_texts(lake: Lake, tree: SearchTree, shown: Iterable[str], *, whole: boo
             tokens=tokens.get(node.response_id or ""),
             likeness=None if text is None or root_text is None else likeness(text, root_text).similarity,
             opinions=opinions.get(node.judged_id or "", ()),
+            failing=tuple(failing.get(node.judged_id or "", ())),
         )
 
     nodes = tuple(filled(node) if node.node_id in wanted else node for node in tree.nodes)
-    return replace(tree, nodes=nodes, spent=_spent(tree, calls, tokens))
+    return replace(tree, nodes=nodes, spent=spent_on(tree, calls, tokens))
 
 
 def read_texts(lake: Lake, response_ids: Iterable[str | None]) -> dict[str, str]:
@@ -243,41 +118,6 @@ def read_texts(lake: Lake, response_ids: Iterable[str | None]) -> dict[str, str]
     known = _known(response_ids)
     rows = query_ids(lake, "texts", known).to_pylist() if known else []
     return {row["response_id"]: row["text"] for row in rows}
-
-
-def _calls(lake: Lake, tree: SearchTree) -> list[dict[str, Any]]:
-    """The tree's own calls: refining its nodes and judging what came out."""
-    asked = {"run_id": tree.run_id, "prompt_id": tree.prompt_id, "stage": tree.stage}
-    made = {node.call_id for node in tree.nodes}
-    judged = {node.response_id for node in tree.nodes if node.parent_id is not None}
-    rows = query(lake, "tree_calls", asked).to_pylist()
-    return [r for r in rows if r["call_id"] in made or (r["response_ids"] and r["response_ids"][0] in judged)]
-
-
-def _spent(tree: SearchTree, calls: Sequence[dict[str, Any]], tokens: dict[str, int | None]) -> Spent:
-    steps = [node for node in tree.path(tree.accepted_id) if node.parent_id is not None]
-    by_id = {call["call_id"]: call for call in calls}
-    judged = {node.judged_id for node in steps}
-    told = [tokens.get(node.response_id or "") for node in steps]
-    shares = [t if t is not None else _share(by_id.get(n.call_id)) for n, t in zip(steps, told, strict=True)]
-    made = {node.call_id for node in tree.nodes}
-    judging = [c["completion_tokens"] for c in calls if c["call_id"] not in made and c["response_ids"][0] in judged]
-    return Spent(
-        len(calls),
-        _sum(call["prompt_tokens"] for call in calls),
-        _sum(call["completion_tokens"] for call in calls),
-        _sum([*shares, *judging]) if steps else None,
-        None in told,
-    )
-
-
-def _share(call: dict[str, Any] | None) -> int | None:
-    """One choice's share of a call's tokens."""
-    return (
-        None
-        if call is None or call["completion_tokens"] is None
-        else round(call["completion_tokens"] / call["choices"])
-    )
 
 
 def opinions_of(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[Opinion, ...]]:
@@ -332,21 +172,8 @@ def _placed_row(row: dict[str, Any], visits: dict[str, int]) -> Placed:
     )
 
 
-def _placed(node: TreeNode) -> Placed:
-    repeats = node.judged_at if node.judged_at != node.visit else None
-    return Placed(
-        node.node_id, node.parent_id, node.depth, node.visit, node.state, node.value, node.flaw, repeats
-    )  # fmt: skip
-
-
 def _known(ids: Iterable[str | None]) -> list[str]:
     return sorted({id for id in ids if id is not None})
-
-
-def _sum(figures: Iterable[int | None]) -> int | None:
-    """None if one is not known."""
-    found = list(figures)
-    return None if any(figure is None for figure in found) else sum(figure or 0 for figure in found)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from factory.view.asking import query
 from factory.view.members import Found, find_members
 from factory.view.node import NodeInFull
-from factory.view.tree import SearchTree, TreeNode
+from factory.view.nodes import SearchTree, TreeNode
 from stores.lake import Lake
 
 

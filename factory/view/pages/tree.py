@@ -12,8 +12,9 @@ from factory.view.calls import read_call
 from factory.view.drawing import Drawn, drawn_nodes
 from factory.view.errors import NotThere
 from factory.view.node import AGAINST, NodeInFull, read_node
+from factory.view.nodes import SearchTree, TreeNode
 from factory.view.showing import Page, Shown, address, is_file, routes, whole_number
-from factory.view.tree import NODES_SHOWN, SearchTree, TreeNode, read_tree, with_texts
+from factory.view.tree import NODES_SHOWN, read_tree, with_texts
 from factory.view.tree_list import filter_of, trees_around
 from factory.view.went import Went, where_it_went
 from schemas.errors import FactoryError, nearest
@@ -29,31 +30,29 @@ def tree(request: Request) -> Page:
     if against not in AGAINST:
         raise FactoryError(f"diff in the address is {against[:40]!r}: {nearest(against, AGAINST)}")
     with of_this_lake(request) as lake:
-        found = read_tree(lake, tree_id)
-        node = _chosen(found, given.get("node"))
-        if is_file(request):
-            found = with_texts(lake, found, [one.node_id for one in found.nodes])
-            return Page("tree.html", "tree", {}, _tables(found, node))
-        shown = found.nodes[first : first + NODES_SHOWN]
-        also = [node, found.accepted, found.node(node.parent_id)] if node else []
-        found = with_texts(lake, found, [one.node_id for one in (*shown, *also) if one is not None])
-        node = found.node(node.node_id) if node else None
-        full = read_node(lake, found, node, against, space=space) if node else None
-        wait_s = 30.0 if "wait" in given else SETS_WAIT_S
-        went = where_it_went(lake, found, full, wait_s) if full else None
+        with lake.one_snapshot():  # what a run adds meanwhile is not half there, and the catalog is read once
+            found = read_tree(lake, tree_id)
+            node = _chosen(found, given.get("node"))
+            if is_file(request):
+                found = with_texts(lake, found, [one.node_id for one in found.nodes])
+                return Page("tree.html", "tree", {}, _tables(found, node))
+            shown = found.nodes[first : first + NODES_SHOWN]
+            also = [node, found.accepted, found.node(node.parent_id)] if node else []
+            found = with_texts(lake, found, [one.node_id for one in (*shown, *also) if one is not None])
+            node = found.node(node.node_id) if node else None
+            full = read_node(lake, found, node, against, space=space) if node else None
+            went = where_it_went(lake, found, full, SETS_WAIT_S) if full else None
+            same_prompt = query(lake, "prompt_trees", {"prompt_id": found.prompt_id}).to_pylist()
         listed = dict(parse_qsl(given.get("list", ""))) or {"run": found.run_id}
+        # Outside: a query that is stopped would end the transaction.
         around = trees_around(lake, filter_of(listed), listed.get("order") or "newest", tree_id)
-        same_prompt = query(lake, "prompt_trees", {"prompt_id": found.prompt_id}).to_pylist()
+    before, after = max(first - NODES_SHOWN, 0), first + NODES_SHOWN
     context = _context(request, found, full, went) | {
         "drawn": drawn_nodes(found, first, NODES_SHOWN),
         "first": first,
-        "last": min(first + NODES_SHOWN, len(found.nodes)),
-        "earlier": address(request, **{"from": str(max(first - NODES_SHOWN, 0)) if first > NODES_SHOWN else None})
-        if first
-        else None,
-        "later": address(request, **{"from": str(first + NODES_SHOWN)})
-        if first + NODES_SHOWN < len(found.nodes)
-        else None,
+        "last": min(after, len(found.nodes)),
+        "earlier": address(request, **{"from": str(before) if before else None}) if first else None,
+        "later": address(request, **{"from": str(after)}) if after < len(found.nodes) else None,
         "around": {side: _beside(given.get("list"), around.get(side)) for side in ("before", "after")},
         "place": around.get("place"),
         "listed": "/trees?" + urlencode(listed),
@@ -109,7 +108,6 @@ def _context(request: Request, tree: SearchTree, full: NodeInFull | None, went: 
         "tree": tree, "full": full, "went": went, "moves": moves, "siblings": siblings, "against": AGAINST,
         "to": {one.node_id: to(one) for one in (by_id[s.node_id] for s in siblings)},
         "space": None if request.query_params.get("space") == "1" else "1",
-        "waiting": address(request, wait="1"),
     }  # fmt: skip
 
 
