@@ -94,7 +94,7 @@ def repeat_training(
         make_lake_of_rows(folder / "lake", row_of(of_set), rows)
         config = folder / "settings.yaml"
         config.write_text(yaml.safe_dump({locked.objective: locked.configuration}), "utf-8")
-        output = choices.output or folder / (Path(locked.output or "model").name or "model")
+        output = choices.output or folder / "model"
         training = Training(
             locked.objective, f"{of_set.name}@{of_set.version}", start, reference, output, locked.seed, str(config)
         )
