@@ -198,8 +198,8 @@ def _without_harmless(lake: Lake, rows: pa.Table) -> pa.Table:
         for r in lake.read(Response, "kind = 'imported' AND list_contains($ids, response_id)", {"ids": ids}):
             own = content_id("response", r.run_id, "imported", r.prompt_id, r.model_id, r.text)
             right |= {r.response_id} if own == r.response_id else set()
-        for id, run, chosen, text in lake.connection.execute(_EDITED, {"ids": ids}).fetchall():
-            right |= {id} if content_id("response", run, "edited", chosen, text) == id else set()
+        for id, run_id, *edited in lake.connection.execute(_EDITED, {"ids": ids}).fetchall():
+            right |= {id} if content_id("response", run_id, "edited", *edited) == id else set()
     return rows.filter(pa.array([id not in right for id in rows.column("id").to_pylist()], pa.bool_()))
 
 
