@@ -38,7 +38,7 @@ def readable(at: Place, *, create: bool) -> tuple[Place, TemporaryDirectory[str]
     kept = TemporaryDirectory(prefix="factory-catalog-")
     try:
         copy = Path(kept.name) / "catalog.sqlite"
-        _copy(at.folder / "catalog.sqlite", copy)
+        copy_database(at.folder / "catalog.sqlite", copy)
     except BaseException as error:
         kept.cleanup()
         if isinstance(error, sqlite3.Error):
@@ -53,7 +53,12 @@ def not_writable(where: str) -> FactoryError:
     return FactoryError(f"lake {where} can only be read, as you may not write there: copy the folder, and use the copy")
 
 
-def _copy(catalog: Path, copy: Path) -> None:
+def copy_database(catalog: Path, copy: Path) -> None:
+    """Copies an SQLite database with a write-ahead log, even where one may not write beside it.
+
+    Raises:
+        sqlite3.Error, OSError: it cannot be read.
+    """
     log, index = (catalog.with_name(f"{catalog.name}-{ending}") for ending in ("wal", "shm"))
     if index.exists():
         # Somebody may be writing: SQLite copies one state, reading the log through its index.

@@ -16,6 +16,7 @@ import pyarrow as pa
 from schemas.errors import FactoryError
 from schemas.tables import TrainingSet
 from stores.attach import Place, attach, connect, place
+from stores.catalog_file import copy_database
 from stores.checksums import DataFile, data_files, keep_checksums, metadata_of
 from stores.data_path import copy_file, file_system
 from stores.faults import verify
@@ -182,11 +183,9 @@ def _copy_journal(at: Place, folder: Path) -> None:
     """The answers that were paid for, of a folder; one state of them, even if a run is writing."""
     if at.folder is None or not (at.folder / _JOURNAL).exists():
         return
-    uri = f"{(at.folder / _JOURNAL).resolve().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True)) as opened, closing(sqlite3.connect(folder / _JOURNAL)) as made:
-            opened.backup(made)
-    except sqlite3.Error as error:
+        copy_database(at.folder / _JOURNAL, folder / _JOURNAL)
+    except (sqlite3.Error, OSError) as error:
         raise FactoryError(
             f"the journal of lake {at.where} cannot be copied ({error}): restore it from a backup"
         ) from error

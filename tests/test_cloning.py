@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sqlite3
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -79,8 +80,30 @@ def test_a_copy_has_the_snapshots_and_its_sets_read_back(
         assert other.append([row(Model, model_id("new", None), name="new")], message="later")
     code, said, errors = told(capsys, "verify", target)
     assert code == 0, said + errors
-    clone(target, str(tmp_path / "back"), lambda words: None)
+
+
+def test_a_copy_on_a_server_is_copied_back_to_a_folder(whole: Path, postgres: str, tmp_path: Path) -> None:
+    server = f"postgresql://{postgres}?data_path={tmp_path / 'data'}&metadata_schema=back"
+    clone(str(whole), server, lambda words: None)
+    clone(server, str(tmp_path / "back"), lambda words: None)
     assert fingerprints(tmp_path / "back") == fingerprints(whole)
+
+
+@pytest.mark.parametrize("version", ["v1", "v5"])
+def test_a_lake_of_an_earlier_version_is_copied_and_verified_as_it_is(
+    version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tarfile.open(Path(__file__).parent / "old_lakes" / f"lake-{version}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    old, copy = tmp_path / "lake", tmp_path / "copy"
+    code, said, errors = told(capsys, "clone", old, copy)
+    assert code == 0, errors
+    assert fingerprints(copy) == fingerprints(old) != {}
+    for where in (old, copy):
+        code, said, errors = told(capsys, "verify", where)
+        assert code == 0, said + errors
+    code, _, errors = told(capsys, "gc", "--delete", "--lake", copy)
+    assert code == 1 and "which can only be read; `factory migrate" in " ".join(errors.split())
 
 
 def test_the_journal_of_a_folder_comes_along(whole: Path, tmp_path: Path) -> None:

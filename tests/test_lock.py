@@ -5,14 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
+from factory.reruns.data import rows_of_lock
 from factory.reruns.lock import lock_of, stretches_of
 from factory.reruns.lock_file import lock_of_text, lock_text, read_lock, write_lock
+from factory.reruns.published import published_rows
 from schemas.errors import FactoryError
 from schemas.tables import Call, Model, TrainingRun
 from stores.lake import Lake
+from stores.training_sets import fingerprint_of, read_training_set, write_parquet
 from tests.rows import row
 from tests.sets import RUN, answer, build, pair, prompts
 
@@ -125,3 +129,44 @@ def test_a_file_that_is_not_there_or_too_long_is_told(tmp_path: Path, monkeypatc
 )
 def test_stretches_give_the_order_of_the_splits(split: list[str], lengths: list[int]) -> None:
     assert stretches_of(pa.chunked_array([pa.array(split, pa.string())])) == lengths
+
+
+def test_a_lake_that_does_not_know_the_set_is_asked_with_the_lock_s_query(filled: Lake) -> None:
+    locked = lock_of(filled, "spar_dpo@1").training_set
+    filled.connection.execute("DELETE FROM lake.training_sets")
+    elsewhere = msgspec.structs.replace(locked, snapshot=999)  # of the lake that it was written from
+    for each in (locked, elsewhere):
+        rows = rows_of_lock(filled, each)
+        assert fingerprint_of(rows) == locked.fingerprint and rows.num_rows == 6
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT content AS prompt FROM read_text('/etc/hostname')", "may not call read_text"),
+        ("DELETE FROM lake.pairs", "only one read-only query"),
+        ("SELECT 1 AS prompt", "with the fingerprint"),
+    ],
+)
+def test_a_stranger_s_query_may_only_read_the_lake(filled: Lake, sql: str, words: str) -> None:
+    locked = lock_of(filled, "spar_dpo@1").training_set
+    filled.connection.execute("DELETE FROM lake.training_sets")
+    with pytest.raises(FactoryError, match=words):
+        rows_of_lock(filled, msgspec.structs.replace(locked, sql=sql))
+    assert filled.counts()["pairs"] == 6
+
+
+def test_a_published_dataset_that_is_another_is_refused(filled: Lake, tmp_path: Path) -> None:
+    locked = lock_of(filled, "spar_dpo@1").training_set
+    with pytest.raises(FactoryError, match="holds no Parquet files"):
+        published_rows(str(tmp_path), locked)
+    built = read_training_set(filled, "spar_dpo@1")
+    write_parquet(built, tmp_path / "set")
+    assert fingerprint_of(published_rows(str(tmp_path), locked)) == locked.fingerprint
+    swapped = dataclasses.replace(built, train=built.train.take(list(reversed(range(built.train.num_rows)))))
+    write_parquet(swapped, tmp_path / "set")
+    with pytest.raises(FactoryError, match="holds no rows with the fingerprint"):
+        published_rows(str(tmp_path), locked)
+    (tmp_path / "set" / "train.parquet").write_bytes(b"PAR1 not")
+    with pytest.raises(FactoryError, match="cannot be read"):
+        published_rows(str(tmp_path), locked)

@@ -103,6 +103,19 @@ def test_the_example_trains(folder: Path):
     assert trained["objective"] == "dpo" and trained["loss_curve"]
 
 
+def test_the_example_s_training_gives_the_same_weights_twice_more(folder: Path):
+    needs_training()
+    if not (folder / "models").is_dir():
+        test_the_example_trains(folder)
+    [model] = [path.name for path in (folder / "models").iterdir() if "-dpo-" in path.name]
+    for _ in range(2):
+        assert shell(f"factory rerun {model}", folder).rstrip().endswith("identical")
+    with Lake.open(folder / "lake") as lake:
+        found = lake.query("SELECT outcome, weights_sha256 FROM reruns").to_pylist()
+        [trained] = lake.query("SELECT weights_sha256 FROM training_runs WHERE objective = 'dpo'").column(0).to_pylist()
+    assert found == [{"outcome": "identical", "weights_sha256": trained}] * 2
+
+
 def test_the_refiner_trains_on_the_same_lake(folder: Path):
     needs_training()
     shell("factory build spar_rft", folder)

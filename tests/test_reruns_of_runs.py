@@ -1,5 +1,6 @@
 """A run done again into a new lake: identical from the journal, and told where it is not."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -94,3 +95,20 @@ def test_a_folder_that_is_not_empty_and_an_unknown_run_are_refused(
     assert code == 1 and f"did you mean '{run_id}'?" in errors
     code, _, errors = told(capsys, "rerun", "", "--lake", tmp_path / "lake")
     assert code == 1 and "has nothing called ''" in errors
+
+
+def test_a_run_of_a_lake_that_may_only_be_read_is_done_again_and_not_noted(
+    endpoint: ScriptedEndpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "lake"
+    run_id, _ = run_spar(folder, endpoint.url, prompts=2)
+    asked, allowed = len(endpoint.requests), os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, mode: allowed(path, mode) and not (mode == os.W_OK and folder in [path, *Path(path).parents]),
+    )
+    code, said, _ = told(capsys, "rerun", run_id[:9], "--lake", folder, "--into", tmp_path / "again")
+    assert code == 0 and len(endpoint.requests) == asked
+    assert "identical\nthe outcome is not kept in the lake: " in said and "can only be read" in said
+    assert {path.name for path in (tmp_path / "again").glob("*.sqlite")} == {"catalog.sqlite", "journal.sqlite"}

@@ -10,7 +10,7 @@ from factory.monitor.console import Console, progress
 
 
 def clone(
-    source: Annotated[str, typer.Argument(metavar="LAKE", help="The lake to copy: a folder or a PostgreSQL URL.")],
+    lake: Annotated[str, typer.Argument(metavar="LAKE", help="The lake to copy: a folder or a PostgreSQL URL.")],
     target: Annotated[
         str,
         typer.Argument(
@@ -27,9 +27,9 @@ def clone(
     from stores.cloning import clone as clone_lake
 
     with progress(Console(stderr=True)) as tell:
-        sets = clone_lake(source, target, tell)
+        sets = clone_lake(lake, target, tell)
     read = f", {', '.join(sets)} read back to the same fingerprints" if sets else ""
-    Console().print(Text(f"copied {source} to {target}{read}"), soft_wrap=True)
+    Console().print(Text(f"copied {lake} to {target}{read}"), soft_wrap=True)
 
 
 def gc(

@@ -1,4 +1,4 @@
-"""Lock files from a lake: `lock_of` is what `factory lock` and `factory publish` call."""
+"""Lock files from a lake: `lock_of` is what `factory lock` calls and, for the folder of a publication, `factory publish`."""
 
 import json
 import platform
@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from factory.reruns.finding import find_training_run
-from factory.reruns.lock_file import Lock, LockedModel, LockedRun, LockedSet, LockedTraining, lock_text
+from factory.reruns.lock_file import Lock, LockedModel, LockedRun, LockedSet, LockedTraining
 from schemas.errors import FactoryError
 from schemas.tables import Model, Run, TrainingRun, TrainingSet
 from stores.faults import verify
@@ -30,12 +30,6 @@ def lock_of(lake: Lake, name: str) -> Lock:
     if name.partition("@")[0] in sets:
         return lock_of_set(lake, find_training_set(lake, name))
     return lock_of_training(lake, find_training_run(lake, name))
-
-
-def lock_text_of(lake: Lake, name: str) -> str:
-    """The text of the lock file of `lock_of`, for a folder that is published."""
-    lock = lock_of(lake, name)
-    return lock_text(lock, f"{lock.training_set.name}.lock.yaml")
 
 
 def lock_of_set(lake: Lake, row: TrainingSet, training: LockedTraining | None = None) -> Lock:

@@ -17,6 +17,7 @@ from factory.runs.specification import RunSpecification, specification_of
 from schemas.columns import arrow_schema
 from schemas.errors import FactoryError
 from schemas.tables import TABLES, Run
+from stores.catalog_file import copy_database, may_write
 from stores.lake import Lake
 from stores.sql import sql
 
@@ -134,7 +135,11 @@ def _bring_answers(lake: Lake, run_id: str, folder: Path) -> None:
         return
     hashes = lake.query("SELECT DISTINCT request_hash FROM calls WHERE run_id = $id", {"id": run_id}).column(0)
     Journal(folder / "journal.sqlite").close()
+    copy = folder / "journal-of-then.sqlite"
     try:
+        if not may_write(lake.place):  # SQLite would have to write beside it
+            copy_database(source, copy)
+            source = copy
         with (
             closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as there,
             closing(sqlite3.connect(folder / "journal.sqlite")) as here,
@@ -149,10 +154,12 @@ def _bring_answers(lake: Lake, run_id: str, folder: Path) -> None:
                     f"SELECT {named} FROM replies WHERE request_hash IN ({', '.join('?' * len(part))})", part
                 )
                 here.executemany(f"INSERT OR IGNORE INTO replies ({named}) VALUES ({marks})", found)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise FactoryError(
             f"the journal {source} cannot be read ({error}): restore it from a backup, or ask everything again with --anew"
         ) from error
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def _bring_answered(lake: Lake, new: Lake, spec: RunSpecification) -> None:

@@ -16,13 +16,14 @@ from factory.inference.weights import MODELS
 from factory.loops.training import DIVERGED, Training, Weights, command_of, weights_of
 from factory.reruns.comparing import loss_difference, weights_difference
 from factory.reruns.environments import Differences, environment_now, environment_of, in_words, of_training
-from factory.reruns.lock_file import LockedModel, LockedSet, LockedTraining
+from factory.reruns.lock_file import LockedSet, LockedTraining
 from factory.reruns.rows_alone import make_lake_of_rows, row_of
 from schemas.errors import FactoryError
 from schemas.ids import weights_sha256
 from schemas.tables import TrainingRun
 from stores.lake import Lake
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 Tell = Callable[[str], None]
@@ -80,21 +81,23 @@ def repeat_training(
     variables = environment_of(locked.hardware)
     differing = of_training(locked.package_versions, locked.hardware, environment_now(variables))
     tell(f"other than then: {in_words(differing)}" if differing else "packages, threads and processor are as they were")
-    start = _weights(choices.start, locked.start, locked.base_weights_sha256, "--model", choices.folders)
+    # Trainings before loops name their start in one column alone.
+    named = locked.base_model.removeprefix("embedded:") if locked.start is None else locked.start.name
+    start = _weights(choices.start, named, locked.base_weights_sha256, "--model", choices.folders)
     original = _original(locked, choices)
     if choices.output is not None and choices.output.is_dir() and any(choices.output.iterdir()):
         raise FactoryError(f"--output {choices.output} is not empty, and may hold the model itself: give a new folder")
     reference = None
     if locked.reference is not None:
-        reference = _weights(
-            choices.reference, locked.reference, locked.reference.revision, "--reference", choices.folders
-        )
+        of_then = locked.reference
+        sha256 = of_then.revision if _SHA256.fullmatch(of_then.revision or "") else None  # else a revision of the hub
+        reference = _weights(choices.reference, of_then.name, sha256, "--reference", choices.folders)
     with tempfile.TemporaryDirectory(prefix="factory-rerun-") as temporary:
         folder = Path(temporary)
         make_lake_of_rows(folder / "lake", row_of(of_set), rows)
         config = folder / "settings.yaml"
         config.write_text(yaml.safe_dump({locked.objective: locked.configuration}), "utf-8")
-        output = choices.output or folder / (Path(locked.output or "model").name or "model")
+        output = choices.output or folder / "model"
         training = Training(
             locked.objective, f"{of_set.name}@{of_set.version}", start, reference, output, locked.seed, str(config)
         )
@@ -144,9 +147,7 @@ def _why(locked: LockedTraining, run: TrainingRun, differing: Differences) -> st
     )
 
 
-def _weights(
-    given: str | None, model: LockedModel | None, sha256: str | None, option: str, folders: tuple[Path, ...]
-) -> Weights:
+def _weights(given: str | None, name: str, sha256: str | None, option: str, folders: tuple[Path, ...]) -> Weights:
     """The weights to start from: those that were given, or found without asking anybody.
 
     A lake or lock file may be a stranger's: what it names is neither fetched nor opened, unless it is a model of this
@@ -156,7 +157,6 @@ def _weights(
         FactoryError: they are not to be found, or are others.
     """
     if given is None:
-        name = "" if model is None else model.name
         found = _of_trainings(folders, name.partition("@")[0], sha256)
         if found is not None:
             return Weights(str(found))

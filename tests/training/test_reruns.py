@@ -157,7 +157,7 @@ def test_rows_that_have_changed_are_named_and_nothing_is_trained(
     assert code == DIFFERENT
     assert f"data: different, the first is train, row 1 ({first})" in said and "nothing was trained" in said
     with Lake.open(tmp_path / "lake") as lake:
-        [kept] = lake.read(Rerun)
+        [kept] = lake.read(Rerun, "training_run_id = $id", {"id": "b" * 32})
     assert (kept.outcome, kept.data_identical) == ("failed", False)
     assert kept.first_difference is not None and kept.first_difference.startswith("train, row 1")
 
@@ -184,6 +184,6 @@ def test_a_set_whose_snapshot_was_expired_by_others_is_told_in_a_sentence(
     assert code == 1 and f"has no snapshot {place.pairs.row.snapshot}" in " ".join(errors.split())
     assert errors.count("\n") == 1
     with Lake.open(tmp_path / "lake") as lake:
-        [kept] = lake.read(Rerun)
+        [kept] = lake.read(Rerun, "training_run_id = $id", {"id": "b" * 32})
     assert (kept.outcome, kept.data_identical, kept.weights_identical) == ("failed", None, None)
     assert kept.reason is not None and "has no snapshot" in kept.reason
