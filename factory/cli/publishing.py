@@ -54,14 +54,19 @@ def publish(
     from factory.audit.checks import default_thresholds, stricter
     from factory.monitor.audit import telling
     from factory.publishing.hub import Place
-    from factory.publishing.publish import Asked, publish
+    from factory.publishing.publish import Asked, lock_name, publish
     from factory.publishing.report import print_published
-    from factory.reruns.lock import lock_text_of
+    from factory.reruns.lock import lock_of
+    from factory.reruns.lock_file import lock_text
     from factory.runs.audit_settings import settings_of_set
     from stores.lake import Lake
     from stores.training_sets import find_training_set
 
     place = Place(repo, "dataset", revision)
+
+    def locked(lake: Lake, reference: str) -> str:
+        return lock_text(lock_of(lake, reference), lock_name(reference))
+
     with Lake.open(lake) as opened, telling("publishing") as tell:
         theirs = settings_of_set(opened, find_training_set(opened, name)).thresholds
         usual = {check: value for check, value in default_thresholds().items() if check in theirs}
@@ -75,7 +80,7 @@ def publish(
             thresholds=stricter(usual, theirs),
             model_licences=licences(model_licence),
         )
-        done = publish(opened, name, asked, tell, out=dry_run, lock=lock_text_of)
+        done = publish(opened, name, asked, tell, out=dry_run, lock=locked)
     print_published(done, place, dry_run)
 
 
