@@ -131,6 +131,17 @@ def test_a_table_is_also_json_csv_and_parquet(pages: TestClient) -> None:
     }
 
 
+def test_a_tables_order_is_in_the_address(pages: TestClient) -> None:
+    run_id = pages.get("/index.json").json()[0]["run_id"]
+    text = pages.get(f"/run/{run_id}").text
+    assert f'href="/run/{run_id}?sort=cost.calls"' in text
+    calls = [row["calls"] for row in pages.get(f"/run/{run_id}.json?sort=-cost.calls").json()]
+    assert calls == sorted(calls, reverse=True) and len(set(calls)) > 1
+    assert f'href="/run/{run_id}?sort=-cost.calls"' in pages.get(f"/run/{run_id}?sort=cost.calls").text
+    for odd in ("cost.nothing", "cost", "-", "x.y.z"):
+        assert pages.get(f"/run/{run_id}", params={"sort": odd}).status_code == 200
+
+
 def test_the_overview_comes_first_and_its_figures_after_it(pages: TestClient) -> None:
     first, counted = pages.get("/").text, pages.get("/?figures=1").text
     assert 'data-load="/?figures=1"' in first and "acceptance" not in first

@@ -24,7 +24,7 @@ from factory.view.environment import make_environment
 from factory.view.errors import NotThere
 from factory.view.readers import Readers
 from factory.view.security import Guard
-from factory.view.showing import ENDINGS, STATIC, address, ending_of, is_file
+from factory.view.showing import ENDINGS, STATIC, address, ending_of, is_file, order_of
 from factory.view.stored_queries import stored_queries
 from schemas.errors import FactoryError
 from schemas.streams import visible
@@ -82,6 +82,7 @@ def _templates() -> Jinja2Templates:
         "navigation": [(path, name) for path, name in NAVIGATION if path in paths & here],
         "address": address,
         "ending_of": ending_of,
+        "order_of": order_of,
         "endings": tuple(ENDINGS),
         "versions": {file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in STATIC.iterdir()},
     }

@@ -1,7 +1,7 @@
 """What a page shows: tables, each also as JSON, CSV and Parquet at the page's address with an ending."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -107,7 +107,7 @@ def routes(path: str, page: Callable[[Request], Page]) -> list[Route]:
     """A page at `path`, and its tables at `path` with each ending."""
 
     def ended(ending: str) -> Callable[[Request], Response]:
-        return lambda request: rows_as(_chosen(request, page(request)), ending)
+        return lambda request: rows_as(in_order(request, _chosen(request, page(request))), ending)
 
     ends = [Route(f"{path if path != '/' else '/index'}.{ending}", ended(ending)) for ending in ENDINGS]
     return [*ends, Route(path, lambda request: render(request, page(request)))]
@@ -116,7 +116,8 @@ def routes(path: str, page: Callable[[Request], Page]) -> list[Route]:
 def render(request: Request, page: Page) -> Response:
     """The page as HTML."""
     templates: Jinja2Templates = request.app.state.templates
-    context = {"title": page.title, "tables": page.tables, "state": address(request), **page.context}
+    tables = [in_order(request, shown) for shown in page.tables]
+    context = {"title": page.title, "tables": tables, "state": address(request), **page.context}
     return templates.TemplateResponse(request, page.template, context, status_code=page.status)
 
 
@@ -198,11 +199,30 @@ def _parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[b
             yield part
 
 
-def sorted_by(request: Request, rows: pa.Table) -> pa.Table:
-    """Rows in the order that the address asks for: `?sort=column`, or `-column` for the largest first."""
+def in_order(request: Request, shown: Shown) -> Shown:
+    """A table in the order that the address asks for: `?sort=TABLE.COLUMN`, or `-TABLE.COLUMN` for the largest first.
+
+    Tables of which the page has only the first rows keep their order.
+    """
     asked = request.query_params.get("sort", "")
-    name, order = asked.lstrip("-"), "descending" if asked.startswith("-") else "ascending"
-    return rows.sort_by([(name, order)]) if name in rows.schema.names else rows
+    table, _, column = asked.lstrip("-").partition(".")
+    if table != shown.name or column not in shown.rows.schema.names or not _sortable(shown, column):
+        return shown
+    order = "descending" if asked.startswith("-") else "ascending"
+    return replace(shown, rows=shown.rows.sort_by([(column, order)]))
+
+
+def order_of(request: Request, shown: Shown, column: str) -> str | None:
+    """The address that sorts a table by a column, by its other end if it is sorted by it; None: it cannot be."""
+    name = f"{shown.name}.{column}"
+    if not _sortable(shown, column):
+        return None
+    return address(request, sort=f"-{name}" if request.query_params.get("sort") == name else name)
+
+
+def _sortable(shown: Shown, column: str) -> bool:
+    kind = shown.rows.schema.field(column).type
+    return shown.count is None and shown.rows.num_rows > 1 and not (pa.types.is_nested(kind) or pa.types.is_null(kind))
 
 
 STATIC = Path(__file__).parent / "static"

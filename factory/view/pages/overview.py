@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from factory.monitor.rounds import figures_of, rounds_of, rounds_svg
 from factory.monitor.status import RunStatus, read_status
 from factory.view.asking import of_this_lake, query
 from factory.view.errors import not_there
+from factory.view.plots import Line, line
 from factory.view.run_plots import run_plots
 from factory.view.showing import Page, Shown, routes
 from stores.lake import Lake
@@ -32,21 +34,34 @@ def overview(request: Request) -> Page:
         runs = query(lake, "overview_runs")
         counted = "figures" in request.query_params or request.url.path != "/"
         active = is_held(lake.place)
-        shown = _with_figures(lake, runs, request.app.state.figures) if counted and runs.num_rows else runs
+        shown = _with_figures(request, lake, runs) if counted and runs.num_rows else runs
         given = {"loop_id": "", "held": is_held(lake.place, "loop")}
         loops = lake.query(sql("report/loops"), given)
     tables = [
-        Shown("runs", shown, {"run_id": lambda row: f"/run/{row['run_id']}"}, "Runs"),
-        Shown("loops", loops, {"loop_id": lambda row: f"/loop/{row['loop_id']}"}, "Loops"),
+        Shown("runs", shown, {"run_id": lambda row: f"/run/{quote(row['run_id'], '')}"}, "Runs"),
+        Shown("loops", loops, {"loop_id": lambda row: f"/loop/{quote(row['loop_id'], '')}"}, "Loops"),
     ]
     wanted = not counted and bool(runs.num_rows)
-    return Page("overview.html", "overview", {"wanted": wanted, "active": active}, tables)
+    plots = [] if wanted else _over_time(shown)
+    return Page("overview.html", "overview", {"wanted": wanted, "active": active, "plots": plots}, tables)
 
 
-def _with_figures(lake: Lake, runs: pa.Table, counted: Figures) -> pa.Table:
+def _over_time(runs: pa.Table) -> list[Line]:
+    """The runs that searched, by start: how many searches were accepted, and what they cost."""
+    rows = [row for row in reversed(runs.to_pylist()) if row["trees"]]
+    names = [row["run_id"] for row in rows]
+    plots = [
+        line("share of searches accepted, by run", [row["acceptance"] for row in rows], names),
+        line("tokens generated, by run", [row["tokens"] for row in rows], names),
+        line("cost by the recipes' prices, by run", [row["cost"] for row in rows], names),
+    ]
+    return [plot for plot in plots if plot is not None]
+
+
+def _with_figures(request: Request, lake: Lake, runs: pa.Table) -> pa.Table:
     known = {row["run_id"]: row for row in runs.to_pylist()}
     rows = []
-    for found in _statuses(lake, list(known), counted):
+    for found in _statuses(request, lake, list(known)):
         acceptance = found.accepted / found.trees if found.trees else None
         errors = found.retries + found.failed
         rows.append({**known[found.run_id], **asdict(found), "acceptance": acceptance, "errors": errors})
@@ -54,12 +69,13 @@ def _with_figures(lake: Lake, runs: pa.Table, counted: Figures) -> pa.Table:
     return pa.Table.from_pylist([{name: row[name] for name in _SHOWN} for row in rows])
 
 
-def _statuses(lake: Lake, run_ids: list[str], counted: Figures) -> list[RunStatus]:
+def _statuses(request: Request, lake: Lake, run_ids: list[str]) -> list[RunStatus]:
     """Each run's figures, counted once for each snapshot of the lake, as that takes long on a large one."""
     snapshot = lake.latest_snapshot()
+    counted: Figures = request.app.state.figures
     if is_held(lake.place) or any((snapshot, run_id) not in counted for run_id in run_ids):
-        counted.clear()
-        counted.update({(snapshot, found.run_id): found for found in read_status(lake)})
+        counted = {(snapshot, found.run_id): found for found in read_status(lake)}
+        request.app.state.figures = counted
     return [counted[snapshot, run_id] for run_id in run_ids if (snapshot, run_id) in counted]
 
 
