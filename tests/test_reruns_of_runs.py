@@ -112,3 +112,18 @@ def test_a_run_of_a_lake_that_may_only_be_read_is_done_again_and_not_noted(
     assert code == 0 and len(endpoint.requests) == asked
     assert "identical\nthe outcome is not kept in the lake: " in said and "can only be read" in said
     assert {path.name for path in (tmp_path / "again").glob("*.sqlite")} == {"catalog.sqlite", "journal.sqlite"}
+
+
+def test_offline_the_models_need_not_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running_endpoint(answer) as endpoint:
+        run_id, _ = run_spar(tmp_path / "lake", endpoint.url, prompts=3)
+    words = ("rerun", run_id, "--lake", tmp_path / "lake", "--offline")
+    code, said, _ = told(capsys, *words, "--into", tmp_path / "again")
+    assert code == 0, said
+    assert_same_tables(tables(tmp_path / "lake") | {"reruns": []}, tables(tmp_path / "again"))
+    with closing(sqlite3.connect(tmp_path / "lake" / "journal.sqlite")) as journal, journal:
+        journal.execute("DELETE FROM replies WHERE request_hash = (SELECT min(request_hash) FROM replies)")
+    code, said, _ = told(capsys, *words)
+    assert code == DIFFERENT and "the journal does not answer 1 request, and --offline asks nobody" in said
+    code, _, errors = told(capsys, *words, "--anew")
+    assert code == 1 and "give one of them" in errors

@@ -71,6 +71,9 @@ def rerun(
     anew: Annotated[
         bool, typer.Option("--anew", help="For a run: ask everything again, though the journal has the answers.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="For a run: ask nobody; what the journal does not answer is left out.")
+    ] = False,
     log_format: LogFormatOption = None,
     override: OverrideOption = None,
     lake: LakeOption = "lake",
@@ -85,6 +88,7 @@ def rerun(
     from factory.monitor.plain_text import visible
     from factory.reruns.repeating import rerun as rerun_in
     from factory.reruns.repeating import rerun_lock
+    from factory.reruns.runs import Asked
     from factory.reruns.training import Choices
     from stores.lake import Lake
 
@@ -95,8 +99,10 @@ def rerun(
 
     file = Path(what)
     if file.suffix in (".yaml", ".yml", ".json") or file.is_file():
-        if into is not None or anew or override:
-            raise FactoryError("--into, --anew and -o are for runs: a lock file is about a training set or a model")
+        if into is not None or anew or offline or override:
+            raise FactoryError(
+                "--into, --anew, --offline and -o are for runs: a lock file is about a training set or a model"
+            )
         if data is not None and not (Path(lake) / "catalog.sqlite").exists() and "://" not in lake:
             same = rerun_lock(file, None, data, choices, say)
         else:
@@ -106,15 +112,7 @@ def rerun(
         if data is not None:
             raise FactoryError("--data is for a lock file: `factory lock NAME` writes one")
         with Lake.open(lake) as opened:
-            same = rerun_in(
-                opened,
-                what,
-                choices,
-                into,
-                assignments(override),
-                anew,
-                lambda progress: watch(progress, log_format),
-                say,
-            )
+            of_run = Asked(into, assignments(override), anew, offline)
+            same = rerun_in(opened, what, choices, of_run, lambda progress: watch(progress, log_format), say)
     if not same:
         raise typer.Exit(DIFFERENT)

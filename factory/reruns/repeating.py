@@ -1,11 +1,10 @@
 """`factory rerun`: finds what is to be done again, does it, says how it compares, and keeps the outcome in `reruns`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +16,7 @@ from factory.reruns.lock_file import Lock, LockedTraining, read_lock
 from factory.reruns.published import published_rows
 from factory.reruns.recording import NotMade, keep, rerun_of_run, rerun_of_training
 from factory.reruns.report import data_line, run_lines, training_lines
-from factory.reruns.runs import repeat_run
+from factory.reruns.runs import Asked, repeat_run
 from factory.reruns.training import Choices, repeat_training
 from factory.runs.places import without_paths
 from factory.runs.progress import Progress
@@ -30,10 +29,7 @@ Say = Callable[[str], None]
 Watched = Callable[[Progress], AbstractContextManager[object]]
 
 
-def rerun(
-    lake: Lake, given: str, choices: Choices, into: Path | None, overrides: Mapping[str, Any], anew: bool,
-    watched: Watched, say: Say,
-) -> bool:  # fmt: skip
+def rerun(lake: Lake, given: str, choices: Choices, of_run: Asked, watched: Watched, say: Say) -> bool:
     """Repeats a training or a run of a lake; returns whether it came out identical.
 
     Raises:
@@ -44,10 +40,10 @@ def rerun(
     if len(runs) + len(trainings) > 1:
         raise FactoryError(f"{given!r} could be {', '.join([*runs, *trainings][:5])}: give more of the id")
     if runs:
-        return _rerun_run(lake, runs[0], into, overrides, anew, watched, say)
-    if into is not None or overrides or anew:
+        return _rerun_run(lake, runs[0], of_run, watched, say)
+    if of_run != Asked():
         raise FactoryError(
-            "--into, --anew and -o are for runs: a training has --output, and its settings stay as they are"
+            "--into, --anew, --offline and -o are for runs: a training has --output, and its settings stay as they are"
         )
     return _rerun_training(lake, given, choices, say)
 
@@ -129,13 +125,11 @@ def _rerun_training(lake: Lake, given: str, choices: Choices, say: Say) -> bool:
     return found.identical
 
 
-def _rerun_run(
-    lake: Lake, run_id: str, into: Path | None, overrides: Mapping[str, Any], anew: bool, watched: Watched, say: Say
-) -> bool:
+def _rerun_run(lake: Lake, run_id: str, asked: Asked, watched: Watched, say: Say) -> bool:
     started = datetime.now(UTC)
-    say(f"run {run_id}: again into {into or 'a lake that is removed at the end'}")
+    say(f"run {run_id}: again into {asked.into or 'a lake that is removed at the end'}")
     try:
-        found = repeat_run(lake, run_id, into, overrides, watched, anew=anew)
+        found = repeat_run(lake, run_id, asked, watched)
     except FactoryError as error:
         _keep(lake, rerun_of_run(run_id, NotMade(started, datetime.now(UTC), without_paths(str(error)))), say)
         raise

@@ -4,13 +4,15 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from factory.inference.journal import Journal, journal_file
+from factory.monitor.plain_text import counted
 from factory.reruns.environments import Differences, differences, in_words
+from factory.reruns.offline import unasked
 from factory.runs.loop import Execution, run_on
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification, specification_of
@@ -83,37 +85,46 @@ class RepeatedRun:
         return next((f"{each.table}: {each.first}" for each in self.tables if each.first), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a run is done again."""
+
+    into: Path | None = None
+    """a folder for the new lake; None: one that is removed at the end"""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """changes that no answer depends on, such as endpoints"""
+    anew: bool = False
+    """every request is asked again, although the journal has its answer"""
+    offline: bool = False
+    """nobody is asked, so that what the journal does not answer is missing"""
+
+
 def repeat_run(
-    lake: Lake,
-    run_id: str,
-    into: Path | None,
-    overrides: Mapping[str, Any],
-    watched: Callable[[Progress], AbstractContextManager[object]],
-    *,
-    anew: bool = False,
+    lake: Lake, run_id: str, asked: Asked, watched: Callable[[Progress], AbstractContextManager[object]]
 ) -> RepeatedRun:
     """Runs it again and compares every row.
 
     Args:
-        into: a folder for the new lake; None: one that is removed at the end.
-        overrides: changes that no answer depends on, such as endpoints.
         watched: shows the run's progress while the context is open.
-        anew: whether every request is asked again, although the journal has its answer.
     Raises:
-        FactoryError: `specification_of` and `run_recipe` say when; or there is something in `into`.
+        FactoryError: `specification_of` and `run_recipe` say when; or there is something in `asked.into`.
     """
+    if asked.anew and asked.offline:
+        raise FactoryError("--anew asks everything again, and --offline nobody: give one of them")
     started = datetime.now(UTC)
-    spec = specification_of(lake, run_id, overrides)
+    spec = specification_of(lake, run_id, asked.overrides)
     assert spec.begun is not None
-    with _folder(into) as folder:
+    with _folder(asked.into) as folder:
         progress = Progress()
         with Lake.open(folder, create=True) as new:
-            if not anew:
+            if not asked.anew:
                 _bring_answers(lake, spec.begun.run_id, folder)
             _bring_answered(lake, new, spec)
+            missing: set[str] = set()
+            deferral = unasked(lake, spec.begun.run_id, spec, missing) if asked.offline else None
             with watched(progress):
-                run_on(new, spec, progress, Execution())
-            return _compared(lake, new, spec.begun, started)
+                run_on(new, spec, progress, Execution(deferral=deferral))
+            return _compared(lake, new, spec.begun, started, len(missing))
 
 
 @contextmanager
@@ -181,7 +192,7 @@ def _condition(table: str) -> str:
     return _OF_RUN.get(table, "run_id = $run_id")
 
 
-def _compared(lake: Lake, new: Lake, run: Run, started: datetime) -> RepeatedRun:
+def _compared(lake: Lake, new: Lake, run: Run, started: datetime, missing: int) -> RepeatedRun:
     tables = [_compare(lake, new, table, run.run_id) for table in MADE]
     counts = new.query(
         "SELECT count(*) AS requests, count(*) FILTER (NOT from_journal) AS asked FROM calls WHERE run_id = $id",
@@ -197,6 +208,10 @@ def _compared(lake: Lake, new: Lake, run: Run, started: datetime) -> RepeatedRun
     reason = None
     if any(table.differing for table in tables):
         reason = _why(lake, new, run, counts["asked"], counts["requests"], apart)
+    if missing:
+        reason = (
+            f"the journal does not answer {counted(missing, 'request')}, and --offline asks nobody: leave it out to ask"
+        )
     return RepeatedRun(
         run.run_id, started, datetime.now(UTC), tables, counts["asked"], counts["requests"], apart, reason
     )
