@@ -303,7 +303,7 @@ def test_the_command_builds_without_what_overlaps(full: Lake, item: str, capsys:
     )
     assert command("audit", "imported_dpo.removed", "--lake", where, "--against", item) == 1
     assert command("build", "imported_dpo", "--lake", where, "--threshold", "overlap=much") == 1
-    assert "--threshold overlap: it must be a number" in capsys.readouterr().err
+    assert "--threshold overlap: it must be a finite number" in capsys.readouterr().err
 
 
 def test_a_set_that_cannot_be_audited_is_one_sentence(full: Lake, capsys: pytest.CaptureFixture[str]) -> None:
