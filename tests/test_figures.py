@@ -54,7 +54,7 @@ def test_prompts_that_all_fail_do_not_prove_that_none_would_pass() -> None:
     found = figure("prompt_loose", answers([0] * 20))
     assert (found.value, found.low) == (0.0, 0.0)
     assert found.high == pytest.approx(0.1611, abs=1e-4)  # Wilson's for 0 of 20
-    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert wilson(50, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
 
 
 def test_nothing_to_measure_is_no_zero() -> None:
