@@ -35,15 +35,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-MAKING = (run, loop, fork, resume, status, build, audit, train, evaluate, judge)
-LOOKING = (view, sql, tree, pair, report, recipes)
-GIVING = (export, publish, publish_model, pull, lock, rerun)
-KEEPING = (views, snapshots, verify, clone, compact, expire, migrate, doctor)
-for command in (*MAKING, *LOOKING, *GIVING, *KEEPING):
-    app.command()(command)
-app.command("gc")(collect_garbage)
-app.command("import")(import_)
-app.add_typer(batch, name="batch")
+PANELS = {
+    "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge),
+    "Look": (view, sql, tree, pair, report, recipes),
+    "Give away, and do again": (export, publish, publish_model, pull, lock, rerun),
+    "Keep the lake": (views, snapshots, verify, clone, compact, expire, migrate, doctor),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+making, *_, keeping = PANELS
+app.command("import", rich_help_panel=making)(import_)
+app.command("gc", rich_help_panel=keeping)(collect_garbage)
+app.add_typer(batch, name="batch", rich_help_panel=making)
 
 
 def _print_version(wanted: bool) -> None:
