@@ -36,7 +36,15 @@ def fill(
         chosen: what the first chosen answer also says.
     """
     rows: list[object] = [
-        row(RunRow, "event", run_id="run", templates=TEMPLATES, recipe='{"name": "by hand"}', purpose="data")
+        row(
+            RunRow,
+            "event",
+            run_id="run",
+            templates=TEMPLATES,
+            recipe='{"name": "by hand"}',
+            parameters="{}",
+            purpose="data",
+        )
     ]
     rows.append(row(Model, "m", name=model, origin="vllm:x"))
     for n, made in enumerate(pairs(24)):

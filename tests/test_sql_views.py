@@ -38,6 +38,8 @@ def test_a_final_query_has_an_order_or_gives_one_row(file: Path) -> None:
     text = file.read_text("utf-8")
     if "\nDELETE FROM " in text:
         return  # gives no rows
+    if "Out: one row: " in text and "GROUP BY" not in text:
+        return
     by_id = r"WHERE \w+\.(\w+_id) = \$\1;\s*\Z"
     assert re.search(r"^ORDER BY ", text, re.MULTILINE) or re.search(by_id, text)
 

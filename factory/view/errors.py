@@ -25,6 +25,6 @@ def not_there(lake: Lake, table: str, column: str, given: str) -> NotThere:
     near = difflib.get_close_matches(given, starting.column("id").to_pylist(), 3, 0.3)
     return NotThere(
         f"{table} has no row whose {column} is {given[:80]!r}"
-        + (f": the nearest are {', '.join(near)}" if near else ""),
+        + (f": the nearest are {', '.join(near)}" if near else f": `factory sql 'FROM {table}'` lists them"),
         near,
     )

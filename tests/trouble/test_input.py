@@ -35,7 +35,7 @@ def test_a_mistyped_key_is_named_with_the_nearest_right_one(tmp_path: Path) -> N
         (["build", "spar_dpo"], ["lake lake has no such run", "factory run"]),
         (["build", "spar_dop"], ["no training set 'spar_dop'", "did you mean 'spar_dpo'?"]),
         (["resume", "none"], ["no run", "none"]),
-        (["tree", "none"], ["no row of trees", "factory sql 'FROM trees'"]),
+        (["tree", "none"], ["trees has no row whose tree_id is", "factory sql 'FROM trees'"]),
         (["train", "dop", "--set", "a", "--model", "b"], ["no objective 'dop'", "give dpo"]),
         (["train", "dpo", "--set", "a", "--model", "embedded:none"], ["no embedded model 'none'", "smollm2-135m"]),
         (["sql", "SELECT 1", "-f", "csv", "--out", "none/rows.csv"], ["none/rows.csv cannot be used", "give another"]),

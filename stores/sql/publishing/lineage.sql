@@ -5,4 +5,6 @@ WITH RECURSIVE family AS (
   UNION
   SELECT p.prompt_id, p.evolved_from FROM prompts AS p JOIN family ON p.prompt_id = family.evolved_from
 )
-SELECT prompt_id FROM family ORDER BY prompt_id;
+SELECT prompt_id
+FROM family
+ORDER BY prompt_id;

@@ -87,4 +87,5 @@ WITH hashed AS (
 )
 SELECT table_name, id, run_id, 'its id is not the hash of what it stands for' AS fault
 FROM hashed
-WHERE id <> sha256(concat('["', kind, '",1,', asked, ']'))[:32];
+WHERE id <> sha256(concat('["', kind, '",1,', asked, ']'))[:32]
+ORDER BY table_name, id;

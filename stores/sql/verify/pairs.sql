@@ -19,4 +19,5 @@ LEFT JOIN nodes AS n ON n.node_id = p.node_id AND n.tree_id = p.tree_id,
     CASE WHEN t.root_response_id <> p.rejected_response_id AND p.source = 'refined_over_failed'
       THEN 'has a rejected response that is not its tree''s root' END
   ]) AS faults(fault)
-WHERE fault IS NOT NULL;
+WHERE fault IS NOT NULL
+ORDER BY table_name, id;

@@ -63,4 +63,5 @@ SELECT 'reviews', review_id, v.run_id, 'names an edited pair that is not there'
 FROM reviews AS v ANTI JOIN pairs AS p ON p.pair_id = v.edited_pair_id WHERE edited_pair_id IS NOT NULL
 UNION ALL
 SELECT 'reruns', rerun_id, NULL, 'names a training that is not there'
-FROM reruns ANTI JOIN training_runs USING (training_run_id) WHERE training_run_id IS NOT NULL;
+FROM reruns ANTI JOIN training_runs USING (training_run_id) WHERE training_run_id IS NOT NULL
+ORDER BY table_name, id;

@@ -24,4 +24,5 @@ WITH ids AS (
 SELECT table_name, id, NULL::VARCHAR AS run_id, 'is there more than once' AS fault
 FROM ids
 GROUP BY table_name, id
-HAVING count(*) > 1;
+HAVING count(*) > 1
+ORDER BY table_name, id;

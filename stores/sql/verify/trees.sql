@@ -34,4 +34,5 @@ FROM nodes AS n
 LEFT JOIN nodes AS p ON p.node_id = n.parent_node_id AND p.tree_id = n.tree_id
 WHERE n.parent_node_id IS NOT NULL AND (p.node_id IS NULL OR p.depth <> n.depth - 1 OR p.visit >= n.visit)
 UNION ALL
-SELECT 'nodes', node_id, run_id, 'names a tree that is not there' FROM nodes ANTI JOIN trees USING (tree_id);
+SELECT 'nodes', node_id, run_id, 'names a tree that is not there' FROM nodes ANTI JOIN trees USING (tree_id)
+ORDER BY table_name, id;
