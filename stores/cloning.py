@@ -54,6 +54,7 @@ def clone(where: str, target: str, tell: Tell) -> list[str]:
     """
     at = place(target)
     with Lake.open(where, read_only=True) as lake:
+        _refuse_overlap(lake.place, at)
         if at.folder is not None and at.folder.exists() and any(at.folder.iterdir()):
             raise FactoryError(f"{target} is not empty: give a new folder for the copy")
         with lake.one_snapshot():
@@ -66,6 +67,19 @@ def clone(where: str, target: str, tell: Tell) -> list[str]:
                 sets = _checked(lake, str(made), tell)
             _copy_journal(lake.place, made)
     return sets
+
+
+def _refuse_overlap(source: Place, target: Place) -> None:
+    """Raises:
+    FactoryError: one data path is the other, or lies in it: files would be written over those that are read.
+    """
+    one, other = (_whole_path(path) for path in (source.data_path, target.data_path))
+    if one.startswith(other) or other.startswith(one):
+        raise FactoryError(f"the copy would lie in the data of lake {source.where}, or around it: give another place")
+
+
+def _whole_path(data_path: str) -> str:
+    return data_path if "://" in data_path else f"{Path(data_path).resolve()}/"
 
 
 def _to_server(lake: Lake, at: Place, files: list[DataFile], catalog: Catalog, tell: Tell) -> list[str]:

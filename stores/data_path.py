@@ -40,9 +40,13 @@ def copy_file(
 
     Raises:
         OSError: it cannot be read or written.
+        FactoryError: another file of this name is there.
     """
     digest, size = hashlib.sha256(), 0
     (from_system, from_folder), (to_system, to_folder) = source, target
+    there = to_system.get_file_info(to_folder + path)
+    if there.type != pyarrow.fs.FileType.NotFound and there.size != from_system.get_file_info(from_folder + path).size:
+        raise FactoryError(f"{path} is at the target already and is another file: give an empty data path")
     to_system.create_dir(f"{to_folder}{path}".rpartition("/")[0], recursive=True)
     with (
         from_system.open_input_stream(from_folder + path) as opened,

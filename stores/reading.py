@@ -57,9 +57,14 @@ def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO
 
 
 def python_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Rows as dicts; a time beyond Python's calendar is its text."""
+    """Rows as dicts; a time beyond Python's calendar is its text, a sum of integers an integer."""
     try:
-        return list(rows.to_pylist())
+        found = list(rows.to_pylist())
+        for field in rows.schema:
+            if pa.types.is_decimal(field.type) and field.type.scale == 0:
+                for row in found:
+                    row[field.name] = None if row[field.name] is None else int(row[field.name])
+        return found
     except (OverflowError, ValueError):
         columns = [column.cast(_times_as_text(column.type)) for column in rows.columns]
         return list(pa.Table.from_arrays(columns, names=rows.schema.names).to_pylist())

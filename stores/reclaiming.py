@@ -14,6 +14,7 @@ import pyarrow.fs
 
 from schemas.errors import FactoryError
 from stores.checksums import data_files, keep_checksums, metadata_of
+from stores.confining import refuse_links
 from stores.data_path import file_system
 from stores.lake import Lake
 from stores.locks import run_lock
@@ -45,8 +46,9 @@ def find_scrap(lake: Lake, older_than_s: float) -> list[Scrap]:
     Args:
         older_than_s: files that were written later stay: a process may be about to commit them.
     Raises:
-        FactoryError: the files cannot be listed.
+        FactoryError: the files cannot be listed, or a link lies among them.
     """
+    refuse_links(lake.place)
     before = time.time() - older_than_s
     # The files first: one that is committed meanwhile is then known to the catalog.
     listed = _listed(lake)
@@ -54,10 +56,11 @@ def find_scrap(lake: Lake, older_than_s: float) -> list[Scrap]:
     text = sql("scheduled_files").replace("metadata.", f"{metadata_of(lake.place)}.")
     scheduled = set(lake.query(text).column(0).to_pylist()) - needed
     found = [Scrap(path, EXPIRED, size) for path, (size, _) in listed.items() if path in scheduled]
+    # A data path that a server's catalog names may be another catalog's, too: what this one does not know is not its own.
     found += [
         Scrap(path, ORPHANED, size)
         for path, (size, written_s) in listed.items()
-        if path not in scheduled and path not in needed and written_s < before
+        if path not in scheduled and path not in needed and written_s < before and lake.place.folder is not None
     ]
     if lake.place.folder is not None:
         found += _folders(lake, lake.place.folder, before)
@@ -104,15 +107,18 @@ def _listed(lake: Lake) -> dict[str, tuple[int, float]]:
 
 
 def _folders(lake: Lake, folder: Path, before: float) -> Iterator[Scrap]:
-    for place in (folder, folder / "training_sets", folder / "models"):
-        for left in sorted(place.glob(".*.part")) if place.is_dir() else ():
+    own = [
+        place for place in (folder / "training_sets", folder / "models") if place.is_dir() and not place.is_symlink()
+    ]
+    for place in (folder, *own):
+        for left in sorted(place.glob(".*.part")):
             whole = left.with_name(left.name.removeprefix(".").removesuffix(".part"))
             # A training that was stopped goes on from what it left, unless its model is complete.
             goes_on = place.name == "models" and not (whole / _RECORD).is_file()
             if not goes_on and not left.is_symlink() and left.stat().st_mtime < before:
                 yield Scrap(str(left.relative_to(folder)), LEFT, _size(left))
     known = set(lake.query("SELECT training_run_id FROM training_runs").column(0).to_pylist())
-    for model in sorted((folder / "models").glob("*/")):
+    for model in sorted((folder / "models").glob("*/")) if folder / "models" in own else ():
         made_by = _training_of(model)
         if made_by is not None and made_by not in known and not model.is_symlink() and model.stat().st_mtime < before:
             yield Scrap(str(model.relative_to(folder)), MODEL, _size(model))

@@ -242,3 +242,33 @@ def test_a_lake_that_may_only_be_read_is_told_of_and_not_cleaned(
     assert scrap["orphan"].exists()
     clone(str(folder), str(tmp_path / "copy"), lambda words: None)  # but it can be copied
     assert fingerprints(tmp_path / "copy") == fingerprints(folder)
+
+
+def test_a_copy_into_the_lakes_own_data_is_refused(whole: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "own"
+    shutil.copytree(whole, lake)
+    before = sorted((file.name, file.stat().st_size) for file in (lake / "data").rglob("*.parquet"))
+    data = lake / "data"
+    for target in (
+        str(data / "copy"),
+        f"postgresql://nobody@127.0.0.1:1/db?data_path={data}",
+        f"postgresql://nobody@127.0.0.1:1/db?data_path={data}/x/",
+    ):
+        with pytest.raises(FactoryError, match="would lie in the data of lake"):
+            clone(str(lake), target, lambda _: None)
+    assert sorted((file.name, file.stat().st_size) for file in data.rglob("*.parquet")) == before
+
+
+def test_gc_touches_nothing_behind_a_link(whole: Path, tmp_path: Path) -> None:
+    lake, outside = tmp_path / "own", tmp_path / "outside"
+    shutil.copytree(whole, lake)
+    (outside / "actor").mkdir(parents=True)
+    (outside / "actor" / "training.json").write_text(json.dumps({"run": {"training_run_id": "of another lake"}}))
+    shutil.rmtree(lake / "models", ignore_errors=True)
+    (lake / "models").symlink_to(outside)
+    with Lake.open(lake) as opened:
+        assert MODEL not in {each.why for each in find_scrap(opened, 0)}
+        (lake / "data" / "linked").symlink_to(outside)
+        with pytest.raises(FactoryError, match="a link in its data"):
+            reclaim(opened, 0)
+    assert (outside / "actor" / "training.json").exists()

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.publishing.hub import Place
+from factory.publishing.left_out import left_out, texts_left_out
 from factory.publishing.lineage import PRIVATE
 from factory.publishing.publish import Asked
 from factory.publishing.publish import publish as publish_set
@@ -120,7 +121,7 @@ def test_a_secret_in_the_lineage_refuses_only_with_it(lake: Lake, run: Run, agai
     fill(lake, reflection=f"-----BEGIN RSA PRIVATE KEY-----\n{KEY}\n")
     assert publish(lake, run, against, tmp_path / "out")[0] == 0
     code, _, err = publish(lake, run, against, tmp_path / "more", "--with-lineage")
-    assert code == 1 and "secrets: 1 texts of the lineage (responses) hold" in err and KEY not in err
+    assert code == 1 and "secrets: 1 texts beside the set (responses) hold" in err and KEY not in err
 
 
 def test_overlap_refuses_and_so_does_not_having_looked(
@@ -194,6 +195,12 @@ def test_what_a_review_took_out_is_published_apart(lake: Lake, run: Run, against
         "--with-lineage",
     )
     assert code == 0, err
+    told = texts_left_out(left_out(lake, built))
+    assert told is not None and {id.split()[1] for id in told.column("id").to_pylist()} == {
+        "prompt",
+        "chosen",
+        "rejected",
+    }
     (file,) = out.glob("data/*/removed/train-*.parquet")
     removed = pq.read_table(file).to_pylist()
     assert [(one["pair_id"], one["removed_because"]) for one in removed] == [

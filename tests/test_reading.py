@@ -36,3 +36,8 @@ def test_what_a_format_lacks_is_text() -> None:
     assert "".join(as_csv(bits.schema, bits.to_batches())) == '"b"\n"\\xff"\n'
     late = duckdb.sql("SELECT [TIMESTAMP '290000-01-01'] AS t").to_arrow_table()
     assert python_rows(late)[0]["t"][0].startswith("290000") or "out of range" in python_rows(late)[0]["t"][0]
+
+
+def test_sums_of_integers_are_numbers() -> None:
+    rows = duckdb.sql("SELECT sum(n) AS total, sum(NULL::INT) AS none FROM range(4) AS r(n)").to_arrow_table()
+    assert python_rows(rows) == [{"total": 6, "none": None}]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,19 @@ def test_nothing_is_lost_where_two_people_review_while_a_run_writes(tmp_path: Pa
     for person in people:
         assert person.stdout is not None
         person.stdout.close()
+
+
+def test_the_newest_review_counts_whatever_the_clock_of_the_one_before(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Ahead":
+            return cls.fromtimestamp(datetime.now(tz).timestamp() + 300, tz)
+
+    lake_of_pairs(lake)
+    with monkeypatch.context() as patch:
+        patch.setattr("factory.view.reviewing.datetime", Ahead)
+        review(lake, "pair1", Opinion(reviewer="ann", verdict="accept"))
+    review(lake, "pair1", Opinion(reviewer="ann", verdict="reject"))
+    assert lake.query("SELECT verdict FROM current_reviews").column(0).to_pylist() == ["reject"]

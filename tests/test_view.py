@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 from starlette.testclient import TestClient
 
+from factory.view.app import make_app
 from factory.view.readers import Readers, within
 from factory.view.security import LARGEST_BODY
 from factory.view.serving import Door, _listen, serve
@@ -173,6 +174,7 @@ def test_a_page_that_fails_says_so(pages: TestClient, monkeypatch: pytest.Monkey
     quiet = TestClient(pages.app, f"http://{HOST}", raise_server_exceptions=False)
     answer = quiet.get("/")
     assert answer.status_code == 500 and "this page failed (ZeroDivisionError)" in answer.text
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
 def test_a_lake_without_runs_says_how_to_make_one(empty_lake: Path) -> None:
@@ -295,3 +297,22 @@ def test_a_query_that_takes_too_long_is_left(run_lake: Path) -> None:
         found = within(lake, 60, "SELECT 1 AS n")
         assert found is not None and found.to_pylist() == [{"n": 1}]
     readers.close()
+
+
+def test_a_proxy_with_tls_passes_its_own_name_on(run_lake: Path) -> None:
+    hosts = Door("0.0.0.0", 8360, "t", ("Lake.example.com",)).hosts
+    readers = Readers(str(run_lake))
+    client = TestClient(make_app(readers, hosts), "http://lake.example.com", follow_redirects=False)
+    assert client.get("/").status_code == 200
+    assert client.post("/", headers={"origin": "https://lake.example.com"}).status_code == 405
+    assert client.post("/", headers={"origin": "https://evil.example.com"}).status_code == 403
+    readers.close()
+
+
+def test_odd_addresses_and_columns_of_one_name(pages: TestClient) -> None:
+    for odd in ({"at": "²"}, {"at": "9" * 40}):
+        assert pages.get("/sql", params={"sql": "SELECT 1", **odd}).status_code == 400
+    assert pages.get("/sql", params={"sql": "SELECT length($x) AS n", "p_x": "9" * 5000}).status_code == 200
+    answer = pages.get("/sql.json", params={"sql": "SELECT 1 AS a, 2 AS a, 3 AS a_1"})
+    assert list(answer.json()[0].values()) == [1, 2, 3]
+    assert pages.get("/sql", params={"sql": "SELECT 1 AS a, 2 AS a"}).status_code == 200

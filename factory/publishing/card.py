@@ -1,6 +1,7 @@
 """The dataset card: its metadata and its prose, from facts, audit and errata alone."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -167,8 +168,12 @@ def commands_of(facts: Facts) -> list[str]:
     ]
     commands += [f"# {run.run_id} was imported: `factory import FILE --lake again`" for run in imports]
     given = {k: v for k, v in facts.parameters.items() if k not in ("run_ids", "excluded_prompts", "only_prompts")}
-    words = " ".join(f"-p {name}={json.dumps(value)}" for name, value in given.items() if value is not None)
-    kept_out = "".join(f" --decontaminate {name}" for name in sorted(_audit_of(facts).get("decontaminated") or {}))
+    words = " ".join(
+        f"-p {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in given.items() if value is not None
+    )
+    kept_out = "".join(
+        f" --decontaminate {shlex.quote(name)}" for name in sorted(_audit_of(facts).get("decontaminated") or {})
+    )
     commands.append(f"factory build {facts.row.name}.sql {words}{kept_out} --lake again".replace("  ", " "))
     return commands
 
@@ -177,7 +182,7 @@ def _prompts(run: MadeBy) -> str:
     """The option that names the prompts' file, which is not in the folder."""
     prompts = run.recipe.get("prompts")
     source = str(prompts.get("source", "bundled")) if isinstance(prompts, dict) else "bundled"
-    return "" if source.startswith(("bundled", "datasets:")) else f" --prompts {source}"
+    return "" if source.startswith(("bundled", "datasets:")) else f" --prompts {shlex.quote(source)}"
 
 
 def bibtex_of(repo: str, facts: Facts) -> str:

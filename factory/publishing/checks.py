@@ -45,7 +45,7 @@ def refusals(
 
     Args:
         rejected: rows that a reviewer's current review rejects.
-        lineage: id and text of every text in the lineage; None: it is not published.
+        lineage: id and text of every text that is published beside the set: its lineage, what was left out; None: none is.
     """
     reasons: dict[str, list[str]] = {}
     for found in report.findings:
@@ -70,7 +70,7 @@ def refusals(
             if bad:
                 places = ", ".join(sorted({id.partition(" ")[0] for id in bad}))
                 reasons.setdefault(check, []).append(
-                    f"{len(bad):,} texts of the lineage ({places}) hold {', '.join(kinds)}"
+                    f"{len(bad):,} texts beside the set ({places}) hold {', '.join(kinds)}"
                 )
     return [Refusal(check, "; ".join(said), check in allowed) for check, said in reasons.items()]
 

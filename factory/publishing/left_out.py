@@ -44,6 +44,19 @@ def left_out(lake: Lake, built: TrainingSetRows) -> pa.Table | None:
     return rows if rows is not None and rows.num_rows else None
 
 
+def texts_left_out(rows: pa.Table | None) -> pa.Table | None:
+    """Every conversation of the rows that were left out, as `id` and `text`; None: there are none."""
+    if rows is None:
+        return None
+    told = [name for name in rows.column_names if pa.types.is_list(rows.schema.field(name).type)]
+    texts = [
+        (f"removed {name} {at}", json.dumps(value, ensure_ascii=False, default=str))
+        for name in told
+        for at, value in enumerate(rows.column(name).to_pylist())
+    ]
+    return pa.table({"id": [id for id, _ in texts], "text": [text for _, text in texts]})
+
+
 def count_rejected(lake: Lake, built: TrainingSetRows) -> int:
     """Rows of the set whose pair somebody's current review, as the lake is now, rejects or has rewritten."""
     rows = pa.concat_tables([built.train, built.held_out])

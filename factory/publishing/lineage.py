@@ -24,7 +24,7 @@ BY_PROMPT = (
 CONFIGS = ("runs", "models", "prompts", *BY_PROMPT)
 PRIVATE = "http://private.invalid"
 """stands for an address that means nothing outside of the publisher's network"""
-_URL = re.compile(r"https?://[^\s\"'\\,\]]+")
+_URL = re.compile(r"(?:https?|wss?)://[^\s\"'\\,\]]+", re.IGNORECASE)
 _MODEL_COLUMNS = {"responses": "model_id", "judgements": "model_id", "comparisons": "model_id", "calls": "model_id"}
 _TEXTS = {
     "prompts": "[array_to_string(list_transform(messages, lambda m: m.content), chr(10)), reference]",
@@ -138,7 +138,7 @@ def without_addresses(text: str) -> str:
 
 def _is_public(url: str) -> bool:
     try:
-        host = urlsplit(url).hostname or ""
+        host = (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
         return False
     try:

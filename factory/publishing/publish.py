@@ -17,7 +17,7 @@ from factory.publishing.columns import Published, own_rows, published
 from factory.publishing.errata import ERRATA, Errata, read_errata, with_version, write_errata
 from factory.publishing.facts import Facts, facts_of
 from factory.publishing.hub import Place, There, check_private, check_token, look, upload
-from factory.publishing.left_out import count_rejected, left_out
+from factory.publishing.left_out import count_rejected, left_out, texts_left_out
 from factory.publishing.lineage import CONFIGS, for_hub, lineage_tables, texts_of, without_addresses, without_names
 from factory.publishing.manifest import FORMAT, MANIFEST, Manifest, Shard
 from factory.publishing.plots import write_plots
@@ -127,7 +127,7 @@ def prepare(lake: Lake, reference: str, asked: Asked, there: There, tell: Tell) 
     removed = left_out(lake, built)
     report = audit_training_set(lake, reference, Options(asked.thresholds, against=asked.against), tell)
     tell("reading the lineage")
-    lineage, texts = _lineage(lake, built, removed) if asked.lineage else ({}, None)
+    lineage, texts = _lineage(lake, built, removed) if asked.lineage else ({}, texts_left_out(removed))
     facts = facts_of(lake, built, removed, asked.model_licences)
     found = refusals(report, facts, count_rejected(lake, built), texts, asked.allowed)
     refuse(found, facts.reference)

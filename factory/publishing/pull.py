@@ -174,6 +174,10 @@ def _add_lineage(opened: Lake, fetched: Path, manifest: Manifest, whose: str, te
 
 def _add_rows(opened: Lake, rows: pa.Table) -> dict[str, int]:
     """Puts the rows into a table of their own, with their place in the set."""
+    if _PLACE in rows.column_names:
+        raise FactoryError(
+            f"a column of the published set is named {_PLACE}, which this package adds: it cannot be pulled"
+        )
     numbered = rows.append_column(_PLACE, pa.array(range(rows.num_rows), pa.int64()))
     opened.connection.register("given_rows", numbered)
 

@@ -88,6 +88,10 @@ def locked_training(lake: Lake, run: TrainingRun) -> LockedTraining:
         )
     }
     other = run.reference_model_id if run.reference_model_id != run.start_model_id else None
+    if run.objective not in ("dpo", "rft", "sft"):
+        raise FactoryError(
+            f"training {run.training_run_id} has an objective {run.objective[:40]!r} that no trainer has"
+        )
     plain = {
         name: getattr(run, name)
         for name in LockedTraining.__struct_fields__

@@ -73,6 +73,8 @@ def _as_set(splits: dict[str, list[Path]], locked: LockedSet) -> pa.Table | None
 
 def _own_columns(rows: pa.Table, split: str, locked: LockedSet) -> pa.Table | None:
     columns = {}
+    if len(set(rows.column_names)) < len(rows.column_names):
+        return None
     for name in locked.columns:
         published = next((n for n in (name, HUB_NAMES.get(name)) if n in rows.column_names), None)
         if name == "split":
@@ -95,7 +97,10 @@ def _in_order(tables: dict[str, pa.Table | None], locked: LockedSet) -> pa.Table
         if length and table is not None:
             parts.append(table.slice(at[split], length))
             at[split] += length
-    return pa.concat_tables(parts, promote_options="permissive")
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise FactoryError(f"the published splits of {locked.name} have columns of other types: {error}") from error
 
 
 def _download(where: str) -> Path:

@@ -23,7 +23,7 @@ from factory.view import pages
 from factory.view.environment import make_environment
 from factory.view.errors import NotThere
 from factory.view.readers import Readers
-from factory.view.security import Guard
+from factory.view.security import HEADERS, Guard
 from factory.view.showing import ENDINGS, STATIC, address, ending_of, is_file, order_of
 from factory.view.stored_queries import stored_queries
 from schemas.errors import FactoryError
@@ -105,7 +105,9 @@ def _failed(request: Request, error: Exception, status: int) -> Response:
 def _broken(request: Request, error: Exception) -> Response:
     """A fault of this program's own; the server prints its traceback."""
     said = f"this page failed ({type(error).__name__}); the terminal of `factory view` shows where: please report it"
-    return _failed(request, FactoryError(said), 500)
+    answer = _failed(request, FactoryError(said), 500)
+    answer.headers.update(HEADERS)  # Starlette answers this one outside of the guard
+    return answer
 
 
 def _of_http(request: Request, error: Exception) -> Response:

@@ -117,7 +117,8 @@ def _is_of(row: TrainingSet, run_id: str) -> bool:
 def _rows(lake: Lake, row: TrainingSet) -> Future[pa.Table]:
     key = (lake.place.where, row.training_set_id)
     with _lock:
-        if key not in _kept:
+        kept = _kept.get(key)
+        if kept is None or (kept.done() and kept.exception() is not None):  # what failed once is tried again
             _kept[key] = _threads().submit(_read, lake.place.where, row)
             while len(_kept) > SETS_KEPT:
                 _kept.popitem(last=False)

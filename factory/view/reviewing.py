@@ -5,7 +5,7 @@ once. Rows are never changed: who reviews a pair again adds a row, and view `cur
 """
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schemas.errors import FactoryError, nearest
@@ -96,12 +96,17 @@ def _rows(lake: Lake, pair_id: str, opinion: Opinion) -> list[Any]:
         )
     pair = found[0]
     earlier = lake.query(
-        "SELECT count(*) FROM reviews WHERE pair_id = $pair AND reviewer = $reviewer",
+        "SELECT count(*) AS n, max(reviewed_at) AS newest FROM reviews WHERE pair_id = $pair AND reviewer = $reviewer",
         {"pair": pair_id, "reviewer": opinion.reviewer},
     )
+    (before,) = earlier.to_pylist()
+    # The newest counts, also where the clock of the machine that wrote the one before was ahead.
+    now = datetime.now(UTC)
+    if before["newest"] is not None:
+        now = max(now, before["newest"] + timedelta(microseconds=1))
     edited = None if opinion.edited is None else _edited(lake, pair, opinion.edited)
     row = Review(
-        review_id=content_id("review", pair_id, opinion.reviewer, earlier.column(0)[0].as_py()),
+        review_id=content_id("review", pair_id, opinion.reviewer, before["n"]),
         pair_id=pair_id,
         run_id=pair.run_id,
         prompt_id=pair.prompt_id,
@@ -114,7 +119,7 @@ def _rows(lake: Lake, pair_id: str, opinion: Opinion) -> list[Any]:
         edited_response_id=None if edited is None else edited[0].response_id,
         edited_pair_id=None if edited is None else edited[1].pair_id,
         seconds=opinion.seconds,
-        reviewed_at=datetime.now(UTC),
+        reviewed_at=now,
     )
     return [*(edited or ()), row]
 

@@ -66,7 +66,10 @@ class Guard:
 
     def _is_ours(self, headers: Headers) -> bool:
         origin = headers.get("origin")
-        return origin is not None and origin.lower() == f"http://{headers['host'].lower()}"
+        host = headers["host"].lower()
+        # A host without a port is a proxy's, which speaks TLS to the browser.
+        schemes = ("http",) if host.rpartition(":")[2].isdigit() else ("http", "https")
+        return origin is not None and origin.lower() in [f"{scheme}://{host}" for scheme in schemes]
 
     def _without_token(self, request: Request) -> Response | None:
         assert self.token is not None

@@ -41,7 +41,9 @@ class Door:
         named = {*LOOPBACK, self.host, *self.names}
         if self.host in WILDCARDS:
             named |= {socket.gethostname(), socket.getfqdn(), *_own_addresses()}
-        return frozenset(f"[{name}]:{self.port}" if ":" in name else f"{name.lower()}:{self.port}" for name in named)
+        listed = (f"[{name}]:{self.port}" if ":" in name else f"{name.lower()}:{self.port}" for name in named)
+        # A proxy on the usual port passes its name on without one.
+        return frozenset((*listed, *(name.lower() for name in self.names)))
 
 
 def serve(

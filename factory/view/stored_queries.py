@@ -15,7 +15,7 @@ from stores.parameters import defaults
 FOLDER = Path(__file__).parent / "queries"
 _NAME = re.compile(r"[\w-]{1,80}")
 _USED = re.compile(r"\$([A-Za-z_]\w*)")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 @dataclass(frozen=True, slots=True)

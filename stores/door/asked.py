@@ -154,11 +154,24 @@ def _lock(connection: duckdb.DuckDBPyConnection, limits: Limits, threads: int) -
 
 
 def _write(rows: pa.RecordBatchReader) -> None:
-    with os.fdopen(os.dup(1), "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as stream:
+    schema = _with_unique_names(rows.schema)
+    with os.fdopen(os.dup(1), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
         for batch in rows:
             with _clock_stopped():
-                stream.write_batch(batch)
+                stream.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
                 sink.flush()
+
+
+def _with_unique_names(schema: pa.Schema) -> pa.Schema:
+    """Columns of one name, as a join of two tables gives, as `name`, `name_1`, ...: readers know columns by name."""
+    names: list[str] = []
+    for name in schema.names:
+        unique, number = name, 0
+        while unique in names or (number and unique in schema.names):
+            number += 1
+            unique = f"{name}_{number}"
+        names.append(unique)
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
 
 
 @contextmanager

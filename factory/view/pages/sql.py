@@ -105,7 +105,7 @@ def _given(request: Request) -> dict[str, str]:
 
 def _question(request: Request, text: str) -> Question:
     at = request.query_params.get("at", "").strip()
-    if at and not at.isdigit():
+    if at and not (at.isascii() and at.isdigit() and len(at) < 19):
         raise FactoryError(f"a snapshot is a number, not {at!r}: `factory snapshots` lists them")
     used = values_of(text, _given(request)) if parameters_of(text) else {}
     return Question(request.app.state.readers.where, text, used, int(at) if at else None)
