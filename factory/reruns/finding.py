@@ -35,7 +35,9 @@ def find_training_run(lake: Lake, given: str) -> TrainingRun:
     names = [str(name) for name in known.column(0).to_pylist()]
     if given in names:
         what = "a training set" if "@" in given else "a run"
-        raise FactoryError(f"{given} of {where} is {what}: give a model's name or a training's id, which has one training set")
+        raise FactoryError(
+            f"{given} of {where} is {what}: give a model's name or a training's id, which has one training set"
+        )
     raise FactoryError(
         f"{where} has nothing called {given!r}: {nearest(given, names, 'it has') if names else 'it is empty'}"
     )
