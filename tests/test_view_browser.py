@@ -88,7 +88,7 @@ def test_nothing_of_a_hostile_lake_runs(hostile_pages: str, browser: Browser) ->
         check(address)
         visited.add(kind_of(address).partition("?")[0])
     for at in range(len(TEXTS)):
-        for path in (f"tree/tree_id{at}?node=node_id{at}", f"pair/pair_id{at}", f"prompt/prompt_id{at}"):
+        for path in (f"tree/tree_id{at}?node=node_id{at}", f"pair/pair_id{at}"):
             opened(page, hostile_pages + path)
             check(path)
     assert not strangers
