@@ -5,7 +5,8 @@
 
 Trees have 19 nodes, but one has 200 and one 20,000; each node has an answer of 60 words, a verdict of the verifier and three
 votes. Goals at 1 million nodes: the first page in 300 ms, a facet in 500 ms, a tree of 200 nodes in 500 ms. A page is asked
-once before it is timed five times, as the second visitor sees it; `first` is that first time.
+once before it is timed five times, as the second visitor sees it; `first` is that first time. A page on which something was
+not counted in its time says how often it was `stopped`: then its time says nothing.
 """
 
 import argparse
@@ -142,22 +143,27 @@ def time_pages(where: Path) -> None:
         "answers to a prompt": f"/prompt/{ids['prompt']}",
         "run": f"/run/{ids['run']}",
         "pairs": "/pairs",
+        "pairs' facets": "/pairs?facets=1",
         "pair": f"/pair/{pair}",
         "review": "/review",
         "corpus": "/corpus",
+        "corpus' facets": "/corpus?facets=1",
+        "compare": "/compare?a=run:run-0&b=run:run-1",
+        "its result": "/compare?a=run:run-0&b=run:run-1&result=1",
         "SQL: count(*) of nodes": "/sql?sql=" + quote("SELECT count(*) FROM nodes"),
     }
     print(f"{'page':28} {'status':>6} {'first ms':>9} {'median ms':>9} {'slowest ms':>10} {'KB':>7}")
     for name, address in pages.items():
-        took = []
+        took, stopped = [], 0
         for _ in range(6):
             began = time.monotonic()
             answer = client.get(address)
             took.append(1000 * (time.monotonic() - began))
+            stopped += "was stopped" in answer.text
         rest = took[1:]
         print(
             f"{name:28} {answer.status_code:6} {took[0]:9.0f} {statistics.median(rest):9.0f} {max(rest):10.0f} "
-            f"{len(answer.content) / 1000:7.0f}",
+            f"{len(answer.content) / 1000:7.0f}" + (f"  stopped {stopped} times" if stopped else ""),
             flush=True,
         )
     readers.close()

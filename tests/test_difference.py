@@ -3,10 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.monitor.difference import COMPARABLE, FOLD_AROUND, FOLD_FROM, Part, parts_of, space_difference
+from factory.monitor.difference import COMPARABLE, FOLD_AROUND, FOLD_FROM, Part, parts_of
 from stores.likeness import words
 
 texts = st.lists(st.sampled_from(["red", "blue", "青", " ", "  ", "\n", "\t", "."]), max_size=14).map("".join)
+
+
+def space_difference(old: str, new: str) -> list[tuple[str, str]]:
+    return [(part.kind, part.text) for part in parts_of(old, new, space=True, fold=False) or ()]
 
 
 @given(old=texts, new=texts)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 
-from factory.monitor.difference import word_difference
+from factory.monitor.difference import parts_of
 from factory.monitor.report import histogram, pick_example, print_summary
 from factory.monitor.table import table_of
 from factory.recipes.reading import load_recipe
@@ -245,6 +245,10 @@ def test_pair_is_coloured_in_a_terminal(searched: Lake, run_id: str) -> None:
 
 
 texts = st.lists(st.sampled_from(["red", "blue", "青", "い", " ", "  ", "\n", "."]), max_size=14).map("".join)
+
+
+def word_difference(old: str, new: str) -> list[tuple[str, str]]:
+    return [(part.kind, part.text) for part in parts_of(old, new, fold=False) or ()]
 
 
 @given(old=texts, new=texts)

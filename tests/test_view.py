@@ -4,7 +4,7 @@ import io
 import json
 import re
 import shutil
-import socket
+from contextlib import ExitStack
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 from factory.view.app import make_app
 from factory.view.readers import Readers, within
 from factory.view.security import LARGEST_BODY
-from factory.view.serving import Door, _listen, serve
+from factory.view.serving import PORTS_TRIED, Door, _listen, serve
 from factory.view.stored_queries import parameters_of, stored_queries
 from schemas.errors import FactoryError
-from schemas.tables import Run
+from schemas.tables import Evaluation, Loop, LoopStep, Run
 from stores.lake import Lake
 from tests.rows import fill, row, sampled
 from tests.test_door import FUNCTIONS, STATEMENTS
@@ -103,14 +103,17 @@ def test_where_the_pages_can_be_reached() -> None:
 
 
 def test_a_port_in_use_gives_the_next_free_one() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    # Below the ports that systems give out by themselves, so that there always are 20 more.
+    with _listen("127.0.0.1", 20_000) as taken:
         port = taken.getsockname()[1]
-        if port > 65_000:
-            pytest.skip("the last ports")
         with _listen("127.0.0.1", port) as found:
-            assert port < found.getsockname()[1] <= port + 20
+            assert port < found.getsockname()[1] < port + PORTS_TRIED
+
+
+def test_ports_that_are_all_in_use_are_one_sentence() -> None:
+    with ExitStack() as held, pytest.raises(FactoryError, match=r"ports 65535 to 65535 of .* are in use"):
+        for _ in range(2):
+            held.enter_context(_listen("127.0.0.1", 65_535))
 
 
 def test_no_lake_is_one_sentence(tmp_path: Path) -> None:
@@ -157,6 +160,28 @@ def test_a_runs_page_has_its_figures_and_plots(pages: TestClient) -> None:
     assert "finished" in text and text.count("<svg") >= 2
     cost = pages.get(f"/run/{run_id}.json").json()
     assert {row["stage"] for row in cost} >= {"sample", "judge", "search"}
+
+
+def test_a_loops_rounds_are_words_on_the_page_and_numbers_in_its_files(tmp_path: Path) -> None:
+    where = tmp_path / "lake"
+    with Lake.open(where, create=True) as lake:
+        ran = {"loop_id": "loop", "role": "actor", "seconds": 61.0}
+        fill(
+            lake,
+            row(Loop, "event", loop_id="loop", status="finished", settings='{"loop": {"rounds": 1}}'),
+            *(row(LoopStep, f"run{at}", **ran, round=at, step="run", run_id=f"run{at}") for at in (1, 2)),
+            row(LoopStep, "measured", **ran, round=2, step="evaluate ifeval", run_id="e", model_id="m"),
+            row(Evaluation, "figure", run_id="e", model_id="m", role="actor", benchmark="ifeval", metric="prompt_strict",
+                value=0.5, low=0.4, high=0.625, settings="{}"),
+        )  # fmt: skip
+    with pages_of(where) as client:
+        shown = client.get("/loop/loop").text
+        assert "50.0 [40.0, 62.5]" in shown and "1:01" in shown
+        first, second = client.get("/loop/loop.json").json()
+        assert (second["round"], second["run_id"], second["run_s"]) == (2, "run2", 61)
+        metric = "actor ifeval prompt_strict"
+        assert [second[metric + end] for end in ("", " low", " high")] == [0.5, 0.4, 0.625]
+        assert first[metric] is None and client.get("/loop/loop.csv").text.count("\n") == 3
 
 
 def test_an_unknown_id_names_the_nearest(pages: TestClient) -> None:

@@ -7,8 +7,10 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import chromium, served
+from tests.browser import browser, served
 from tests.hostile import MARK, TEXTS, fill_hostile
+
+__all__ = ["browser"]
 
 PAGES_VISITED = 45
 ENDINGS = (".json", ".csv", ".parquet", ".svg")
@@ -26,12 +28,6 @@ def hostile_pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     fill_hostile(where)
     with served(where) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def crawl(page: Page, start: str, most: int) -> Iterator[str]:
@@ -130,6 +126,20 @@ def test_keys_and_parts_that_come_later(hostile_pages: str, browser: Browser) ->
     assert "acceptance" in page.content()
     page.keyboard.press("?")
     assert page.locator("#keys[open]").count() == 1
+    assert "corpus" in page.locator("#keys dl").inner_text()
+    page.keyboard.press("Escape")
+    page.keyboard.press("6")
+    page.wait_for_url("**/corpus")
+    page.close()
+
+
+def test_a_pages_own_key_comes_before_the_navigations(hostile_pages: str, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{hostile_pages}review?reviewer=ann&pair=pair_id1")
+    page.keyboard.press("?")
+    keys = page.locator("#keys dt").all_inner_texts()
+    assert keys.count("1") == keys.count("2") == keys.count("7") == 1
+    assert "is better" in page.locator("#keys dt:has(kbd:text-is('2')) + dd").inner_text()
     page.close()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from starlette.testclient import TestClient
@@ -17,9 +18,11 @@ from stores.training_sets import build_training_set
 from tests.reviews import RUN, lake_of_pairs, pair_rows
 from tests.rows import fill, row
 from tests.sets import ALL
-from tests.view_pages import check_harmless, pages_of
+from tests.view_pages import check_harmless, pages_of, read_markup
+from tests.views import stop_counting
 
 SETS = "a=set:spar_dpo@1&b=set:spar_dpo@2"
+RESULT = f"{SETS}&result=1"
 
 
 def of_another_run(rows: list[Any], run_id: str) -> list[Any]:
@@ -95,10 +98,10 @@ def test_the_figures_of_both_sides_are_shares_in_common_bins(place: Path) -> Non
 
 
 def test_the_page_names_what_changed_and_leads_to_one_prompt_under_both(pages: TestClient) -> None:
-    page = pages.get(f"/compare?{SETS}")
+    page = pages.get(f"/compare?{RESULT}")
     assert page.status_code == 200
     check_harmless(page.text)
-    assert "prompt=p3" in page.text and "<svg" in page.text
+    assert "prompt=p3" in page.text and "<svg" in page.text and "data-load" not in page.text
     rows = {row["prompt_id"]: row for row in pages.get(f"/compare.json?{SETS}").json()}
     assert {id: one["what"] for id, one in rows.items()} == {"p3": "changed", "p4": "removed", "p5": "added"}
     assert rows["p3"]["first_b"] == "The answer 3 is quite right"
@@ -107,6 +110,14 @@ def test_the_page_names_what_changed_and_leads_to_one_prompt_under_both(pages: T
     assert "a has none" in pages.get(f"/compare?{SETS}&prompt=p5").text
     runs = pages.get("/compare?a=run:run&b=run:second&prompt=p1").text
     assert "/prompt/p1?run=run&amp;run=second" in runs and "<del>" in runs
+
+
+def test_the_page_comes_before_the_result_and_asks_for_it(pages: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factory.view.pages.compare.compare", lambda *_: pytest.fail("compared too early"))
+    page = read_markup(pages.get(f"/compare?{SETS}").text)
+    (wanted,) = [value for name, value in page.attributes if name == "data-load"]
+    assert parse_qs(urlsplit(wanted).query) == parse_qs(RESULT)
+    assert ("id", "result") in page.attributes and any("comparing up to 20,000 rows" in text for text in page.texts)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +185,14 @@ def test_the_corpus_is_found_by_every_facet(corpus: TestClient, query: str, expe
     page = corpus.get(f"/corpus{query}{'&' if query else '?'}facets=1")
     assert page.status_code == 200
     check_harmless(page.text)
+
+
+def test_a_facet_of_the_corpus_that_takes_too_long_is_said_and_the_others_shown(
+    corpus: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_counting(monkeypatch, "run_prompts USING")
+    page = corpus.get("/corpus?facets=1").text
+    assert page.count("was stopped") == 1 and "constraint=punctuation%3Ano_comma" in page
 
 
 def test_a_prompts_row_says_what_it_has_led_to(corpus: TestClient) -> None:

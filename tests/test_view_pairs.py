@@ -1,11 +1,15 @@
 """The pages of pairs: the list by what is doubtful, its filters, and one pair with its lineage."""
 
+import re
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from factory.monitor.console import Console
+from factory.view.in_terminal import print_pair
 from factory.view.pair import read_pair
 from factory.view.pair_list import Filter, count_facets, list_pairs
 from schemas.errors import FactoryError
@@ -16,6 +20,7 @@ from tests.reviews import lake_of_pairs, pair_rows, with_tree
 from tests.rows import compared, fill, row
 from tests.sets import ALL
 from tests.view_pages import check_harmless, pages_of, read_markup
+from tests.views import stop_counting
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +89,7 @@ def test_one_pairs_doubts_are_those_of_the_list(place: Path) -> None:
 def test_facets_count_what_the_filters_leave(place: Path) -> None:
     with Lake.open(place) as lake:
         counted = count_facets(lake, Filter(doubt="longer"), cheap=False)
-        assert counted is not None
-        assert {name: [(one.value, one.rows) for one in values] for name, values in counted.items()} == {
+        assert {name: [(one.value, one.rows) for one in values or ()] for name, values in counted.items()} == {
             "doubt": [("longer", 1), ("unlike", 1)],
             "language": [("en", 1)],
             "likeness": [("3", 1)],
@@ -101,6 +105,17 @@ def test_a_page_comes_without_its_counts_and_fetches_them(pages: TestClient) -> 
     assert 'data-load="/pairs?facets=1"' in first and "<svg" not in first
     part = counts[counts.index('<div id="facets"') : counts.index("<table>")]
     assert "<svg" in part and "data-load" not in part and "/pairs?facets" not in part
+
+
+def test_a_facet_that_takes_too_long_is_said_and_the_others_shown(
+    pages: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part, stopped in (("SELECT doubt AS value", 1), ("similarity * 20", 1), ("", 7)):
+        stop_counting(monkeypatch, part)
+        page = pages.get("/pairs?facets=1").text
+        assert page.count("was stopped") == stopped and page.count("<svg") == (
+            0 if not part else 2 - ("similarity" in part)
+        )
 
 
 @pytest.mark.parametrize("query", ["?sort=age", "?doubt=ugly", "?likeness=20", "?likeness=x", "?page=0", "?set=none@1"])
@@ -121,6 +136,40 @@ def test_a_pairs_page_shows_both_sides_with_their_difference_and_where_they_came
     assert "in none of the training sets built from its run: spar_dpo@1" in pages.get("/pair/pair2").text
     disputed = pages.get("/pair/pair3").text
     assert "rejected ⚑" in disputed and "3 yes, 0 no" in disputed
+
+
+def test_the_judges_of_a_pair_are_a_table_whose_files_have_figures(pages: TestClient) -> None:
+    decides, strict = pages.get("/pair/pair3.json?table=judges").json()
+    assert (decides["judge"], decides["decides"], decides["prefers"]) == ("votes", True, "chosen")
+    assert (decides["chosen_value"], decides["chosen_yes"], decides["chosen_no"], decides["rejected_no"]) == (
+        1,
+        3,
+        0,
+        3,
+    )
+    assert (strict["judge"], strict["chosen_passed"], strict["prefers"]) == ("strict", False, "rejected")
+    for ending in ("csv", "parquet"):
+        assert pages.get(f"/pair/pair3.{ending}?table=judges").status_code == 200
+    assert pages.get("/pair/pair3?sort=judges.prefers").status_code == 200
+
+
+def test_a_pair_in_a_terminal_names_its_judges_and_its_path(place: Path) -> None:
+    def printed(pair_id: str) -> str:
+        file = StringIO()
+        with Lake.open(place) as lake:
+            print_pair(lake, pair_id, Console(file=file, width=200))
+        return file.getvalue()
+
+    assert re.search(
+        r"judge strict +chosen fails, .*0 yes, 1 no; rejected passes, .*; prefers rejected", printed("pair3")
+    )
+    assert re.search(
+        r"judge votes +chosen passes, value 1, 3 yes, 0 no; .*; prefers chosen \(.*decides\)", printed("pair1")
+    )
+    assert re.search(
+        r"path +failed answer: open, value 0.00, node r9\n +refinement 1: accepted, value 1.00, node n9",
+        printed("pair9"),
+    )
 
 
 def test_an_unknown_pair_offers_those_with_the_nearest_ids(pages: TestClient) -> None:

@@ -9,10 +9,12 @@ from playwright.sync_api import Browser
 from factory.view.tree_list import FACETS, HISTOGRAMS
 from schemas.tables import Run, Tree
 from stores.lake import Lake
-from tests.browser import chromium, served
+from tests.browser import browser, served
 from tests.rows import fill, row
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint
+
+__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +31,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )  # fmt: skip
     with served(where) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def test_facets_arrive_and_filter(address: str, browser: Browser) -> None:

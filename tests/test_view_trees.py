@@ -12,14 +12,25 @@ import pytest
 from starlette.testclient import TestClient
 
 from factory.view import tree_list
+from factory.view.facets import in_bins
 from factory.view.tree import NODES_SHOWN
-from factory.view.tree_list import COUNTED_TO, FACETS, HISTOGRAMS, ORDERS, TreeFilter, facet, filter_of, list_trees
+from factory.view.tree_list import (
+    BINS,
+    COUNTED_TO,
+    FACETS,
+    HISTOGRAMS,
+    ORDERS,
+    TreeFilter,
+    facet,
+    filter_of,
+    list_trees,
+)
 from schemas.errors import FactoryError
 from schemas.tables import Node, Pair, Prompt, Response, Run, Tree
 from stores.lake import Lake
 from stores.training_sets import build_training_set
 from tests.rows import asked, fill, row, sampled
-from tests.views import pages, pages_of, run_lake
+from tests.views import pages, pages_of, run_lake, stop_counting
 
 __all__ = ["pages", "run_lake"]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> [red]\x1b[31m\u202eabc"
@@ -80,11 +91,11 @@ def test_rows_are_in_the_order_asked_for_and_pages_hold_each_tree_once(opened: L
 def test_a_facet_counts_what_its_link_then_shows(opened: Lake) -> None:
     chosen = filter_of({"outcome": "accepted"})
     for name in FACETS:
-        for value in facet(opened, chosen, name, seconds=60).values or ():
+        for value in facet(opened, chosen, name, seconds=60) or ():
             shown = list_trees(opened, filter_of({"outcome": "accepted", name: value.value}), "newest", rows=1_000)
-            assert value.trees == str(shown.num_rows)
+            assert value.rows == shown.num_rows
     for name in HISTOGRAMS:
-        counts = facet(opened, chosen, name, seconds=60).counts
+        counts = in_bins(facet(opened, chosen, name, seconds=60), BINS)
         assert sum(counts) == len(ids_of(opened, "outcome = 'accepted'"))
         for at, count in enumerate(counts):
             shown = list_trees(
@@ -100,7 +111,7 @@ def test_a_filter_that_cannot_be_is_refused_in_a_sentence(address: dict[str, str
 
 
 def test_a_facet_that_takes_too_long_is_said(pages: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factory.view.tree_list.within", lambda *_: None)
+    stop_counting(monkeypatch, "")
     shown = pages.get("/trees?facets=1").text
     assert shown.count("was stopped") == len(FACETS) + len(HISTOGRAMS)
     assert "counting …" not in shown
@@ -183,6 +194,12 @@ def test_an_unknown_id_offers_the_nearest(pages: TestClient, opened: Lake, path:
     answer = pages.get(path.format(id[:-2] + "zz"))
     assert answer.status_code == 404 and f'href="{path.format(id)}"' in answer.text
     assert pages.get(path.format(id)).status_code == 200
+
+
+def test_ids_that_cannot_be_ranked_in_time_are_not_named(pages: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factory.view.errors.within", lambda *_: None)
+    answer = unescape(pages.get("/tree/none").text)
+    assert "trees has no row whose tree_id is 'none': `factory sql 'FROM trees'` lists them" in answer
 
 
 @pytest.mark.parametrize("query", ["diff=sideways", "from=-1", "node=none", "list=value%3D7"])

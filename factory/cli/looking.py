@@ -108,14 +108,10 @@ def tree(
 
     if diff not in AGAINST:
         raise FactoryError(f"--diff is {diff!r}: give {' or '.join(AGAINST)}")
-    if node is None:
-        return _show(partial(print_tree, full=full), "tree", tree_id, lake)
-    _show(
-        lambda opened, id, console: print_node(opened, id, node, diff, console, space=space, sets=sets),
-        "tree",
-        tree_id,
-        lake,
-    )
+    show = partial(print_tree, full=full)
+    if node is not None:
+        show = partial(print_node, given=node, against=diff, space=space, sets=sets)
+    _show(show, "trees", tree_id, lake)
 
 
 def pair(
@@ -123,10 +119,10 @@ def pair(
     full: FullOption = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Show a pair as a word-level diff."""
+    """Show a pair: its difference word by word, its judges, where it came from, and its reviews."""
     from factory.view.in_terminal import print_pair
 
-    _show(partial(print_pair, full=full), "pair", pair_id, lake)
+    _show(partial(print_pair, full=full), "pairs", pair_id, lake)
 
 
 def snapshots(lake: LakeOption = "lake") -> None:
@@ -149,18 +145,10 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _show(show: Callable[[Any, str, Console], None], noun: str, beginning: str, lake: str) -> None:
+def _show(show: Callable[[Any, str, Console], None], table: str, beginning: str, lake: str) -> None:
     """Shows the one tree or pair whose id has this prefix."""
-    from factory.view.errors import not_there
+    from factory.view.errors import whole_id
     from stores.lake import Lake
 
-    table, column = f"{noun}s", f"{noun}_id"
     with Lake.open(lake) as opened:
-        found = opened.query(
-            f"SELECT {column} FROM {table} WHERE starts_with({column}, $id) ORDER BY 1 LIMIT 2", {"id": beginning}
-        )
-        if not found.num_rows:
-            raise not_there(opened, table, column, beginning)
-        if found.num_rows > 1:
-            raise FactoryError(f"more than one row of {table} matches {column} {beginning!r}: give more of the id")
-        show(opened, found.column(0)[0].as_py(), Console())
+        show(opened, whole_id(opened, table, beginning), Console())

@@ -31,31 +31,21 @@ class Part:
         return self.text.translate(_SIGNS)
 
 
-def word_difference(old: str, new: str) -> list[tuple[str, str]]:
-    """A word-level diff of two texts: ("same" | "removed" | "added", text).
-
-    The parts except the removed ones make up `new`, white space included. White space alone is no change.
-    """
-    return _difference(old, new, words(old), words(new))
-
-
-def space_difference(old: str, new: str) -> list[tuple[str, str]]:
-    """The same with each word's white space before it as a part of it: where that differs, the word has changed."""
-    return _difference(old, new, _SPACED.findall(old), _SPACED.findall(new))
-
-
 def parts_of(old: str, new: str, *, space: bool = False, fold: bool = True) -> list[Part] | None:
-    """The difference of two texts for display; None: they are too long to be compared.
+    """The difference of two texts, word by word; None: they are too long to be compared.
+
+    The parts except the removed ones make up `new`, white space included.
 
     Args:
-        space: white space counts.
+        space: each word's white space before it is a part of it: where that differs, the word has changed. By default white
+            space alone is no change.
         fold: long unchanged runs are cut into a beginning, a folded middle and an end.
     """
     split = _SPACED.findall if space else words
-    if len(split(old)) * len(split(new)) > COMPARABLE:
+    old_words, new_words = split(old), split(new)
+    if len(old_words) * len(new_words) > COMPARABLE:
         return None
-    found = (space_difference if space else word_difference)(old, new)
-    parts = [Part(kind, text, len(words(text))) for kind, text in found]
+    parts = [Part(kind, text, len(words(text))) for kind, text in _difference(old, new, old_words, new_words)]
     if not fold:
         return parts
     last = len(parts) - 1

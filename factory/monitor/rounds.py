@@ -92,6 +92,20 @@ def figures_of(rounds: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     return [(name, cells) for name, cells in figures if any(cells)]
 
 
+def numbers_of(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rounds as rows of a table: all that the lake has of each, every evaluation with both ends of its 95% interval."""
+    metrics = _metrics(rounds)
+    return [
+        {name: value for name, value in one.items() if name != "evaluations"}
+        | {
+            f"{metric}{end}": one["evaluations"].get(metric, {}).get(column)
+            for metric in metrics
+            for end, column in (("", "value"), (" low", "low"), (" high", "high"))
+        }
+        for one in rounds
+    ]
+
+
 def plot_rounds(lake: Lake, loop_id: str, file: Path) -> bool:
     """Writes `rounds_svg` to a file; returns whether there was anything to plot."""
     if (drawn := rounds_svg(lake, loop_id)) is None:

@@ -51,7 +51,7 @@ def table_of(
         wraps = sum(width + 2 for width in widths) > console.width
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), leading=int(wraps))
         for head, width, field in zip(heads, least, rows.schema, strict=True):
-            justify: JustifyMethod = "right" if _is_number(field.type) else "left"
+            justify: JustifyMethod = "right" if is_number(field.type) else "left"
             table.add_column(Text(head), justify=justify, overflow="fold", min_width=width)
         for row in zip(*cells, strict=True):
             table.add_row(*row)
@@ -117,5 +117,6 @@ def _width(text: str) -> int:
     return max(cell_len(line) for line in text.split("\n"))
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column's values are numbers, which are set flush right."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

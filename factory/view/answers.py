@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from factory.monitor.difference import Part, parts_of
-from factory.view.asking import query
-from factory.view.errors import not_there
+from factory.view.asking import query, query_one
 from factory.view.nodes import Opinion
 from factory.view.tree import opinions_of
 from schemas.tables import Constraint
@@ -69,11 +68,8 @@ def read_answers(lake: Lake, prompt_id: str, run_ids: Sequence[str] = (), agains
     Raises:
         NotThere: there is no such prompt.
     """
-    found = query(lake, "prompt_head", {"prompt_id": prompt_id}).to_pylist()
-    if not found:
-        raise not_there(lake, "prompts", "prompt_id", prompt_id)
-    (head,) = found
-    rows = query(lake, "prompt_answers", {"prompt_id": prompt_id, "run_ids": None}).to_pylist()
+    head = query_one(lake, "prompt_head", "prompts", prompt_id)
+    rows = query(lake, "prompt_answers", {"prompt_id": prompt_id}).to_pylist()
     opinions = opinions_of(query(lake, "prompt_votes", {"prompt_id": prompt_id}).to_pylist())
     runs = tuple(dict.fromkeys(row["run_id"] for row in rows))
     base = next((row["text"] for row in rows if row["response_id"] == against), None)

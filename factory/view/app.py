@@ -7,7 +7,6 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import duckdb
 from starlette.applications import Starlette
@@ -22,6 +21,8 @@ from starlette.templating import Jinja2Templates
 from factory.view import pages
 from factory.view.environment import make_environment
 from factory.view.errors import NotThere
+from factory.view.facets import FACET_S
+from factory.view.given import address_part
 from factory.view.readers import Readers
 from factory.view.security import HEADERS, Guard
 from factory.view.showing import ENDINGS, STATIC, address, ending_of, is_file, order_of
@@ -84,6 +85,7 @@ def _templates() -> Jinja2Templates:
         "ending_of": ending_of,
         "order_of": order_of,
         "endings": tuple(ENDINGS),
+        "facet_s": FACET_S,
         "versions": {file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in STATIC.iterdir()},
     }
     return Jinja2Templates(env=environment)
@@ -96,7 +98,7 @@ def _failed(request: Request, error: Exception, status: int) -> Response:
     templates: Jinja2Templates = request.app.state.templates
     # Ids stand last in the addresses of pages about one row.
     beside = request.url.path.rpartition("/")[0]
-    near = [(id, f"{beside}/{quote(id, safe='')}") for id in getattr(error, "near", ())]
+    near = [(id, f"{beside}/{address_part(id)}") for id in getattr(error, "near", ())]
     title = "not there" if status == 404 else "not possible"
     context = {"title": title, "sentence": sentence, "near": near, "state": address(request), "tables": ()}
     return templates.TemplateResponse(request, "error.html", context, status_code=status)

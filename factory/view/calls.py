@@ -5,13 +5,16 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from factory.view.asking import query
-from factory.view.errors import not_there
+from factory.view.asking import json_object, query, query_one
 from schemas.tables import Message
 from stores.lake import Lake
 
 KEY = "$API_KEY"
 """what stands for the key: a shell's variable"""
+_AS_KEPT = (
+    "call_id", "run_id", "prompt_id", "stage", "role", "endpoint", "template", "choices", "seed", "prompt_tokens",
+    "completion_tokens", "latency_s", "retries", "from_journal", "error", "note",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,39 +71,15 @@ def read_call(lake: Lake, call_id: str) -> SentCall:
     """Raises:
     NotThere: there is no such call.
     """
-    found = query(lake, "call", {"call_id": call_id}).to_pylist()
-    if not found:
-        raise not_there(lake, "calls", "call_id", call_id)
-    row = found[0]
+    row = query_one(lake, "call", "calls", call_id)
     replies = query(lake, "call_replies", {"call_id": call_id}).column("text").to_pylist()
-    same = (
-        "call_id",
-        "run_id",
-        "prompt_id",
-        "stage",
-        "role",
-        "endpoint",
-        "template",
-        "choices",
-        "seed",
-        "prompt_tokens",
-    )
-    also = ("completion_tokens", "latency_s", "retries", "from_journal", "error", "note")
     return SentCall(
-        **{name: row[name] for name in (*same, *also)},
+        **{name: row[name] for name in _AS_KEPT},
         model=row["model"] or "",
         messages=tuple(Message(m["role"], m["content"]) for m in row["messages"] or ()),
         as_sent=row["sent"] == row["messages_hash"],
-        parameters=_parameters(row["parameters"]),
+        parameters=json_object(row["parameters"]),
         finish_reasons=tuple(row["finish_reasons"] or ()),
         reasonings=tuple(row["reasonings"] or ()),
         replies=tuple("" if text is None else text for text in replies),
     )
-
-
-def _parameters(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

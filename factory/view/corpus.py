@@ -1,13 +1,11 @@
 """The prompts of a lake: where they come from, in which language, with which constraints."""
 
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-from factory.view.asking import query, text_of
-from factory.view.pair_list import FACETS_S, Counted
-from factory.view.readers import within
+from factory.view.asking import named_parts, query, text_of
+from factory.view.facets import Facet, count_values
 from stores.lake import Lake
 
 
@@ -24,13 +22,10 @@ class PromptFilter:
     text: str | None = None
     """words that a message contains, whatever their case"""
 
-    def parameters(self) -> dict[str, str | None]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
 
 def list_prompts(lake: Lake, which: PromptFilter, offset: int, limit: int) -> pa.Table:
     """Prompts by id, with the beginnings of their texts and how many answers, trees and pairs they have."""
-    given = {**which.parameters(), "offset": offset, "limit": limit}
+    given = {**asdict(which), "offset": offset, "limit": limit}
     found = lake.query(text_of("corpus_found") + text_of("corpus_list"), given)
     counts = {
         row["prompt_id"]: row
@@ -42,12 +37,7 @@ def list_prompts(lake: Lake, which: PromptFilter, offset: int, limit: int) -> pa
     return found
 
 
-def count_prompts(lake: Lake, which: PromptFilter) -> dict[str, list[Counted]] | None:
-    """How many of the filtered prompts have each value, by facet; None: counting took longer than it may."""
-    rows = within(lake, FACETS_S, text_of("corpus_found") + text_of("corpus_facets"), which.parameters())
-    if rows is None:
-        return None
-    counted: dict[str, list[Counted]] = defaultdict(list)
-    for row in rows.to_pylist():
-        counted[row["facet"]].append(Counted(row["value"], row["prompts"]))
-    return dict(counted)
+def count_prompts(lake: Lake, which: PromptFilter) -> dict[str, Facet]:
+    """How many of the filtered prompts have each value, by facet."""
+    found, given = text_of("corpus_found"), asdict(which)
+    return {name: count_values(lake, found + text, given) for name, text in named_parts("corpus_facets").items()}

@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 
+from factory.monitor.plain_text import counted
 from factory.view.showing import STATIC, TEMPLATES, told
 from schemas.streams import visible
 
@@ -22,7 +23,7 @@ def make_environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_printed,
     )
-    environment.globals["told"] = told
+    environment.globals |= {"told": told, "counted": counted}
     environment.filters["percent"] = lambda share: "" if share is None else f"{100 * share:.0f}%"
     return environment
 

@@ -9,19 +9,18 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from factory.monitor.difference import COMPARABLE, word_difference
+from factory.monitor.difference import parts_of
 from factory.monitor.plain_text import NOT_TOLD, counted, cut, money, shortened, visible
-from factory.view.asking import query, query_ids
+from factory.templates.rendering import conversation
+from factory.view.asking import query_ids
 from factory.view.drawing import drawn_nodes
 from factory.view.node import NodeInFull, read_node
 from factory.view.nodes import Opinion, SearchTree, TreeNode
+from factory.view.pair import read_pair
 from factory.view.tree import NODES_SHOWN, read_tree, with_texts
 from factory.view.went import Went, where_it_went
 from schemas.errors import FactoryError
-from stores.faults import verify
 from stores.lake import Lake
-from stores.likeness import words
-from stores.sql import sql
 
 TEXT_CHARACTERS, TEXT_LINES = 4_000, 60
 """of a prompt or an answer"""
@@ -44,7 +43,7 @@ def print_tree(lake: Lake, tree_id: str, console: Console, *, full: bool = False
     tree = with_texts(lake, tree, [node.node_id for node in tree.nodes[:count]], whole=full)
     critiques = _critiques(lake, tree, count)
     console.print(_text(tree.prompt, full, "bold"))
-    facts = f"{tree.strategy}, {tree.outcome} after {tree.expanded} refinements"
+    facts = f"{tree.strategy}, {tree.outcome} after {counted(tree.expanded, 'refinement')}"
     error = f", {visible(tree.error)}" if tree.error else ""
     drawn = Tree(Text(f"tree {tree_id}: {facts}{error}", "dim"), guide_style="dim")
     branches: dict[str | None, Tree] = {None: drawn}
@@ -59,7 +58,7 @@ def print_tree(lake: Lake, tree_id: str, console: Console, *, full: bool = False
 
 
 def print_node(
-    lake: Lake, tree_id: str, given: str, against: str, console: Console, *, space: bool, sets: bool
+    lake: Lake, tree_id: str, console: Console, *, given: str, against: str, space: bool, sets: bool
 ) -> None:
     """Prints one node of a tree in full.
 
@@ -100,22 +99,20 @@ def print_node(
     _add_went(grid, where_it_went(lake, tree, full, None if sets else 0.5))
     for name, value in (("node_id", node.node_id), ("response_id", node.response_id), ("call_id", node.call_id)):
         if value is not None:
-            grid.add_row(name, value)
+            grid.add_row(name, visible(value))
     console.print(grid)
 
 
 def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False) -> None:
-    """Prints a pair: its prompt, the diff from rejected to chosen, and where both come from.
+    """Prints a pair: its prompt, the diff from rejected to chosen, who judged it, where both come from, and its reviews.
 
     Args:
         full: texts are shown and compared whole; by default, the beginnings of long ones.
     """
-    found = lake.query(sql("report/pair"), {"pair_id": pair_id}).to_pylist()
-    if len(found) != 1:
-        raise FactoryError(f"pair {pair_id} lacks its prompt or answers: see {verify(lake.place.where)}")
-    (pair,) = found
-    console.print(Panel(_text(pair["prompt"], full), title="prompt", title_align="left"))
-    rejected, chosen = visible(pair["rejected"]), visible(pair["chosen"])
+    found = read_pair(lake, pair_id)
+    pair = found.pair
+    console.print(Panel(_text(conversation(found.prompt.messages), full), title="prompt", title_align="left"))
+    rejected, chosen = visible(found.rejected.text), visible(found.chosen.text)
     notes = ["", ""]
     if not full:  # before they are compared: that takes memory for each pair of words
         rejected, notes[0] = cut(rejected, TEXT_CHARACTERS, TEXT_LINES)
@@ -126,20 +123,26 @@ def print_pair(lake: Lake, pair_id: str, console: Console, *, full: bool = False
         body.append(f"\n{side}: {note}" if note else "", "dim")
     console.print(Panel(body, title="rejected → chosen", title_align="left"))
     grid = _grid()
-    ratio = "" if pair["length_ratio"] is None else f", length ratio {pair['length_ratio']:.2f}"
-    grid.add_row(
-        "likeness", f"similarity {pair['similarity']:.2f}{ratio}, first {pair['shared_prefix_words']} words shared"
-    )
-    values = ["not known" if pair[n] is None else f"{pair[n]:.2f}" for n in ("rejected_value", "chosen_value")]
+    ratio = "" if pair.length_ratio is None else f", length ratio {pair.length_ratio:.2f}"
+    grid.add_row("likeness", f"similarity {pair.similarity:.2f}{ratio}, first {pair.shared_prefix_words} words shared")
+    values = ["not known" if value is None else f"{value:.2f}" for value in (pair.rejected_value, pair.chosen_value)]
     grid.add_row("value", " → ".join(values))
-    grid.add_row("source", visible(pair["source"]))
-    reviews = query(lake, "pair_reviews", {"pair_id": pair_id}).to_pylist()
-    for review in reviews:
-        why = f": {review['reason']}" if review["reason"] else ""
-        grid.add_row("review", visible(f"{review['verdict']} by {review['reviewer']}{why}"))
+    for judge in found.judges:
+        said = f"chosen {judge.chosen.told}; rejected {judge.rejected.told}; prefers {judge.prefers or 'neither'}"
+        by = visible(judge.asked) + (", decides" if judge.decides else "")
+        grid.add_row(f"judge {visible(judge.name)}", f"{said} ({by})")
+    grid.add_row("source", visible(pair.source))
+    for at, step in enumerate(found.path):
+        value = "not known" if step.value is None else f"{step.value:.2f}"
+        what = f"refinement {step.depth}" if step.depth else "failed answer"
+        grid.add_row("" if at else "path", visible(f"{what}: {step.state}, value {value}, node {step.node_id}"))
+    for review in found.reviews:
+        if review.counts:
+            why = f": {review.reason}" if review.reason else ""
+            grid.add_row("review", visible(f"{review.verdict} by {review.reviewer}{why}"))
     for name in ("pair_id", "run_id", "prompt_id", "chosen_response_id", "rejected_response_id", "tree_id", "node_id"):
-        if pair[name] is not None:
-            grid.add_row(name, pair[name])
+        if (id := getattr(pair, name)) is not None:
+            grid.add_row(name, visible(id))
     console.print(grid)
 
 
@@ -171,8 +174,8 @@ def _node_label(node: TreeNode, dots: str, critique: str | None, full: bool) -> 
     label = Text.assemble((f"#{node.visit} {state}{value}", f"{style} bold"), " ")
     if len(dots) > 1:
         label.append(f"{dots} ", style)
-    if node.judged_at is not None and node.judged_at != node.visit:
-        label.append(f"(same text as #{node.judged_at}) ", "dim italic")
+    if node.repeats is not None:
+        label.append(f"(same text as #{node.repeats}) ", "dim italic")
     if node.disagreement:
         label.append("(judges disagree) ", "yellow")
     text = node.text if node.text is not None else node.output
@@ -240,9 +243,10 @@ def _has_marks(console: Console) -> bool:
 
 
 def _difference(old: str, new: str) -> list[tuple[str, str]]:
-    if len(words(old)) * len(words(new)) > COMPARABLE:
+    parts = parts_of(old, new, fold=False)
+    if parts is None:  # too long to be compared
         return [("removed", old), ("added", f"\n{new}")]
-    return word_difference(old, new)
+    return [(part.kind, part.text) for part in parts]
 
 
 def difference_text(parts: Sequence[tuple[str, str]], *, marks: bool) -> Text:

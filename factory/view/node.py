@@ -1,8 +1,7 @@
 """One node of a tree in full: its text against another's, its constraints before and after, what judges wrote."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 from factory.monitor.difference import Part, parts_of
 from factory.verifier.constraints import describe, verify
@@ -109,14 +108,13 @@ def read_node(
         constraints=followed,
         checked_now=now,
         not_checked=why,
-        said=tuple(_said(row) for row in wrote if row["response_id"] == node.judged_id),
+        said=tuple(
+            Said(**{field.name: row[field.name] for field in fields(Said)})
+            for row in wrote
+            if row["response_id"] == node.judged_id
+        ),
         critique=next((row["critique"] for row in wrote if row["judgement_id"] == node.critique_id), None),
     )
-
-
-def _said(row: dict[str, Any]) -> Said:
-    names = ("judgement_id", "judge", "kind", "decides", "verdict", "points", "critique", "call_id")
-    return Said(**{name: row[name] for name in names})
 
 
 def _constraints(

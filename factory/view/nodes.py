@@ -1,5 +1,6 @@
 """A search tree as a person reads it: its nodes, what judges said of them, and what it cost. `tree.py` reads it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,26 +34,22 @@ class Opinion:
         return sum(vote.verdict == verdict for vote in self.votes)
 
 
+def votes_of(opinions: Sequence[Opinion]) -> dict[str, int]:
+    """How many of all judges' votes say yes, no, or cannot be read."""
+    return {word: sum(opinion.count(word) for opinion in opinions) for word in ("yes", "no", "unparsed")}
+
+
 @dataclass(frozen=True, slots=True)
-class TreeNode:
+class TreeNode(Placed):
     """A node of a tree."""
 
-    node_id: str
-    parent_id: str | None
-    depth: int
-    visit: int
-    state: str
-    value: float | None
-    flaw: str | None
     response_id: str | None
     judged_id: str | None
     """the response whose judgements count: equal texts are judged once"""
-    judged_at: int | None
-    """the visit of the node with that response"""
     critique_id: str | None
     """the judgement it was refined from"""
     call_id: str | None
-    why: str
+    why: str = ""
     """why it was kept or pruned, in a few words"""
     text: str | None = None
     """the answer, as read from the refiner's output; None: not read yet, or there is none"""
@@ -142,12 +139,4 @@ class SearchTree:
 
     def ranked(self, node: TreeNode) -> list[Ranked]:
         """The nodes that competed with this one, in the order of the selection."""
-        why = {one.node_id: one.why for one in self.nodes}
-        return siblings_of([_placed(one) for one in self.nodes], _placed(node), self.strategy, why)
-
-
-def _placed(node: TreeNode) -> Placed:
-    repeats = node.judged_at if node.judged_at != node.visit else None
-    return Placed(
-        node.node_id, node.parent_id, node.depth, node.visit, node.state, node.value, node.flaw, repeats
-    )  # fmt: skip
+        return siblings_of(self.nodes, node, self.strategy, {one.node_id: one.why for one in self.nodes})

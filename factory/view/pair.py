@@ -25,6 +25,22 @@ class Judged:
     votes: tuple[int, int, int] | None
     """yes, no, not readable; None: it did not judge this side"""
 
+    @property
+    def told(self) -> str:
+        """In words: passes, value 1, 3 yes, 0 no."""
+        if self.votes is None:
+            return "not judged"
+        parts = [{True: "passes", False: "fails", None: "undecided"}[self.passed]]
+        parts += [
+            f"{name} {value:.4g}"
+            for name, value in (("value", self.value), ("points", self.points))
+            if value is not None
+        ]
+        yes, no, unparsed = self.votes
+        if any(self.votes):
+            parts += [f"{yes} yes", f"{no} no", *([f"{unparsed} not readable"] if unparsed else [])]
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Judge:
@@ -37,6 +53,11 @@ class Judge:
     model: str | None
     chosen: Judged
     rejected: Judged
+
+    @property
+    def asked(self) -> str:
+        """Which model judged."""
+        return self.model or ("a program" if self.kind == "verifier" else "not known")
 
     @property
     def prefers(self) -> str | None:
@@ -119,7 +140,7 @@ def read_sides(lake: Lake, pair_id: str) -> tuple[Pair, Prompt, Response, Respon
     """
     found = lake.read(Pair, "pair_id = $id", {"id": pair_id})
     if not found:
-        raise not_there(lake, "pairs", "pair_id", pair_id)
+        raise not_there(lake, "pairs", pair_id)
     pair = found[0]
     prompts = lake.read(Prompt, "prompt_id = $id", {"id": pair.prompt_id})
     ids = {"ids": [pair.chosen_response_id, pair.rejected_response_id]}

@@ -1,12 +1,11 @@
 """The pairs of a lake by what is doubtful about them: a page of the list, and what its facets count."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from factory.view.asking import query, text_of
-from factory.view.readers import within
+from factory.view.asking import named_parts, query, text_of
+from factory.view.facets import Facet, count_values
 from schemas.errors import FactoryError, nearest
 from stores.lake import Lake
 
@@ -20,11 +19,10 @@ DOUBTS = {
 REVIEWED = ("no", "accept", "reject", "edit")
 SORTS = {"doubts": "most doubts", "longest": "longer one chosen", "unlike": "least alike", "close": "closest values"}
 BINS = 20
-FACETS_S = 1.0
-"""for all five facets and two histograms, which one query counts: 0.2 s each"""
-MOST_COUNTED = 10_000
+LOOKED_UP = ("flawed", "disputed")
+"""doubts that other and larger tables tell"""
 MANY = 300_000
-"""pairs and judgements together above which flaws and disputes are looked up only if asked for"""
+"""pairs and judgements together above which those are looked up only if asked for"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +69,6 @@ def _ends(number: int | None, least: float, step: float) -> tuple[float | None, 
     return least + number * step, None if number == BINS - 1 else least + (number + 1) * step
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """How many rows have a value of a facet."""
-
-    value: str
-    rows: int
-
-    @property
-    def told(self) -> str:
-        return f">{MOST_COUNTED:,}" if self.rows > MOST_COUNTED else f"{self.rows:,}"
-
-
 def is_large(lake: Lake) -> bool:
     """Whether flaws and disputes take too long to be looked up for all pairs unasked."""
     return (
@@ -115,12 +101,14 @@ def list_pairs(lake: Lake, which: Filter, sort: str | None, offset: int, limit: 
     return shown
 
 
-def count_facets(lake: Lake, which: Filter, *, cheap: bool) -> dict[str, list[Counted]] | None:
-    """How many of the filtered pairs have each value, by facet; None: counting took longer than it may."""
-    rows = within(lake, FACETS_S, text_of("pairs_found") + text_of("pairs_facets"), which.parameters(cheap))
-    if rows is None:
-        return None
-    counted: dict[str, list[Counted]] = defaultdict(list)
-    for row in rows.to_pylist():
-        counted[row["facet"]].append(Counted(row["value"], row["pairs"]))
-    return dict(counted)
+def count_facets(lake: Lake, which: Filter, *, cheap: bool) -> dict[str, Facet]:
+    """How many of the filtered pairs have each value, by facet.
+
+    Args:
+        cheap: as in `list_pairs`; facets that do not need what is looked up leave it out anyway.
+    """
+    found, plain = text_of("pairs_found"), which.doubt not in LOOKED_UP
+    return {
+        name: count_values(lake, found + text, which.parameters(cheap or (plain and name != "doubt")))
+        for name, text in named_parts("pairs_facets").items()
+    }

@@ -1,4 +1,4 @@
-"""Plots as numbers for `templates/plots.html`, which draws them as SVG: no text of a row is ever markup."""
+"""Plots as numbers for `templates/macros.html`, which draws them as SVG: no text of a row is ever markup."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ class Bar:
     width: float
     height: float
     label: str
-    href: str | None
-    on: bool
-    """whether it is what the page is filtered by"""
+    style: str = ""
+    """on: the page is filtered by it; a, b: one of two sides"""
+    href: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
     title: str
+    note: str
     bars: tuple[Bar, ...]
     low: str
     high: str
-    most: str
 
 
 def histogram(
@@ -51,8 +51,28 @@ def histogram(
         height = HEIGHT * count / most if most else 0.0
         label = f"{ends[at]:.3g} to {ends[at + 1]:.3g}: {count:,}"
         href = None if hrefs is None else hrefs[at]
-        bars.append(Bar(at * step, HEIGHT - height, max(step - 2, 1), height, label, href, at == on))
-    return Histogram(title, tuple(bars), f"{ends[0]:.3g}", f"{ends[-1]:.3g}", f"{most:,}")
+        bars.append(Bar(at * step, HEIGHT - height, max(step - 2, 1), height, label, "on" if at == on else "", href))
+    return Histogram(title, f"most: {most:,}", tuple(bars), f"{ends[0]:.3g}", f"{ends[-1]:.3g}")
+
+
+def paired(
+    title: str, a: Sequence[float], b: Sequence[float], labels: Sequence[str], note: str, low: str, high: str
+) -> Histogram:
+    """Two bars in each bin.
+
+    Args:
+        a, b: shares of each side's rows, shape (n,).
+        labels: what each bin is, shape (n,).
+        low, high: what stands at both ends of the axis.
+    """
+    most, step = max(*a, *b, 0.0), WIDTH / max(len(labels), 1)
+    width = min(max((step - 2) / 2, 0.5), 12.0)
+    bars = []
+    for at, label in enumerate(labels):
+        for side, share, x in (("a", a[at], at * step), ("b", b[at], at * step + width)):
+            height = HEIGHT * share / most if most else 0.0
+            bars.append(Bar(x, HEIGHT - height, width, height, f"{side}, {label}: {100 * share:.1f}%", side))
+    return Histogram(title, note, tuple(bars), low, high)
 
 
 @dataclass(frozen=True, slots=True)

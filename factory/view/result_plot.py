@@ -2,8 +2,9 @@
 
 import pyarrow as pa
 
+from factory.monitor.plain_text import label
+from factory.monitor.table import is_number
 from schemas.errors import FactoryError, nearest
-from schemas.streams import visible
 
 KINDS = ("bar", "line", "points", "histogram")
 _MOST_CHARACTERS = 40
@@ -24,7 +25,7 @@ def result_svg(rows: pa.Table, kind: str, x: str, y: str) -> str:
     for name in {x, numbers}:
         if name not in rows.schema.names:
             raise FactoryError(f"the result has no column {name!r}: {nearest(name, rows.schema.names)}")
-    if not _is_number(rows.schema.field(numbers).type):
+    if not is_number(rows.schema.field(numbers).type):
         raise FactoryError(f"a {kind} plot needs numbers, and the column {numbers!r} holds none: choose another column")
     from lets_plot import (
         LetsPlot,
@@ -54,7 +55,7 @@ def result_svg(rows: pa.Table, kind: str, x: str, y: str) -> str:
 
 
 def _values(column: pa.ChunkedArray) -> list[object]:
-    if _is_number(column.type):
+    if is_number(column.type):
         return list(column.cast(pa.float64()).to_pylist())
     if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
         return list(column.to_pylist())
@@ -62,9 +63,4 @@ def _values(column: pa.ChunkedArray) -> list[object]:
 
 
 def _plain(text: str) -> str:
-    """A text without what lets-plot would make a link of."""
-    return visible(text)[:_MOST_CHARACTERS].translate({ord("<"): "‹", ord(">"): "›"})
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+    return label(text)[:_MOST_CHARACTERS]

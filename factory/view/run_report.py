@@ -10,6 +10,7 @@ from factory.monitor.report import Summary, pick_example, read_summary
 from factory.view.asking import query
 from factory.view.drawing import Drawn, drawn_nodes
 from factory.view.environment import make_environment
+from factory.view.facets import in_bins
 from factory.view.node import NodeInFull, read_node
 from factory.view.nodes import SearchTree
 from factory.view.plots import Histogram, Line, histogram
@@ -95,7 +96,7 @@ def page_of(report: RunReport) -> str:
 
 
 def _histogram(lake: Lake, run_id: str, name: str) -> Histogram | None:
-    counts = facet(lake, TreeFilter(run=run_id), name, _FACET_S).counts
+    counts = in_bins(facet(lake, TreeFilter(run=run_id), name, _FACET_S), BINS)
     if not sum(counts):
         return None
     titles = {
@@ -107,10 +108,10 @@ def _histogram(lake: Lake, run_id: str, name: str) -> Histogram | None:
 
 def _by_kind(lake: Lake, run_id: str) -> list[ByKind]:
     of_run = TreeFilter(run=run_id)
-    found = facet(lake, of_run, "constraint", _FACET_S).values or ()
-    accepted = facet(lake, replace(of_run, outcome="accepted"), "constraint", _FACET_S).values or ()
-    by_kind = {value.value: value.trees for value in accepted}
-    return [ByKind(one.value, one.trees, by_kind.get(one.value, "0")) for one in found]
+    found = facet(lake, of_run, "constraint", _FACET_S) or ()
+    accepted = facet(lake, replace(of_run, outcome="accepted"), "constraint", _FACET_S) or ()
+    by_kind = {one.value: one.told for one in accepted}
+    return [ByKind(one.value, one.told, by_kind.get(one.value, "0")) for one in found]
 
 
 def _tree_ids(lake: Lake, run_id: str) -> list[str]:

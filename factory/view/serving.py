@@ -1,5 +1,6 @@
 """Serves a lake's pages until Ctrl-C."""
 
+import errno
 import secrets
 import socket
 import webbrowser
@@ -100,16 +101,17 @@ def _own_addresses() -> set[str]:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for tried in range(port, port + (PORTS_TRIED if port else 1)):
+    tried = range(port, min(port + PORTS_TRIED, 65_536) if port else 1)
+    for number in tried:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((host, tried))
+            listening.bind((host, number))
             listening.listen(128)
         except OSError as error:
             listening.close()
-            if error.errno in (98, 13, 48) and tried < port + PORTS_TRIED - 1 and port:
-                continue
-            raise FactoryError(f"cannot listen on {host}, port {tried}: {error.strerror or error}") from error
-        return listening
-    raise FactoryError(f"ports {port} to {port + PORTS_TRIED - 1} of {host} are all in use: give another with --port")
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise FactoryError(f"cannot listen on {host}, port {number}: {error.strerror or error}") from error
+        else:
+            return listening
+    raise FactoryError(f"ports {tried[0]} to {tried[-1]} of {host} are in use or not allowed: give another with --port")

@@ -15,6 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
+from factory.monitor.plain_text import counted
+from factory.monitor.table import is_number
 from schemas.errors import FactoryError, nearest
 from stores.reading import as_csv, python_rows, write_parquet
 
@@ -44,17 +46,22 @@ class Shown:
     """there are more rows than `count`"""
     hidden: tuple[str, ...] = ()
     """columns that only the endings give"""
+    drawn: pa.Table | None = None
+    """the same as sentences and signs, which the page shows in place of `rows`; None: it shows `rows`"""
+
+    @property
+    def on_page(self) -> pa.Table:
+        return self.rows if self.drawn is None else self.drawn
 
     def columns(self) -> list[str]:
-        return [name for name in self.rows.schema.names if name not in self.hidden]
+        return [name for name in self.on_page.schema.names if name not in self.hidden]
 
     def is_number(self, column: str) -> bool:
-        kind = self.rows.schema.field(column).type
-        return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+        return is_number(self.on_page.schema.field(column).type)
 
     def cells(self) -> Iterator[list[tuple[str, str | None, bool]]]:
         """Each row as texts with their addresses, and whether a text was cut."""
-        for row in python_rows(self.rows.slice(0, ROWS_SHOWN)):
+        for row in python_rows(self.on_page.slice(0, ROWS_SHOWN)):
             texts = ((name, told(row[name])) for name in self.columns())
             yield [
                 (
@@ -69,9 +76,7 @@ class Shown:
         count = self.rows.num_rows if self.count is None else self.count
         shown = min(self.rows.num_rows, ROWS_SHOWN)
         more = ">" if self.capped else ""
-        return f"{more}{count:,} {'row' if count == 1 else 'rows'}" + (
-            f", the first {shown:,} shown" if shown < count else ""
-        )
+        return f"{more}{counted(count, 'row')}" + (f", the first {shown:,} shown" if shown < count else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +148,6 @@ def is_file(request: Request) -> bool:
     return request.url.path.rpartition(".")[2] in ENDINGS
 
 
-def whole_number(request: Request, name: str) -> int:
-    """A number in the address, 0 if it is not there.
-
-    Raises:
-        FactoryError: it is none, or negative.
-    """
-    text = request.query_params.get(name, "0")
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise FactoryError(f"{name} in the address is {text[:40]!r}: give a whole number")
-    return int(text)
-
-
 def _chosen(request: Request, page: Page) -> Shown:
     name = request.query_params.get("table")
     by_name = {shown.name: shown for shown in page.tables}
@@ -221,8 +214,10 @@ def order_of(request: Request, shown: Shown, column: str) -> str | None:
 
 
 def _sortable(shown: Shown, column: str) -> bool:
+    if shown.count is not None or shown.drawn is not None or shown.rows.num_rows < 2:
+        return False
     kind = shown.rows.schema.field(column).type
-    return shown.count is None and shown.rows.num_rows > 1 and not (pa.types.is_nested(kind) or pa.types.is_null(kind))
+    return not (pa.types.is_nested(kind) or pa.types.is_null(kind))
 
 
 STATIC = Path(__file__).parent / "static"

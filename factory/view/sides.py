@@ -38,9 +38,10 @@ def side_of(name: str, response: Response, pieces: list[Part], own: str, models:
     Args:
         own: the kind of pieces that only this side has, added or removed.
     """
+    model = "a person" if response.kind == "edited" else "not known"
     facts = [
         ("kind", response.kind),
-        ("model", models.get(response.model_id, response.model_id) if response.model_id is not None else "a person"),
+        ("model", model if response.model_id is None else models.get(response.model_id, response.model_id)),
         ("run", response.run_id),
         ("stage", response.stage or ""),
         ("tokens", "" if response.tokens is None else f"{response.tokens:,}"),
@@ -48,8 +49,6 @@ def side_of(name: str, response: Response, pieces: list[Part], own: str, models:
         ("flaw", response.flaw or ""),
         ("id", response.response_id),
     ]
-    if response.model_id is None and response.kind != "edited":
-        facts[1] = ("model", "not known")
     return text_side(name, response.text, pieces, own, tuple(fact for fact in facts if fact[1]))
 
 

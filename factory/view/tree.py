@@ -4,17 +4,15 @@ Reading a tree of any size takes a few queries; texts are read for the nodes tha
 exact texts for one node (`node.py`). Nothing here knows of HTTP or terminals.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from factory.search.refinements import asks_for_reflection, read_refinement
-from factory.view.asking import query, query_ids
-from factory.view.errors import not_there
+from factory.view.asking import json_object, query, query_ids, query_one
 from factory.view.nodes import Opinion, SearchTree, Spent, TreeNode, Vote
-from factory.view.selection import Placed, reasons_of
+from factory.view.selection import reasons_of
 from factory.view.spending import own_calls, prices_of, spent_on
 from schemas.tables import Constraint, Message
 from stores.lake import Lake
@@ -30,15 +28,10 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
     Raises:
         NotThere: there is no such tree.
     """
-    found = query(lake, "tree_head", {"tree_id": tree_id}).to_pylist()
-    if not found:
-        raise not_there(lake, "trees", "tree_id", tree_id)
-    (head,) = found
-    parameters = _object(head["parameters"])
-    rows = query(lake, "tree_nodes", {"tree_id": tree_id}).to_pylist()
-    visits = {row["response_id"]: row["visit"] for row in reversed(rows) if row["response_id"] is not None}
-    placed = [_placed_row(row, visits) for row in rows]
-    why = reasons_of(placed, head["strategy"], parameters, head["outcome"])
+    head = query_one(lake, "tree_head", "trees", tree_id)
+    parameters = json_object(head["parameters"])
+    nodes = _nodes(query(lake, "tree_nodes", {"tree_id": tree_id}).to_pylist())
+    why = reasons_of(nodes, head["strategy"], parameters, head["outcome"])
     return SearchTree(
         tree_id=tree_id,
         run_id=head["run_id"],
@@ -58,9 +51,9 @@ def read_tree(lake: Lake, tree_id: str) -> SearchTree:
         accepted_id=head["accepted_node_id"],
         pair_id=head["pair_id"],
         similarity=head["similarity"],
-        prices=prices_of(_object(head["models"] or "")),
+        prices=prices_of(json_object(head["models"] or "")),
         reflects={name: asks_for_reflection(text) for name, text in dict(head["templates"] or ()).items()},
-        nodes=tuple(_node(row, visits, why) for row in rows),
+        nodes=tuple(replace(node, why=why[node.node_id]) for node in nodes),
         spent=Spent(0, None, None, None, False, None),
     )
 
@@ -140,46 +133,15 @@ def _opinion(rows: Sequence[dict[str, Any]]) -> Opinion:
     return Opinion(first["judge"], first["kind"], first["decides"], votes, passed)
 
 
-def _node(row: dict[str, Any], visits: dict[str, int], why: dict[str, str]) -> TreeNode:
-    return TreeNode(
-        node_id=row["node_id"],
-        parent_id=row["parent_node_id"],
-        depth=row["depth"],
-        visit=row["visit"],
-        state=row["state"],
-        value=row["value"],
-        flaw=row["flaw"],
-        response_id=row["response_id"],
-        judged_id=row["judged_response_id"],
-        judged_at=visits.get(row["judged_response_id"]),
-        critique_id=row["critique_judgement_id"],
-        call_id=row["call_id"],
-        why=why[row["node_id"]],
-    )
-
-
-def _placed_row(row: dict[str, Any], visits: dict[str, int]) -> Placed:
-    judged_at = visits.get(row["judged_response_id"])
-    return Placed(
-        node_id=row["node_id"],
-        parent_id=row["parent_node_id"],
-        depth=row["depth"],
-        visit=row["visit"],
-        state=row["state"],
-        value=row["value"],
-        flaw=row["flaw"],
-        repeats=judged_at if judged_at != row["visit"] else None,
-    )
+def _nodes(rows: Sequence[dict[str, Any]]) -> list[TreeNode]:
+    """Nodes without the reasons."""
+    visits = {row["response_id"]: row["visit"] for row in reversed(rows) if row["response_id"] is not None}
+    judged_at = [visits.get(row["judged_id"]) for row in rows]
+    return [
+        TreeNode(**row, repeats=visit if visit != row["visit"] else None)
+        for row, visit in zip(rows, judged_at, strict=True)
+    ]
 
 
 def _known(ids: Iterable[str | None]) -> list[str]:
     return sorted({id for id in ids if id is not None})
-
-
-def _object(text: str) -> dict[str, Any]:
-    """A JSON object of a row; a lake of somebody else may hold anything."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

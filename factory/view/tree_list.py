@@ -5,28 +5,22 @@ With a million nodes a query may read a few columns and no texts; the rows of on
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
-from factory.view.asking import query, text_of
+from factory.view.asking import named_parts, query, text_of
+from factory.view.facets import COUNTED_TO, FACET_S, Facet, count_values
 from factory.view.readers import within
 from schemas.errors import FactoryError, nearest
 from stores.lake import Lake
 
 ROWS_A_PAGE = 50
-FACET_S = 0.2
-"""seconds that a facet may take"""
-COUNTED_TO = 10_000
-"""counts beyond it are shown as '>10,000'"""
 BINS = 10
 """of the histograms of value and likeness, which lie in 0..1"""
 
 FACETS = ("outcome", "recipe", "run", "round", "model", "depth", "flaw", "constraint")
 HISTOGRAMS = ("value", "likeness")
-_OF_NODES = ("depth", "flaw", "value", "likeness")
-"""facets that read rows of nodes or pairs, not of trees"""
 _VALUES = "LEFT JOIN (SELECT tree_id, max(value) AS value FROM nodes WHERE depth > 0 GROUP BY tree_id) USING (tree_id)"
 _PAIRS = "LEFT JOIN (SELECT tree_id, max(similarity) AS similarity FROM pairs GROUP BY tree_id) USING (tree_id)"
 ORDERS = {
@@ -63,25 +57,6 @@ class TreeFilter:
 
     def without(self, name: str) -> "TreeFilter":
         return replace(self, **{name: None})
-
-
-@dataclass(frozen=True, slots=True)
-class FacetValue:
-    value: str
-    trees: str
-    """their number, '>10,000' beyond COUNTED_TO"""
-    chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Facet:
-    """Filtered trees by one property; its own filter is left out, so that another value can be chosen."""
-
-    name: str
-    values: tuple[FacetValue, ...] | None
-    """None: it took too long"""
-    counts: tuple[int, ...] = ()
-    """of a histogram: one per tenth"""
 
 
 def filter_of(given: Mapping[str, str]) -> TreeFilter:
@@ -147,20 +122,9 @@ def trees_around(lake: Lake, filter: TreeFilter, order: str, tree_id: str) -> di
 
 
 def facet(lake: Lake, filter: TreeFilter, name: str, seconds: float = FACET_S) -> Facet:
-    """Filtered trees by one of FACETS or HISTOGRAMS."""
-    others, chosen = filter.without(name), filter.given().get(name)
-    found = within(lake, seconds, _filled(f"facet_{name}", others), others.given())
-    if found is None:
-        return Facet(name, None)
-    rows = found.to_pylist()
-    if name in HISTOGRAMS:
-        counts = {row["value"]: row["trees"] for row in rows}
-        return Facet(name, (), tuple(counts.get(bin, 0) for bin in range(BINS)))
-    return Facet(name, tuple(FacetValue(str(r["value"]), capped(r["trees"]), r["value"] == chosen) for r in rows))
-
-
-def capped(count: int) -> str:
-    return f">{COUNTED_TO:,}" if count > COUNTED_TO else f"{count:,}"
+    """Filtered trees by one of FACETS or HISTOGRAMS; its own filter is left out, so that another value can be chosen."""
+    others = filter.without(name)
+    return count_values(lake, _filled(f"facet_{name}", others), others.given(), seconds)
 
 
 def _order(name: str) -> tuple[str, str]:
@@ -181,14 +145,5 @@ def _filled(name: str, filter: TreeFilter, **texts: str) -> str:
 
 
 def _trees(filter: TreeFilter) -> str:
-    conditions = " AND ".join(_conditions()[name] for name in filter.given())
+    conditions = " AND ".join(named_parts("trees_conditions")[name] for name in filter.given())
     return f"SELECT * FROM trees WHERE {conditions}" if conditions else "SELECT * FROM trees"
-
-
-@cache
-def _conditions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in text_of("trees_conditions").split("\n-- ")[1:]:
-        name, _, condition = part.partition("\n")
-        found[name] = condition.strip()
-    return found

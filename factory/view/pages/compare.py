@@ -10,8 +10,8 @@ from factory.view.asking import of_this_lake, query
 from factory.view.comparing import MOST, Compared, Shift, compare, find, rows_of
 from factory.view.errors import not_there
 from factory.view.given import address_part, text_of_query
-from factory.view.shifts import Paired, paired
-from factory.view.showing import Href, Page, Shown, address, routes
+from factory.view.plots import Histogram, paired
+from factory.view.showing import Href, Page, Shown, address, is_file, routes
 from factory.view.sides import Side, parts_between, text_side
 from schemas.tables import Prompt
 from stores.lake import Lake
@@ -21,19 +21,32 @@ PROMPT_ROWS = 20
 
 
 def comparison(request: Request) -> Page:
-    """The comparison, or which two to compare; with `prompt`, that prompt under both."""
+    """Which two to compare, their comparison, or with `prompt`, that prompt under both.
+
+    The comparison takes a while: the page comes without it and asks for it then (`?result=1`).
+    """
     a, b = text_of_query(request, "a"), text_of_query(request, "b")
     with of_this_lake(request) as lake:
         choices = query(lake, "compare_choices").column("name").to_pylist()
-        context = {"choices": choices, "a": a or "", "b": b or ""}
+        context: dict[str, Any] = {
+            "choices": choices,
+            "a": a or "",
+            "b": b or "",
+            "names": None,
+            "found": None,
+            "most": MOST,
+        }
         if a is None or b is None:
-            return Page("compare.html", "compare", {**context, "found": None})
+            return Page("compare.html", "compare", context)
         one, other = find(lake, a), find(lake, b)
         prompt_id = text_of_query(request, "prompt")
         if prompt_id is not None:
             return _one_prompt(lake, one, other, prompt_id, context)
+        context["names"] = {"a": one.shown, "b": other.shown}
+        if "result" not in request.query_params and not is_file(request):
+            return Page("compare.html", "compare", context)
         found = compare(lake, one, other)
-    links: dict[str, Href] = {"prompt_id": lambda row: address(request, prompt=row["prompt_id"])}
+    links: dict[str, Href] = {"prompt_id": lambda row: address(request, prompt=row["prompt_id"], result=None)}
     tables = [
         Shown("rows", found.rows, links, "Rows that are not the same"),
         Shown("constraints", found.kinds, caption="Rows whose prompt has a constraint of the kind"),
@@ -41,19 +54,17 @@ def comparison(request: Request) -> Page:
     plots = [_plot(shift) for shift in found.shifts]
     if found.kinds.num_rows:
         plots.append(_kinds_plot(found.kinds.to_pylist()))
-    names = {"a": one.shown, "b": other.shown}
-    context |= {"found": found, "names": names, "plots": plots, "most": MOST}
-    return Page("compare.html", "compare", context, tables)
+    return Page("compare.html", "compare", {**context, "found": found, "plots": plots}, tables)
 
 
-def _plot(shift: Shift) -> Paired:
+def _plot(shift: Shift) -> Histogram:
     ends = [f"{end:.3g}" for end in shift.ends]
     labels = [f"{low} to {high}" for low, high in pairwise(ends)]
     medians = " → ".join("none" if one is None else f"{one:.3g}" for one in (shift.median_a, shift.median_b))
     return paired(shift.title, shift.a, shift.b, labels, f"median {medians}", ends[0], ends[-1])
 
 
-def _kinds_plot(rows: list[dict[str, Any]]) -> Paired:
+def _kinds_plot(rows: list[dict[str, Any]]) -> Histogram:
     """Shares of each side's constraints, in the order of the table below the plot."""
     a, b = ([row[side] / max(sum(each[side] for each in rows), 1) for row in rows] for side in ("a", "b"))
     labels = [row["kind"] for row in rows]
@@ -63,7 +74,7 @@ def _kinds_plot(rows: list[dict[str, Any]]) -> Paired:
 def _one_prompt(lake: Lake, a: Compared, b: Compared, prompt_id: str, context: dict[str, Any]) -> Page:
     prompts = lake.read(Prompt, "prompt_id = $id", {"id": prompt_id})
     if not prompts:
-        raise not_there(lake, "prompts", "prompt_id", prompt_id)
+        raise not_there(lake, "prompts", prompt_id)
     rows = [rows_of(lake, one, prompt_id).to_pylist()[:PROMPT_ROWS] for one in (a, b)]
     pairs: list[list[Side | None]] = []
     for at in range(max(map(len, rows))):

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from factory.view.asking import of_this_lake
 from factory.view.corpus import PromptFilter, count_prompts, list_prompts
 from factory.view.given import address_part, number_of, text_of_query
-from factory.view.showing import Page, Shown, address, routes
+from factory.view.showing import Page, Shown, address, is_file, routes
 
 ON_A_PAGE = 50
 _ALL = 1_000_000
@@ -18,7 +18,7 @@ def corpus(request: Request) -> Page:
     """The list of prompts; its counts come later, as on the page of pairs."""
     which = PromptFilter(**{name: text_of_query(request, name) for name in (*FACETS, "text")})
     at = number_of(request, "page", least=1) or 1
-    as_file = request.url.path != "/corpus"
+    as_file = is_file(request)
     before = 0 if as_file else (at - 1) * ON_A_PAGE
     with of_this_lake(request) as lake:
         found = list_prompts(lake, which, before, _ALL if as_file else ON_A_PAGE + 1)
@@ -33,8 +33,7 @@ def corpus(request: Request) -> Page:
     }
     context = {
         "facet_names": FACETS,
-        "asked": "facets" in request.query_params,
-        "facets": counted,
+        "counts": counted,
         "chosen": {name: request.query_params.get(name) for name in (*FACETS, "text")},
         "at": at,
         "before": address(request, page=str(at - 1), facets=None) if at > 1 else None,

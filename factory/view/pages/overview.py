@@ -1,21 +1,20 @@
 """The lake at a glance: its runs and loops; one run over time; one loop's rounds side by side."""
 
 from dataclasses import asdict
-from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from factory.monitor.rounds import figures_of, rounds_of, rounds_svg
+from factory.monitor.rounds import figures_of, numbers_of, rounds_of, rounds_svg
 from factory.monitor.status import RunStatus, read_status
 from factory.view.asking import of_this_lake, query
 from factory.view.errors import not_there
+from factory.view.given import address_part
 from factory.view.plots import Line, line
 from factory.view.run_plots import run_plots
-from factory.view.showing import Page, Shown, routes
+from factory.view.showing import Page, Shown, is_file, routes
 from stores.lake import Lake
 from stores.locks import is_held
 from stores.sql import sql
@@ -32,14 +31,14 @@ def overview(request: Request) -> Page:
     """Runs and loops. Their figures take a while on a large lake: the page comes without them and asks for them then."""
     with of_this_lake(request) as lake:
         runs = query(lake, "overview_runs")
-        counted = "figures" in request.query_params or request.url.path != "/"
+        counted = "figures" in request.query_params or is_file(request)
         active = is_held(lake.place)
         shown = _with_figures(request, lake, runs) if counted and runs.num_rows else runs
         given = {"loop_id": "", "held": is_held(lake.place, "loop")}
         loops = lake.query(sql("report/loops"), given)
     tables = [
-        Shown("runs", shown, {"run_id": lambda row: f"/run/{quote(row['run_id'], '')}"}, "Runs"),
-        Shown("loops", loops, {"loop_id": lambda row: f"/loop/{quote(row['loop_id'], '')}"}, "Loops"),
+        Shown("runs", shown, {"run_id": lambda row: f"/run/{address_part(row['run_id'])}"}, "Runs"),
+        Shown("loops", loops, {"loop_id": lambda row: f"/loop/{address_part(row['loop_id'])}"}, "Loops"),
     ]
     wanted = not counted and bool(runs.num_rows)
     plots = [] if wanted else _over_time(shown)
@@ -85,11 +84,8 @@ def run(request: Request) -> Page:
     with of_this_lake(request) as lake:
         found = [one for one in read_status(lake, run_id) if one.run_id == run_id]
         if not found:
-            raise not_there(lake, "runs", "run_id", run_id)
-        about = lake.query(
-            "SELECT recipe_name, purpose, seed, iteration, code_version, started_at FROM current_runs WHERE run_id = $run_id",
-            {"run_id": run_id},
-        ).to_pylist()[0]
+            raise not_there(lake, "runs", run_id)
+        (about,) = query(lake, "report_run", {"run_id": run_id}).to_pylist()
         cost = query(lake, "run_cost", {"run_id": run_id})
         plots = run_plots(lake, run_id)
     context = {"run": found[0], "about": about, "plots": plots}
@@ -102,16 +98,14 @@ def loop(request: Request) -> Page:
     with of_this_lake(request) as lake:
         rounds = rounds_of(lake, loop_id)
         if not rounds:
-            raise not_there(lake, "loops", "loop_id", loop_id)
+            raise not_there(lake, "loops", loop_id)
     names = [f"round {one['round']}" for one in rounds]
-    rows: list[dict[str, Any]] = [
-        {"figure": name, **dict(zip(names, cells, strict=True))} for name, cells in figures_of(rounds)
-    ]
+    drawn = [{"figure": name, **dict(zip(names, cells, strict=True))} for name, cells in figures_of(rounds)]
     runs = [(one["round"], one["run_id"]) for one in rounds if one["run_id"]]
     notes = [f"round {one['round']}: not kept, {reason}" for one in rounds for reason in one["not_kept"] or ()]
-    shown = Shown(
-        "rounds", pa.Table.from_pylist(rows), caption="Rounds; evaluations in percent with their 95% intervals"
-    )
+    caption = "Rounds; evaluations in percent with their 95% intervals"
+    rows, figures = pa.Table.from_pylist(numbers_of(rounds)), pa.Table.from_pylist(drawn)
+    shown = Shown("rounds", rows, caption=caption, drawn=figures)
     return Page("loop.html", loop_id, {"loop_id": loop_id, "runs": runs, "notes": notes}, [shown])
 
 
@@ -119,7 +113,7 @@ def rounds_plot(request: Request) -> Response:
     with of_this_lake(request) as lake:
         drawn = rounds_svg(lake, request.path_params["loop_id"])
         if drawn is None:
-            raise not_there(lake, "loops", "loop_id", request.path_params["loop_id"])
+            raise not_there(lake, "loops", request.path_params["loop_id"])
     return Response(drawn, media_type="image/svg+xml")
 
 

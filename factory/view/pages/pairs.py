@@ -1,17 +1,19 @@
 """Pairs: a list by what is doubtful about them, and one pair with both texts side by side and all that led to it."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 from starlette.requests import Request
 
 from factory.view.asking import of_this_lake
+from factory.view.facets import Facet, in_bins
 from factory.view.given import address_part, number_of, text_of_query
 from factory.view.members import find_members, pair_ids
-from factory.view.pair import PairShown, read_pair
-from factory.view.pair_list import BINS, DOUBTS, SORTS, Counted, Filter, count_facets, is_large, list_pairs
+from factory.view.pair import Judged, PairShown, read_pair
+from factory.view.pair_list import BINS, DOUBTS, LOOKED_UP, SORTS, Filter, count_facets, is_large, list_pairs
 from factory.view.plots import Histogram, histogram
-from factory.view.showing import Href, Page, Shown, address, routes
+from factory.view.showing import Href, Page, Shown, address, is_file, routes
 from factory.view.sides import parts_between, side_of
 from stores.lake import Lake
 
@@ -40,10 +42,10 @@ def pairs(request: Request) -> Page:
     """The list. Its facets take a while on a large lake: the page comes without them and asks for them then."""
     sort = text_of_query(request, "sort") or "doubts"
     at = number_of(request, "page", least=1) or 1
-    as_file = request.url.path != "/pairs"
+    as_file = is_file(request)
     with of_this_lake(request) as lake:
         which = which_of(request, lake)
-        cheap = is_large(lake) and "deep" not in request.query_params and which.doubt not in ("flawed", "disputed")
+        cheap = is_large(lake) and "deep" not in request.query_params and which.doubt not in LOOKED_UP
         most = _ALL if as_file else ON_A_PAGE + 1
         found = list_pairs(lake, which, sort, 0 if as_file else (at - 1) * ON_A_PAGE, most, cheap=cheap)
         counted = count_facets(lake, which, cheap=cheap) if "facets" in request.query_params else None
@@ -65,8 +67,7 @@ def pairs(request: Request) -> Page:
         "sorts": SORTS,
         "doubts": DOUBTS,
         "facet_names": FACETS,
-        "asked": "facets" in request.query_params,
-        "facets": counted,
+        "counts": counted,
         "plots": [] if counted is None else _plots(request, which, counted),
         "chosen": {name: request.query_params.get(name) for name in (*FACETS, "likeness", "margin", "set")},
         "at": at,
@@ -85,20 +86,21 @@ def _shown(found: pa.Table) -> pa.Table:
     return rest.add_column(1, "doubts", pa.array(words, pa.string()))
 
 
-def _plots(request: Request, which: Filter, counted: dict[str, list[Counted]]) -> list[Histogram]:
+def _plots(request: Request, which: Filter, counted: dict[str, Facet]) -> list[tuple[str, Histogram | None]]:
+    """Titles and histograms; None: counting was stopped."""
     titles = {
         "likeness": ("likeness of the two texts", 0.0, 0.05),
         "margin": ("value of chosen minus rejected", -1.0, 0.1),
     }
     plots = []
     for name, (title, least, step) in titles.items():
-        counts = {int(one.value): one.rows for one in counted.get(name, [])}
         on = getattr(which, name)
         hrefs = [
             address(request, facets=None, page=None, **{name: None if on == at else str(at)}) for at in range(BINS)
         ]
         ends = [least + step * at for at in range(BINS + 1)]
-        plots.append(histogram(title, [counts.get(at, 0) for at in range(BINS)], ends, hrefs, on))
+        found = counted[name]
+        plots.append((title, None if found is None else histogram(title, in_bins(found, BINS), ends, hrefs, on)))
     return plots
 
 
@@ -134,16 +136,53 @@ def _tables(found: PairShown) -> list[Shown]:
     tables = []
     if found.calls.num_rows:
         tables.append(Shown("calls", found.calls, {"call_id": _call}, "Calls that wrote and judged it"))
+    if found.judges:
+        tables.append(_judges(found))
     if found.comparisons.num_rows:
         tables.append(
             Shown("comparisons", found.comparisons, caption="Compared: how probable it is that chosen is better")
         )
     if found.reviews:
-        rows = [{name: getattr(one, name) for name in one.__dataclass_fields__} for one in found.reviews]
+        rows = [asdict(one) for one in found.reviews]
         tables.append(
             Shown("reviews", pa.Table.from_pylist(rows), {"edited_pair_id": _edited_pair}, "Reviews, the newest first")
         )
     return tables
+
+
+def _judges(found: PairShown) -> Shown:
+    """What each judge said of both sides: as figures in the files, in words on the page."""
+    rows, drawn = [], []
+    for one in found.judges:
+        about = {"judge": one.name, "kind": one.kind, "decides": one.decides, "run_id": one.run_id, "model": one.model}
+        rows.append(
+            {**about, **_figures("chosen", one.chosen), **_figures("rejected", one.rejected), "prefers": one.prefers}
+        )
+        drawn.append(
+            {
+                "judge": f"{one.name}, decides" if one.decides else one.name,
+                "run_id": one.run_id,
+                "model": one.asked,
+                "chosen": one.chosen.told,
+                "rejected": one.rejected.told,
+                "prefers": "rejected ⚑" if one.prefers == "rejected" else one.prefers or "neither",
+            }
+        )
+    links: dict[str, Href] = {"run_id": lambda row: f"/run/{address_part(row['run_id'])}"}
+    return Shown("judges", pa.Table.from_pylist(rows), links, "Who judged it", drawn=pa.Table.from_pylist(drawn))
+
+
+def _figures(side: str, said: Judged) -> dict[str, Any]:
+    yes, no, unparsed = said.votes or (None, None, None)
+    figures = {
+        "passed": said.passed,
+        "value": said.value,
+        "points": said.points,
+        "yes": yes,
+        "no": no,
+        "unparsed": unparsed,
+    }
+    return {f"{side}_{name}": value for name, value in figures.items()}
 
 
 def _call(row: dict[str, Any]) -> str:

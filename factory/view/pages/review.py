@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from factory.evaluation.figures import Figure
 from factory.view.asking import of_this_lake, query
-from factory.view.given import text_of_query
+from factory.view.given import address_part, text_of_query
 from factory.view.pages.pairs import which_of
 from factory.view.pair import read_sides
 from factory.view.pair_list import is_large
@@ -205,7 +205,12 @@ def reviews(request: Request) -> Page:
             caption="Two reviewers: do both accept the pair as it is?",
         ),
         Shown("judges", _as_rows(judges, "reviewer", "judge"), caption="Reviewers and judges: which side is better?"),
-        Shown("reviews", rows, {"pair_id": lambda row: f"/pair/{row['pair_id']}"}, "All reviews, the newest first"),
+        Shown(
+            "reviews",
+            rows,
+            {"pair_id": lambda row: f"/pair/{address_part(row['pair_id'])}"},
+            "All reviews, the newest first",
+        ),
     ]
     return Page("reviews.html", "reviews", {}, tables)
 

@@ -6,6 +6,7 @@ from starlette.routing import Route
 
 from factory.view.answers import CHARACTERS_SHOWN, Answer, read_answers
 from factory.view.asking import of_this_lake, query
+from factory.view.nodes import votes_of
 from factory.view.showing import Page, Shown, address, is_file, routes
 
 ANSWERS_SHOWN = 60
@@ -31,22 +32,14 @@ def prompt(request: Request) -> Page:
     return Page("prompt.html", f"prompt {prompt_id[:12]}", context, [Shown("answers", rows)])
 
 
+_COLUMNS = (
+    "response_id", "run_id", "recipe", "round", "kind", "model", "tokens", "finish_reason", "flaw", "tree_id", "node_id",
+)  # fmt: skip
+
+
 def _row(answer: Answer) -> dict[str, object]:
-    plain = (
-        "response_id",
-        "run_id",
-        "recipe",
-        "round",
-        "kind",
-        "model",
-        "tokens",
-        "finish_reason",
-        "flaw",
-        "tree_id",
-        "node_id",
-    )
-    votes = {word: sum(opinion.count(word) for opinion in answer.opinions) for word in ("yes", "no", "unparsed")}
-    return {**{name: getattr(answer, name) for name in plain}, "passed": answer.passed, **votes, "text": answer.text}
+    plain = {name: getattr(answer, name) for name in _COLUMNS}
+    return {**plain, "passed": answer.passed, **votes_of(answer.opinions), "text": answer.text}
 
 
 ROUTES: list[Route] = routes("/prompt/{prompt_id}", prompt)

@@ -1,5 +1,6 @@
 """One search tree drawn as a tree of texts with one of its nodes in full, and one call to a model."""
 
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -9,11 +10,12 @@ from starlette.routing import Route
 
 from factory.view.asking import of_this_lake, query
 from factory.view.calls import read_call
-from factory.view.drawing import Drawn, drawn_nodes
+from factory.view.drawing import drawn_nodes
 from factory.view.errors import NotThere
+from factory.view.given import address_part, number_of
 from factory.view.node import AGAINST, NodeInFull, read_node
-from factory.view.nodes import SearchTree, TreeNode
-from factory.view.showing import Page, Shown, address, is_file, routes, whole_number
+from factory.view.nodes import SearchTree, TreeNode, votes_of
+from factory.view.showing import Page, Shown, address, is_file, routes
 from factory.view.tree import NODES_SHOWN, read_tree, with_texts
 from factory.view.tree_list import filter_of, trees_around
 from factory.view.went import Went, where_it_went
@@ -26,7 +28,11 @@ SETS_WAIT_S = 0.2
 def tree(request: Request) -> Page:
     """A tree, and one of its nodes in full."""
     tree_id, given = request.path_params["tree_id"], request.query_params
-    against, space, first = given.get("diff", "parent"), given.get("space") == "1", whole_number(request, "from")
+    against, space, first = (
+        given.get("diff", "parent"),
+        given.get("space") == "1",
+        number_of(request, "from", least=0) or 0,
+    )
     if against not in AGAINST:
         raise FactoryError(f"diff in the address is {against[:40]!r}: {nearest(against, AGAINST)}")
     with of_this_lake(request) as lake:
@@ -63,7 +69,11 @@ def tree(request: Request) -> Page:
 
 
 def _beside(listed: str | None, tree_id: str | None) -> str | None:
-    return None if tree_id is None else f"/tree/{tree_id}" + (f"?{urlencode({'list': listed})}" if listed else "")
+    return (
+        None
+        if tree_id is None
+        else f"/tree/{address_part(tree_id)}" + (f"?{urlencode({'list': listed})}" if listed else "")
+    )
 
 
 def _chosen(tree: SearchTree, node_id: str | None) -> TreeNode | None:
@@ -102,7 +112,7 @@ def _context(request: Request, tree: SearchTree, full: NodeInFull | None, went: 
         "g": ("root", to(tree.root)),
         "a": ("accepted node", to(tree.accepted)),
         "d": (f"difference to the {next_mode}", address(request, diff=next_mode)),
-        "r": ("review its pair", None if tree.pair_id is None else f"/review?pair={tree.pair_id}"),
+        "r": ("review its pair", None if tree.pair_id is None else f"/review?pair={address_part(tree.pair_id)}"),
     }
     return {
         "tree": tree, "full": full, "went": went, "moves": moves, "siblings": siblings, "against": AGAINST,
@@ -113,34 +123,19 @@ def _context(request: Request, tree: SearchTree, full: NodeInFull | None, went: 
 
 def _tables(tree: SearchTree, node: TreeNode | None) -> list[Shown]:
     """The nodes, and the siblings of one of them; the page draws both by itself."""
-    drawn = drawn_nodes(tree, 0, len(tree.nodes))
-    rows = [_row(one) for one in sorted(drawn, key=lambda one: one.node.visit)]
-    siblings = [] if node is None else tree.ranked(node)
-    ranked = [
-        {"node_id": s.node_id, "visit": s.visit, "rank": s.rank, "kept": s.kept, "value": s.value, "why": s.why}
-        for s in siblings
-    ]
-    return [Shown("nodes", pa.Table.from_pylist(rows)), Shown("siblings", pa.Table.from_pylist(ranked))]
+    rows = [_row(one) for one in tree.nodes]
+    siblings = [] if node is None else [asdict(one) for one in tree.ranked(node)]
+    return [Shown("nodes", pa.Table.from_pylist(rows)), Shown("siblings", pa.Table.from_pylist(siblings))]
 
 
-def _row(drawn: Drawn) -> dict[str, Any]:
-    node = drawn.node
-    plain = (
-        "node_id",
-        "parent_id",
-        "depth",
-        "visit",
-        "state",
-        "value",
-        "flaw",
-        "likeness",
-        "tokens",
-        "why",
-        "call_id",
-        "text",
-    )
-    votes = {word: sum(opinion.count(word) for opinion in node.opinions) for word in ("yes", "no", "unparsed")}
-    return {**{name: getattr(node, name) for name in plain}, **votes, "disagreement": node.disagreement}
+_NODE_COLUMNS = (
+    "node_id", "parent_id", "depth", "visit", "state", "value", "flaw", "likeness", "tokens", "why", "call_id", "text",
+)  # fmt: skip
+
+
+def _row(node: TreeNode) -> dict[str, Any]:
+    plain = {name: getattr(node, name) for name in _NODE_COLUMNS}
+    return {**plain, **votes_of(node.opinions), "disagreement": node.disagreement}
 
 
 def call(request: Request) -> Page:

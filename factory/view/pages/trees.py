@@ -8,16 +8,16 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from factory.view.asking import of_this_lake
+from factory.view.facets import COUNTED_TO, Counted, Facet, in_bins
+from factory.view.given import address_part, number_of
 from factory.view.plots import Histogram, histogram
-from factory.view.showing import Page, Shown, address, is_file, routes, whole_number
+from factory.view.showing import Page, Shown, address, is_file, routes
 from factory.view.tree_list import (
     BINS,
-    COUNTED_TO,
     FACETS,
     HISTOGRAMS,
     ORDERS,
     ROWS_A_PAGE,
-    Facet,
     as_query,
     bin_name,
     count_trees,
@@ -34,13 +34,13 @@ VALUE_SHOWN, VALUE_LINKED = 80, 500
 def trees(request: Request) -> Page:
     """A page of trees. Each facet comes afterwards, by itself (`?part=outcome`); with `?facets=1`, all of them at once."""
     given = dict(request.query_params)
-    filter, order, at = filter_of(given), given.get("order") or "newest", whole_number(request, "page")
+    filter, order, at = filter_of(given), given.get("order") or "newest", number_of(request, "page", least=0) or 0
     part = given.get("part")
     if part is not None and part not in (*FACETS, *HISTOGRAMS):
         raise FactoryError(f"there is no facet {part[:40]!r}: {nearest(part, (*FACETS, *HISTOGRAMS))}")
     with of_this_lake(request) as lake:
         wanted = [part] if part else [*FACETS, *HISTOGRAMS] if "facets" in given else []
-        facets = {name: _facet(request, facet(lake, filter, name)) for name in wanted}
+        facets = {name: _facet(request, name, facet(lake, filter, name)) for name in wanted}
         if part:
             rows, count = pa.table({}), 0
         else:
@@ -52,9 +52,9 @@ def trees(request: Request) -> Page:
         "trees",
         rows,
         {
-            "tree_id": lambda row: f"/tree/{row['tree_id']}?{urlencode({'list': listed})}",
-            "prompt": lambda row: f"/prompt/{row['prompt_id']}",
-            "run_id": lambda row: f"/run/{row['run_id']}",
+            "tree_id": lambda row: f"/tree/{address_part(row['tree_id'])}?{urlencode({'list': listed})}",
+            "prompt": lambda row: f"/prompt/{address_part(row['prompt_id'])}",
+            "run_id": lambda row: f"/run/{address_part(row['run_id'])}",
         },
         "Trees",
         min(count, COUNTED_TO),
@@ -74,6 +74,7 @@ def trees(request: Request) -> Page:
         "at": at,
         "beyond": count > COUNTED_TO,
         "limit": COUNTED_TO,
+        "value_shown": VALUE_SHOWN,
     }
     return Page("trees.html", "search trees", context, [shown])
 
@@ -82,36 +83,29 @@ def trees(request: Request) -> Page:
 class FacetShown:
     """A facet with the address of each of its values."""
 
-    name: str
-    timed_out: bool
-    values: tuple[tuple[str, str, bool, str | None], ...]
-    """value, number of trees, whether it is chosen, address that chooses it or takes it back; None: too long for one"""
-    plot: Histogram | None
+    values: tuple[tuple[Counted, bool, str | None], ...] | None
+    """value, whether it is chosen, address that chooses it or takes it back (None: too long for one); None: stopped"""
+    plot: Histogram | None = None
 
 
-def _facet(request: Request, found: Facet) -> FacetShown:
-    def choosing(value: str, *, on: bool) -> str:
-        return address(request, **{found.name: None if on else value, "part": None, "page": None})
+def _facet(request: Request, name: str, found: Facet) -> FacetShown:
+    now = request.query_params.get(name)
 
-    if found.values is None:
-        return FacetShown(found.name, True, (), None)
-    if found.name in HISTOGRAMS:
-        names = [bin_name(bin) for bin in range(BINS)]
-        now = request.query_params.get(found.name)
-        hrefs = [choosing(name, on=name == now) for name in names]
+    def choosing(value: str) -> str:
+        return address(request, **{name: None if value == now else value, "part": None, "page": None})
+
+    if found is None:
+        return FacetShown(None)
+    if name in HISTOGRAMS:
+        bins = [bin_name(bin) for bin in range(BINS)]
         ends = [bin / BINS for bin in range(BINS + 1)]
-        plot = histogram(found.name, found.counts, ends, hrefs, names.index(now) if now in names else None)
-        return FacetShown(found.name, False, (), plot)
-    values = tuple(
-        (
-            v.value[:VALUE_SHOWN],
-            v.trees,
-            v.chosen,
-            choosing(v.value, on=v.chosen) if len(v.value) <= VALUE_LINKED else None,
+        hrefs = [choosing(bin) for bin in bins]
+        return FacetShown(
+            (), histogram(name, in_bins(found, BINS), ends, hrefs, bins.index(now) if now in bins else None)
         )
-        for v in found.values
+    return FacetShown(
+        tuple((v, v.value == now, choosing(v.value) if len(v.value) <= VALUE_LINKED else None) for v in found)
     )
-    return FacetShown(found.name, False, values, None)
 
 
 ROUTES: list[Route] = routes("/trees", trees)

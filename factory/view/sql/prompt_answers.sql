@@ -1,8 +1,8 @@
--- prompt_answers.sql: the answers to a prompt, of all runs. In: $prompt_id, $run_ids (NULL: all). Out: one row per answer, by
--- round and run, sampled ones first: with its text, and the tree it is in.
+-- prompt_answers.sql: the answers to a prompt, of all runs. In: $prompt_id. Out: one row per answer, by round and
+-- run, sampled ones first: with its text, and the tree it is in.
 SELECT r.response_id, r.run_id, run.iteration AS round, run.recipe_name AS recipe, r.kind, r.text, m.name AS model, r.tokens,
   r.finish_reason, r.flaw, n.tree_id, n.node_id, n.visit, n.state, n.judged_response_id
-FROM (FROM responses WHERE prompt_id = $prompt_id AND coalesce(list_contains($run_ids, run_id), true)) AS r
+FROM (FROM responses WHERE prompt_id = $prompt_id) AS r
 LEFT JOIN models AS m USING (model_id)
 LEFT JOIN (SELECT run_id, iteration, recipe_name, started_at FROM current_runs) AS run ON run.run_id = r.run_id
 LEFT JOIN (

@@ -2,6 +2,11 @@
 "use strict";
 
 // Any link, button or field with data-key="j" is used when that key is pressed; its label or title names it in the help.
+// Where a page and the navigation have the same key, it is the page's.
+function keyed() {
+  const found = [...document.querySelectorAll("main [data-key]"), ...document.querySelectorAll("header [data-key]")];
+  return new Map(found.reverse().map((one) => [one.dataset.key, one]));
+}
 document.addEventListener("keydown", (event) => {
   const at = event.target;
   const typing = at.matches?.("input, textarea, select, [contenteditable]");
@@ -10,7 +15,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.key === "?") return openKeys();
-  const wanted = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
+  const wanted = keyed().get(event.key);
   if (!wanted) return;
   event.preventDefault();
   if (wanted.matches("input, textarea, select")) wanted.focus();
@@ -21,8 +26,8 @@ function openKeys() {
   const dialog = document.getElementById("keys");
   const list = dialog.querySelector("dl");
   list.replaceChildren();
-  const told = [...document.querySelectorAll("[data-key]")].map((one) => [
-    one.dataset.key, one.getAttribute("aria-label") || one.title || one.textContent.trim(),
+  const told = [...keyed()].reverse().map(([key, one]) => [
+    key, one.getAttribute("aria-label") || one.title || one.textContent.trim(),
   ]);
   for (const [key, words] of [["?", "these keys"], ["Esc", "leave a field"], ...told]) {
     const term = document.createElement("dt");
@@ -43,12 +48,12 @@ async function load(part) {
     const answer = await fetch(part.dataset.load, { headers: { accept: "text/html" } });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById(part.id);
-    if (!fresh) throw new Error("nothing to show");
+    if (!fresh) throw new Error(page.querySelector("[role=alert]")?.textContent ?? "nothing to show");
     part.replaceWith(fresh);
     later(fresh);
-  } catch {
+  } catch (error) {
     const note = part.querySelector("[role=status]");
-    if (note) note.textContent = "The figures could not be read: load this page again.";
+    if (note) note.textContent = `This part could not be read: ${error.message}`;
     else later(part);
   }
 }
