@@ -182,6 +182,7 @@ def test_a_loops_rounds_are_words_on_the_page_and_numbers_in_its_files(tmp_path:
         metric = "actor ifeval prompt_strict"
         assert [second[metric + end] for end in ("", " low", " high")] == [0.5, 0.4, 0.625]
         assert first[metric] is None and client.get("/loop/loop.csv").text.count("\n") == 3
+        assert client.get("/loop/loop.parquet").status_code == 200
 
 
 def test_an_unknown_id_names_the_nearest(pages: TestClient) -> None:
