@@ -11,6 +11,7 @@ from factory.audit.checks import NAMES
 from factory.audit.finding import Finding
 from factory.audit.rows import as_polars
 from factory.audit.secrets import personal_data_in, secrets_in
+from factory.monitor.plain_text import counted
 from factory.publishing.facts import Facts
 from schemas.errors import FactoryError, nearest
 
@@ -70,7 +71,7 @@ def refusals(
             if bad:
                 places = ", ".join(sorted({id.partition(" ")[0] for id in bad}))
                 reasons.setdefault(check, []).append(
-                    f"{len(bad):,} texts beside the set ({places}) hold {', '.join(kinds)}"
+                    f"{', '.join(kinds)} in {counted(len(bad), 'text')} beside the set ({places})"
                 )
     return [Refusal(check, "; ".join(said), check in allowed) for check, said in reasons.items()]
 

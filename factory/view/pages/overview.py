@@ -37,10 +37,14 @@ def overview(request: Request) -> Page:
         shown = _with_figures(request, lake, runs) if counted and runs.num_rows else runs
         given = {"loop_id": "", "held": is_held(lake.place, "loop")}
         loops = lake.query(sql("report/loops"), given)
+        sets = query(lake, "overview_sets") if not runs.num_rows else None
     tables = [
         Shown("runs", shown, {"run_id": lambda row: f"/run/{quote(row['run_id'], '')}"}, "Runs"),
         Shown("loops", loops, {"loop_id": lambda row: f"/loop/{quote(row['loop_id'], '')}"}, "Loops"),
     ]
+    if sets is not None:  # as in a lake that was pulled without lineage
+        rows_of = {"training_set": lambda row: f"/sql?sql={quote(row['sql'], '')}"}
+        tables.append(Shown("sets", sets, rows_of, "Training sets", hidden=("sql",)))
     wanted = not counted and bool(runs.num_rows)
     plots = [] if wanted else _over_time(shown)
     return Page("overview.html", "overview", {"wanted": wanted, "active": active, "plots": plots}, tables)
