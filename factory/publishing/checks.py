@@ -1,6 +1,6 @@
 """What refuses a publication: failed checks of the audit, unknown licences, secrets in the lineage, rejected pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -109,7 +109,7 @@ def _in_lineage(texts: pa.Table) -> dict[str, tuple[list[str], dict[str, int]]]:
     return {"secrets": secrets_in(given), "personal_data": personal_data_in(given)}
 
 
-def _listed(names: object) -> str:
-    found = sorted({str(name) for name in names})  # type: ignore[attr-defined]
+def _listed(names: Iterable[str]) -> str:
+    found = sorted(set(names))
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return ", ".join(found[:3]) + more
