@@ -15,7 +15,7 @@ from factory.view.asking import of_this_lake, query
 from factory.view.errors import not_there
 from factory.view.plots import Line, line
 from factory.view.run_plots import run_plots
-from factory.view.showing import Page, Shown, routes
+from factory.view.showing import Href, Page, Shown, routes
 from stores.lake import Lake
 from stores.locks import is_held
 from stores.sql import sql
@@ -43,8 +43,8 @@ def overview(request: Request) -> Page:
         Shown("loops", loops, {"loop_id": lambda row: f"/loop/{quote(row['loop_id'], '')}"}, "Loops"),
     ]
     if sets is not None:  # as in a lake that was pulled without lineage
-        rows_of = {"training_set": lambda row: f"/sql?sql={quote(row['sql'], '')}"}
-        tables.append(Shown("sets", sets, rows_of, "Training sets", hidden=("sql",)))
+        links: dict[str, Href] = {"training_set": lambda row: f"/sql?sql={quote(row['sql'], '')}"}
+        tables.append(Shown("sets", sets, links, "Training sets", hidden=("sql",)))
     wanted = not counted and bool(runs.num_rows)
     plots = [] if wanted else _over_time(shown)
     return Page("overview.html", "overview", {"wanted": wanted, "active": active, "plots": plots}, tables)
