@@ -42,8 +42,12 @@ def _(mo, visible, where):
 @app.cell
 def _(label, pl, visible):
     def shown(table):
-        """A table whose texts hide nothing: they were written by models."""
-        return table.with_columns(pl.col(pl.String).map_elements(visible, return_dtype=pl.String))
+        """A table whose texts hide nothing and fetch nothing: they were written by models.
+
+        marimo shows an address in a cell as a link, or loads it as a picture; with a space in it, it does neither.
+        """
+        plain = pl.col(pl.String).map_elements(visible, return_dtype=pl.String)
+        return table.with_columns(plain.str.replace_all(r"(?i)(https?:|data:)(//|image)", "$1 $2"))
 
     def plot(table, x, y, kind, by=None):
         """An SVG of two columns, made here and without a script."""

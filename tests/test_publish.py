@@ -1,26 +1,28 @@
 """Publishing and fetching a training set: the real clients against a Hub of our own, there and back, and every fault."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from factory.publishing.hub import Place, upload
 from factory.publishing.manifest import MANIFEST, read_manifest
+from factory.publishing.publish import Prepared, prepare
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from stores.training_sets import build_training_set, find_training_set, read_training_set
 from tests.hub import READER, TOKEN, Blob, Hub, client_environment
-from tests.publications import LICENCES, Run
+from tests.publications import LICENCES, REPO, Run
 from tests.publications import against as against
 from tests.publications import hub as hub
 from tests.publications import own_lake as own_lake
 from tests.publications import run as run
 from tests.publications import spar_lake as spar_lake
 
-REPO = "user/spar-dpo"
 LOADED = """
 import json, sys
 import datasets, pyarrow as pa
@@ -65,7 +67,7 @@ def test_a_set_goes_to_the_hub_and_load_dataset_gives_the_same_rows(
         [sys.executable, "-c", LOADED, REPO, files[MANIFEST].decode(), "lineage"],
         capture_output=True,
         text=True,
-        env={**__import__("os").environ, **client_environment(hub, str(tmp_path / "home"))},
+        env={**os.environ, **client_environment(hub, str(tmp_path / "home"))},
         check=False,
     )
     assert loaded.returncode == 0, loaded.stderr
@@ -199,12 +201,12 @@ def test_a_commit_of_somebody_else_while_it_is_prepared_stops_it(
 ) -> None:
     run(*words(spar_lake, against))
     made = hub.dataset(REPO)
-    monkeypatch.setattr(
-        "factory.publishing.publish.prepare",
-        (lambda real: lambda *a: (made.commit("main", {**made.at("main")}, "theirs"), real(*a))[1])(
-            __import__("factory.publishing.publish", fromlist=["prepare"]).prepare
-        ),
-    )
+
+    def prepare_while_somebody_commits(*given: Any) -> Prepared:
+        made.commit("main", {**made.at("main")}, "theirs")
+        return prepare(*given)
+
+    monkeypatch.setattr("factory.publishing.publish.prepare", prepare_while_somebody_commits)
     code, _, err = run(*words(spar_lake, against))
     assert code == 1 and "somebody has changed dataset user/spar-dpo meanwhile" in err
     assert made.messages[-1] == "theirs"

@@ -97,6 +97,9 @@ def test_every_number_in_the_prose_is_one_of_the_rows(
         "| mock | judge | agreement | 0.8125 | 0.701 to 0.889 | 64 |",
         "| mock | judge | position\\_bias | 0.3333 | 0.210 to 0.470 | 64 |",
         "- overlap with an evaluation set: 2 rows, in the config `removed`",
+        "factory rerun spar_dpo.lock.yaml --data user/spar-dpo\n",
+        "pip install 'preference-factory[train]==0.1.0'\n",
+        "`docs/method.md` of preference-factory describes the steps",
     ):
         assert sentence in card or sentence.replace("&#58;", ":") in card, sentence
 

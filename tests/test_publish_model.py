@@ -61,7 +61,7 @@ def trained(own_lake: Path, model: Path) -> Iterator[Path]:
         training = row(
             TrainingRun, RUN_ID, training_set_id=find_training_set(lake, "spar_dpo@1").training_set_id, objective="dpo",
             base_model="HuggingFaceTB/SmolLM2-135M-Instruct@main", base_weights_sha256="b" * 64, start_model_id="start",
-            reference_model_id="start", status="finished", configuration='{"beta": 0.1, "epochs": 2}', seed=3,
+            reference_model_id="start", status="finished", configuration='{"epochs": 2, "lora": null, "packed": false, "note": "", "beta": 0.1, "seed_of_data": 0}', seed=3,
             package_versions={"torch": "2.13.0"}, hardware="1 x CPU", loss_curve=[0.6931, 0.5, 0.25], metrics=json.dumps(metrics),
             weights_sha256=folder_sha256(model), output="actor-1", started_at=NOON, ended_at=minutes(2),
         )  # fmt: skip
@@ -125,7 +125,7 @@ def test_the_cards_figures_are_the_trainings(trained: Path, model: Path, run: Ru
         "| log p(chosen) - log p(rejected), nats | 1.25 | 3.5 |",
         "| ifeval | prompt\\_strict | 0.3125 | 0.212 to 0.412 | 541 |",
         "**Warning:** the chat template ends no turn with EOS.",
-        "| beta | 0.1 |",
+        "| beta | 0.1 |\n| seed\\_of\\_data | 0 |\n\n",
         "| torch | 2.13.0 |",
         "| reference model | smollm2-135m |",
     ):
@@ -163,13 +163,19 @@ def test_a_model_of_unknown_licence_is_refused_unless_it_is_named_or_allowed(
                  weights_sha256=folder_sha256(model))],
             message="trained",
         )  # fmt: skip
-    words = ("publish-model", "actor-1", REPO, "--lake", own_lake, "--dry-run", tmp_path / "out")
-    code, _, err = run(*words)
-    assert code == 1 and "the licence of in-house, from which it was trained, is not known" in err
+    out = tmp_path / "out"
+    refused_until_allowed(own_lake, "model_licences", "the licence of in-house, from which it was trained,", run, out)
+    words = ("publish-model", "actor-1", REPO, "--lake", own_lake, "--dry-run", out)
     assert run(*words, "--model-licence", "in-house=MIT")[0] == 0
-    assert "- mit\n" in (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert run(*words, "--allow", "model_licences")[0] == 0
-    assert "\nlicense: unknown\n" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "- mit\n" in (out / "README.md").read_text("utf-8")
+
+
+def refused_until_allowed(lake: Path, check: str, said: str, run: Run, out: Path) -> None:
+    words = ("publish-model", "actor-1", REPO, "--lake", lake, "--dry-run", out)
+    code, _, err = run(*words)
+    assert code == 1 and f"{said} is not known" in err
+    assert run(*words, "--allow", check)[0] == 0
+    assert "\nlicense: unknown\n" in (out / "README.md").read_text("utf-8")
 
 
 def test_a_model_trained_on_prompts_of_unknown_licence_is_refused(trained: Path, run: Run, tmp_path: Path) -> None:
@@ -180,11 +186,7 @@ def test_a_model_trained_on_prompts_of_unknown_licence_is_refused(trained: Path,
              row(RunPrompt, "odd", run_id=run_id, prompt_id="odd")],
             message="odd",
         )  # fmt: skip
-    words = ("publish-model", "actor-1", REPO, "--lake", trained, "--dry-run", tmp_path / "out")
-    code, _, err = run(*words)
-    assert code == 1 and "the licence of some of its training prompts is not known" in err
-    assert run(*words, "--allow", "licences")[0] == 0
-    assert "\nlicense: unknown\n" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    refused_until_allowed(trained, "licences", "the licence of some of its training prompts", run, tmp_path / "out")
 
 
 def test_the_bundled_model_has_its_id_on_the_hub() -> None:

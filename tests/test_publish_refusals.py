@@ -121,7 +121,7 @@ def test_a_secret_in_the_lineage_refuses_only_with_it(lake: Lake, run: Run, agai
     fill(lake, reflection=f"-----BEGIN RSA PRIVATE KEY-----\n{KEY}\n")
     assert publish(lake, run, against, tmp_path / "out")[0] == 0
     code, _, err = publish(lake, run, against, tmp_path / "more", "--with-lineage")
-    assert code == 1 and "secrets: 1 texts beside the set (responses) hold" in err and KEY not in err
+    assert code == 1 and "in 1 text beside the set (responses)" in err and "--allow secrets" in err and KEY not in err
 
 
 def test_overlap_refuses_and_so_does_not_having_looked(
@@ -209,7 +209,9 @@ def test_what_a_review_took_out_is_published_apart(lake: Lake, run: Run, against
     assert set(removed[0]) == {*built.train.column_names, "removed_because"} - {"chosen_value", "rejected_value"} | {
         "score_chosen", "score_rejected",
     } - {name for name in built.train.column_names if built.train.column(name).null_count == built.train.num_rows}  # fmt: skip
-    assert "- a reviewer rejected or rewrote it: 1 rows" in (out / "README.md").read_text("utf-8")
+    assert "- a reviewer rejected or rewrote it: 1 row, in the config `removed`" in (out / "README.md").read_text(
+        "utf-8"
+    )
     assert "Ada" not in "".join(
         f.read_text("utf-8") for f in out.rglob("*") if f.suffix in (".md", ".json", ".sql", ".yaml")
     )

@@ -77,7 +77,7 @@ def test_an_id_that_is_nearly_right_names_the_right_one(
 def test_a_report_is_written_whole(accepted: dict[str, Any], capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     code, shown, _ = said(capfd, "report", "spar", "-o", out)
-    assert code == 0 and f"{out.stat().st_size:,} bytes" in shown
+    assert code == 0 and f"wrote {out}: {out.stat().st_size:,} bytes" in shown
     assert (
         out.read_text("utf-8").startswith("<!doctype html>") and f"tree-{accepted['tree_id'][:12]}" in out.read_text()
     )

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import openai
 import pytest
@@ -29,7 +29,7 @@ from factory.inference.settings import ModelSettings
 from factory.inference.weights import cache_dir, fetch
 from schemas.ids import weights_sha256
 from stores.lake import Lake
-from tests.servers import all_end, group_members
+from tests.servers import all_end, group_members, missing
 
 pytestmark = pytest.mark.real_model
 
@@ -54,9 +54,9 @@ SPAR = {
 def model() -> Path:
     """The folder of SmolLM2-135M-Instruct's safetensors."""
     if not COMMAND.exists():
-        _missing("vLLM's build for processors: make .venv-vllm/installed")
+        missing("vLLM's build for processors: make .venv-vllm/installed")
     if any(importlib.util.find_spec(name) is None for name in ("torch", "transformers", "gguf")):
-        _missing("the training packages, which write safetensors: pip install 'preference-factory[train]'")
+        missing("the training packages, which write safetensors: pip install 'preference-factory[train]'")
     weights = fetch("smollm2-135m")
     folder = cache_dir() / f"{weights.name}-{weights.sha256[:12]}-safetensors"
     if not folder.exists():
@@ -70,12 +70,6 @@ def model() -> Path:
             load_tokenizer(base).save_pretrained(half)
             Path(half).rename(folder)
     return folder
-
-
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"this needs {what}")
-    pytest.skip(f"this needs {what}")
 
 
 @pytest.fixture(scope="module", autouse=True)

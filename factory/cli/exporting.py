@@ -14,14 +14,20 @@ def export(
         str, typer.Argument(metavar="NAME@V", help="A training set, such as spar_dpo@1; without a version, the newest.")
     ],
     to: Annotated[
-        str,
+        list[str],
         typer.Option(
-            metavar="FORMAT", help="trl, llamafactory, axolotl, openrlhf, verl, nemo-rl, jsonl, csv or parquet."
+            metavar="FORMAT",
+            help="trl, llamafactory, axolotl, openrlhf, verl, nemo-rl, jsonl, csv or parquet (repeat it for several).",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write; by default, in the lake's exports."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="The folder to write, of several formats FOLDER/FORMAT; by default, in the lake's exports.",
+        ),
     ] = None,
     lake: LakeOption = "lake",
 ) -> None:
@@ -32,7 +38,12 @@ def export(
     from factory.monitor.audit import telling
     from stores.lake import Lake
 
-    format_named(to)  # a misspelt format is told before anything of the lake
-    with Lake.open(lake) as opened, telling("exporting") as tell:
-        exported = export_set(opened, name, to, out, tell)
-    print_exported(exported, Console())
+    formats = list(dict.fromkeys(to))
+    for one in formats:
+        format_named(one)  # a misspelt format is told before anything of the lake
+    with Lake.open(lake) as opened:
+        for one in formats:
+            folder = out / one if out is not None and len(formats) > 1 else out
+            with telling("exporting") as tell:
+                exported = export_set(opened, name, one, folder, tell)
+            print_exported(exported, Console())

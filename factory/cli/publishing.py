@@ -11,6 +11,12 @@ from schemas.errors import FactoryError
 RepoArgument = Annotated[str, typer.Argument(metavar="USER/REPO", help="A repository on the Hub.")]
 PrivateOption = Annotated[bool, typer.Option("--private", help="If the repository is new, make it private.")]
 RevisionOption = Annotated[str | None, typer.Option(help="A branch instead of the main one.")]
+DryRunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dry-run", metavar="OUT", help="Write card and files to this folder, show the card, upload nothing."
+    ),
+]
 ModelLicenceOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -24,12 +30,7 @@ def publish(
     repo: RepoArgument,
     private: PrivateOption = False,
     revision: RevisionOption = None,
-    dry_run: Annotated[
-        Path | None,
-        typer.Option(
-            "--dry-run", metavar="OUT", help="Write card and files to this folder, show the card, upload nothing."
-        ),
-    ] = None,
+    dry_run: DryRunOption = None,
     with_lineage: Annotated[
         bool,
         typer.Option("--with-lineage", help="Also publish prompts, answers, trees, judgements and calls behind it."),
@@ -89,7 +90,7 @@ def pull(
     revision: Annotated[str | None, typer.Option(help="A branch, a commit, or a version's tag, such as v1.")] = None,
     lake: LakeOption = "lake",
 ) -> None:
-    """Make a lake of a published training set, which `factory sql`, `tree`, `verify` and `train` open.
+    """Make a lake of a published training set, which `factory view`, `sql`, `tree`, `verify` and `train` open.
 
     Everything fetched is checked, down to the set's fingerprint; nothing in it runs.
     """
@@ -114,12 +115,7 @@ def publish_model(
     dataset: Annotated[
         str | None, typer.Option(metavar="USER/REPO", help="Where its training set is published.")
     ] = None,
-    dry_run: Annotated[
-        Path | None,
-        typer.Option(
-            "--dry-run", metavar="OUT", help="Write card and files to this folder, show the card, upload nothing."
-        ),
-    ] = None,
+    dry_run: DryRunOption = None,
     allow: Annotated[
         list[str] | None, typer.Option(metavar="CHECK", help="licences, model_licences: publish though one is unknown.")
     ] = None,

@@ -27,4 +27,4 @@ def report(
             page = page_of(read_report(opened, found))
         with whole_file(out) as part:
             part.write_text(page, encoding="utf-8")
-    Console().print(Text(f"{out}: {len(page.encode()):,} bytes"), soft_wrap=True)
+    Console().print(Text(f"wrote {out}: {len(page.encode()):,} bytes"), soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Any
 from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, Gap, no_long_answers, only_roles
 from factory.exporting.layout import Format, Layout, Written
-from factory.exporting.rows import Row, answers, text, turns
+from factory.exporting.rows import Row, answers, text, turns, with_sides
 
 _ROLES = only_roles("it knows no others")
 _PREFERENCE = (
@@ -18,11 +18,6 @@ _PREFERENCE = (
     ),
     *COMMON["preference"],
 )
-
-
-def _preference(row: Row, split: str, place: int) -> Row:
-    sides = {name: turns(row[name])[-1] for name in ("chosen", "rejected")}
-    return {"messages": turns(row["prompt"]), **sides}
 
 
 def _completion(row: Row, split: str, place: int) -> Row:
@@ -62,7 +57,7 @@ AXOLOTL = Format(
     "axolotl",
     "axolotl 0.19.0, docs/rlhf.qmd: chat_template.default, and docs/dataset-formats/conversation.qmd: chat_template",
     {
-        "preference": (Layout(_preference, "jsonl", _use, _PREFERENCE, lambda w: _config({"rl": "dpo"}, _DPO, w)),),
+        "preference": (Layout(with_sides, "jsonl", _use, _PREFERENCE, lambda w: _config({"rl": "dpo"}, _DPO, w)),),
         "prompt_completion": (
             Layout(_completion, "jsonl", _use, (_ROLES, *COMMON["prompt_completion"]), lambda w: _config({}, _SFT, w)),
         ),

@@ -13,6 +13,7 @@ from factory.exporting.formats import FORMATS, format_named
 from factory.exporting.gaps import VALUES, Gap
 from factory.exporting.layout import Format, Layout, Written
 from factory.exporting.rows import ANSWERS, SLICE, Row, rows_of
+from factory.monitor.plain_text import counted
 from schemas.errors import FactoryError
 from schemas.tables import TrainingSet
 from stores.lake import Lake
@@ -129,10 +130,9 @@ def _counted(rows: Iterator[Row], counts: dict[str, int], file: str) -> Iterator
 
 
 def _sentence(format: Format, form: Form, gap: Gap, count: int) -> str:
-    rows = "1 row" if count == 1 else f"{count:,} rows"
     of = f" ({form.layout.of})" if form.layout.of else ""
     done = " left out" if gap.left_out else ""
-    return f"{format.title}{of}: {rows} {gap.words}{done}: {gap.why}"
+    return f"{format.title}{of}: {counted(count, 'row')} {gap.words}{done}: {gap.why}"
 
 
 def _plain_name(name: str) -> str:
@@ -163,7 +163,7 @@ def _page(exported: Exported) -> str:
         f"Rows are in the set's order. Format: {exported.format.source}.",
     ]
     for form in exported.forms:
-        files = ", ".join(f"{file} ({count:,} rows)" for file, count in form.rows.items() if count)
+        files = ", ".join(f"{file} ({counted(count, 'row')})" for file, count in form.rows.items() if count)
         beside = "".join(f", {file}" for file in form.beside)
         of = f" ({form.layout.of})" if form.layout.of else ""
         lines += ["", f"Files{of}: {files}{beside}. In this folder:", "", f"    {form.layout.use(form.written)}"]

@@ -5,12 +5,13 @@ turns do not alternate are skipped by it with a warning, so they are left out he
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, no_long_answers, only_alternating, only_roles
 from factory.exporting.layout import Format, Layout, Written
-from factory.exporting.rows import Row, turns
+from factory.exporting.rows import dialogue, with_sides
 
 TAGS = {
     "role_tag": "role",
@@ -24,15 +25,6 @@ _SHAPE = (
     only_alternating("it skips them"),
     no_long_answers("it learns one turn"),
 )
-
-
-def _preference(row: Row, split: str, place: int) -> Row:
-    sides = {name: turns(row[name])[-1] for name in ("chosen", "rejected")}
-    return {"messages": turns(row["prompt"]), **sides}
-
-
-def _completion(row: Row, split: str, place: int) -> Row:
-    return {"messages": turns(row["prompt"]) + turns(row["completion"])}
 
 
 def _beside(kind: str, written: Written) -> dict[str, str]:
@@ -63,17 +55,7 @@ LLAMA_FACTORY = Format(
     "LLaMA-Factory",
     "LLaMA-Factory 0.9.5, data/README.md: sharegpt format, preference and supervised fine-tuning",
     {
-        "preference": (
-            Layout(_preference, "jsonl", _use, (*_SHAPE, *COMMON["preference"]), lambda w: _beside("preference", w)),
-        ),
-        "prompt_completion": (
-            Layout(
-                _completion,
-                "jsonl",
-                _use,
-                (*_SHAPE, *COMMON["prompt_completion"]),
-                lambda w: _beside("prompt_completion", w),
-            ),
-        ),
+        kind: (Layout(row, "jsonl", _use, (*_SHAPE, *COMMON[kind]), partial(_beside, kind)),)
+        for kind, row in (("preference", with_sides), ("prompt_completion", dialogue))
     },
 )

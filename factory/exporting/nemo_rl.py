@@ -5,7 +5,7 @@ from typing import Any
 from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, no_long_answers, only_roles, trains_on_history
 from factory.exporting.layout import Format, Layout, Written
-from factory.exporting.rows import Row, turns
+from factory.exporting.rows import Row, dialogue, turns
 
 _PREFERENCE = (no_long_answers("a completion there is a single turn"), *COMMON["preference"])
 _COMPLETION = (
@@ -20,10 +20,6 @@ def _preference(row: Row, split: str, place: int) -> Row:
     return {"context": turns(row["prompt"]), "completions": ranked}
 
 
-def _completion(row: Row, split: str, place: int) -> Row:
-    return {"messages": turns(row["prompt"]) + turns(row["completion"])}
-
-
 def _data(written: Written, train: dict[str, Any], default: dict[str, Any]) -> dict[str, str]:
     data: dict[str, Any] = {"train": {"data_path": written.train, **train}}
     if written.test is not None:
@@ -34,7 +30,7 @@ def _data(written: Written, train: dict[str, Any], default: dict[str, Any]) -> d
 
 def _use(command: str, written: Written) -> str:
     paths = {"train": written.train} | ({"validation": written.test} if written.test else {})
-    given = " ".join(f"data.{split}.data_path=$PWD/{file}" for split, file in paths.items())
+    given = " ".join(f'"data.{split}.data_path=$PWD/{file}"' for split, file in paths.items())
     return f"uv run examples/{command}.py --config CONFIG_WITH_nemo_rl.yaml {given} policy.model_name=MODEL"
 
 
@@ -53,7 +49,7 @@ NEMO_RL = Format(
         ),
         "prompt_completion": (
             Layout(
-                _completion,
+                dialogue,
                 "jsonl",
                 lambda w: _use("run_sft", w),
                 _COMPLETION,

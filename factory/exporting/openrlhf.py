@@ -6,7 +6,7 @@ split `train`, as of every single file (openrlhf/datasets/utils.py, 0.11.2).
 
 from factory.exporting.gaps import COMMON
 from factory.exporting.layout import Format, Layout, Written
-from factory.exporting.rows import ANSWERS, Row, turns
+from factory.exporting.rows import ANSWERS, columns
 
 _KEYS = {
     "preference": "--data.prompt_key prompt --data.chosen_key chosen --data.rejected_key rejected",
@@ -25,11 +25,6 @@ deepspeed --module {module} \\
 
 
 def _layout(kind: str) -> Layout:
-    columns = ("prompt", *ANSWERS[kind])
-
-    def row(given: Row, split: str, place: int) -> Row:
-        return {name: turns(given[name]) for name in columns}
-
     def beside(written: Written) -> dict[str, str]:
         test = f"--eval.dataset {written.test} --eval.split train " if written.test else ""
         script = _SCRIPT.format(module=_MODULES[kind], train=written.train, test=test, keys=_KEYS[kind])
@@ -38,7 +33,7 @@ def _layout(kind: str) -> Layout:
     def use(written: Written) -> str:
         return "bash openrlhf.sh --model.model_name_or_path MODEL --ckpt.output_dir OUT"
 
-    return Layout(row, "jsonl", use, COMMON[kind], beside)
+    return Layout(columns(kind), "jsonl", use, COMMON[kind], beside)
 
 
 OPENRLHF = Format(

@@ -9,13 +9,22 @@ def _empty_text(row: Row) -> bool:
     return any(value == "" for value in row.values())
 
 
+def _formula(row: Row) -> bool:
+    return any(isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) for value in row.values())
+
+
+_CSV = (
+    Gap("with an empty text", "it is read as NULL", _empty_text),
+    Gap("with a cell that begins as a formula does", "a spreadsheet would compute it", _formula),
+)
+
+
 def _load(kind: str) -> Layout:
     def use(written: Written) -> str:
         files = {"train": written.train} | ({"test": written.test} if written.test else {})
         return f'datasets.load_dataset("{"json" if kind == "jsonl" else kind}", data_files={files})'
 
-    gaps = (Gap("with an empty text", "it is read as NULL", _empty_text),) if kind == "csv" else ()
-    return Layout(None, kind, use, gaps)
+    return Layout(None, kind, use, _CSV if kind == "csv" else ())
 
 
 def _format(kind: str, title: str, source: str) -> Format:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from factory.exporting.files import as_yaml
 from factory.exporting.gaps import COMMON, no_long_answers, no_several_turns, no_system, only_roles, trains_on_history
 from factory.exporting.layout import TURN, Format, Layout, Written
-from factory.exporting.rows import ANSWERS, Row, text, turns
+from factory.exporting.rows import Row, answers, dialogue, text, turns
 
 _WHY = "a pair there is a user's text and two answers"
 _PAIRS = (
@@ -29,17 +29,12 @@ def _pair(row: Row, split: str, place: int) -> Row:
     return {"prompt": text(row["prompt"]), "chosen": text(row["chosen"]), "rejected": text(row["rejected"])}
 
 
-def _messages(row: Row, split: str, place: int) -> Row:
-    return {"messages": turns(row["prompt"]) + turns(row["completion"])}
-
-
 def _prompt(row: Row, split: str, place: int) -> Row:
-    answer = next(row[name] for names in ANSWERS.values() for name in names if name in row)
     return {
         "data_source": "preference-factory",
         "prompt": turns(row["prompt"]),
         "ability": "instruction following",
-        "reward_model": {"style": "model", "ground_truth": text(answer)},
+        "reward_model": {"style": "model", "ground_truth": text(answers(row)[0])},
         "extra_info": {"split": split, "index": place},
     }
 
@@ -98,7 +93,7 @@ VERL = Format(
         ),
         "prompt_completion": (
             Layout(
-                _messages,
+                dialogue,
                 "parquet",
                 lambda w: (
                     f"torchrun --nproc_per_node=1 -m verl.trainer.sft_trainer data.train_files={w.train} "

@@ -28,7 +28,7 @@ def write_beside(lake: Lake, facts: Facts, folder: Path) -> None:
         (folder / "views.sql").write_text(row.views, "utf-8")
     pairings = _pairings_of(lake, [run.run_id for run in facts.runs])
     for run in facts.runs:
-        if run.recipe.get("name") == "import":
+        if run.is_import:
             continue
         recipe = _with_own_files(run, pairings.get(run.run_id, {}), folder)
         file = folder / "recipes" / f"{file_name(run.run_id)}.yaml"

@@ -38,7 +38,7 @@ _MEANINGS = {
     "tree_id": "the search tree it came from",
     "id": "the node or judgement it came from",
 }
-"""Of columns that are no column of `pairs`."""
+"""of columns that `pairs` does not have"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,6 @@ def card_text(card: Card) -> str:
         columns=[{"name": name, "meaning": _meaning(name)} for name in card.column_names],
         runs=[_run(run) for run in facts.runs],
         query_head=_head_of(facts.row.sql),
-        licence_words=_licence_words(facts),
         program_judges={judge["kind"] for judge in facts.judges if judge["decides"]} == {"verifier"},
         plots=card.plots,
         allowed={one.check for one in card.exceptions},
@@ -110,7 +109,7 @@ def metadata_of(card: Card) -> dict[str, Any]:
         made["language"] = languages
         made["multilinguality"] = ["monolingual" if len(languages) == 1 else "multilingual"]
     made |= {
-        "pretty_name": f"{facts.reference}",
+        "pretty_name": facts.reference,
         "size_categories": [next((name for most, name in SIZES if facts.rows < most), "n>10M")],
         "task_categories": ["text-generation"],
         "annotations_creators": ["machine-generated", *(["expert-generated"] if facts.reviews else [])],
@@ -160,13 +159,14 @@ def limits_of(facts: Facts, report: Report) -> list[str]:
 
 def commands_of(facts: Facts) -> list[str]:
     """The commands that make the set again, to be typed in the published folder."""
-    imports = [run for run in facts.runs if run.recipe.get("name") == "import"]
     commands = [
         f"factory run recipes/{run.run_id}.yaml --seed {run.seed}{_prompts(run)} --lake again"
         for run in facts.runs
-        if run not in imports
+        if not run.is_import
     ]
-    commands += [f"# {run.run_id} was imported: `factory import FILE --lake again`" for run in imports]
+    commands += [
+        f"# {run.run_id} was imported: `factory import FILE --lake again`" for run in facts.runs if run.is_import
+    ]
     given = {k: v for k, v in facts.parameters.items() if k not in ("run_ids", "excluded_prompts", "only_prompts")}
     words = " ".join(
         f"-p {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in given.items() if value is not None
@@ -239,7 +239,7 @@ def _run(run: MadeBy) -> dict[str, Any]:
         "run_id": run.run_id,
         "description": f"{description[:1].upper()}{description[1:]}." if description else "",
         "recipe": run.recipe.get("name") or "unknown",
-        "file": f"recipes/{run.run_id}.yaml",
+        "file": None if run.is_import else f"recipes/{run.run_id}.yaml",
         "seed": run.seed,
         "code_version": run.code_version,
         "steps": steps or [{"name": "import", "settings": "rows that others made"}],
@@ -264,12 +264,6 @@ def _head_of(query: str) -> str:
             break
         lines.append(line.removeprefix("--").strip())
     return "\n".join(lines) or "(the query says nothing of itself)"
-
-
-def _licence_words(facts: Facts) -> str:
-    licence = facts.licence
-    words = " and ".join(licence.identifiers)
-    return f"{words} ({licence.name})" if licence.name else words
 
 
 def _allowed_before(facts: Facts) -> list[str]:

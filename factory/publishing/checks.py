@@ -1,6 +1,6 @@
 """What refuses a publication: failed checks of the audit, unknown licences, secrets in the lineage, rejected pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,6 +11,7 @@ from factory.audit.checks import NAMES
 from factory.audit.finding import Finding
 from factory.audit.rows import as_polars
 from factory.audit.secrets import personal_data_in, secrets_in
+from factory.monitor.plain_text import counted
 from factory.publishing.facts import Facts
 from schemas.errors import FactoryError, nearest
 
@@ -70,7 +71,7 @@ def refusals(
             if bad:
                 places = ", ".join(sorted({id.partition(" ")[0] for id in bad}))
                 reasons.setdefault(check, []).append(
-                    f"{len(bad):,} texts beside the set ({places}) hold {', '.join(kinds)}"
+                    f"{', '.join(kinds)} in {counted(len(bad), 'text')} beside the set ({places})"
                 )
     return [Refusal(check, "; ".join(said), check in allowed) for check, said in reasons.items()]
 
@@ -108,7 +109,7 @@ def _in_lineage(texts: pa.Table) -> dict[str, tuple[list[str], dict[str, int]]]:
     return {"secrets": secrets_in(given), "personal_data": personal_data_in(given)}
 
 
-def _listed(names: object) -> str:
-    found = sorted({str(name) for name in names})  # type: ignore[attr-defined]
+def _listed(names: Iterable[str]) -> str:
+    found = sorted(set(names))
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return ", ".join(found[:3]) + more

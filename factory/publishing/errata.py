@@ -108,10 +108,7 @@ def _difference(
     if not earlier:
         return None, None, None
     last = earlier[-1]
-    known = [
-        t
-        for t in lake.read(TrainingSet, "fingerprint = $f AND name = $n", {"f": last.fingerprint, "n": built.row.name})
-    ]
+    known = lake.read(TrainingSet, "fingerprint = $f AND name = $n", {"f": last.fingerprint, "n": built.row.name})
     if not known:
         return None, None, None  # published from another lake
     try:

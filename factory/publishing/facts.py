@@ -74,6 +74,11 @@ class MadeBy:
     code_version: str
     templates: Mapping[str, str]
 
+    @property
+    def is_import(self) -> bool:
+        """Whether its rows came from a file, so that it has no recipe to run again."""
+        return self.recipe.get("name") == "import"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

@@ -39,10 +39,12 @@ class Place:
     def __post_init__(self) -> None:
         if not _REPO.fullmatch(self.repo) or ".." in self.repo or "--" in self.repo:
             raise FactoryError(
-                f"{self.repo!r} is no name of a repository on the Hub: give USER/NAME, as in alice/spar-dpo"
+                f"{self.repo!r} is not the name of a repository on the Hub: give USER/NAME, as in alice/spar-dpo"
             )
         if self.revision is not None and (not _BRANCH.fullmatch(self.revision) or ".." in self.revision):
-            raise FactoryError(f"--revision {self.revision!r} is no name of a branch: give one such as next")
+            raise FactoryError(
+                f"--revision {self.revision!r} is not the name of a branch or tag: give one such as next"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ def told(place: Place, folder: Path | None = None, *, reads: bool = False) -> It
             ) from error
         if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
             raise FactoryError(
-                "the Hub cannot be reached: see to the network (and HF_HUB_OFFLINE), then " + _AGAIN
+                "the Hub cannot be reached: check the network (and HF_HUB_OFFLINE), then " + _AGAIN
             ) from error
         if (isinstance(error, OSError) and error.filename is None) or isinstance(error, RuntimeError):
             # The Hub's newer storage (Xet) has a client of its own, with errors of its own.

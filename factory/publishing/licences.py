@@ -22,6 +22,10 @@ class Licence:
     """of `other`: what it is"""
 
     @property
+    def words(self) -> str:
+        return " and ".join(self.identifiers) + (f" ({self.name})" if self.name else "")
+
+    @property
     def metadata(self) -> dict[str, Any]:
         one = self.identifiers[0] if len(self.identifiers) == 1 else list(self.identifiers)
         return {"license": one} | ({"license_name": self.name} if self.name else {})

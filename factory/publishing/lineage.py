@@ -207,7 +207,9 @@ def _as_map(given: pa.ChunkedArray, field: pa.Field, name: str, whose: str) -> p
         ]
         return pa.chunked_array([pa.array(values, field.type)])
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise FactoryError(f"{whose}: column {field.name} of its config {name} is no list of key and value") from error
+        raise FactoryError(
+            f"{whose}: column {field.name} of its config {name} is not a list of key and value"
+        ) from error
 
 
 def recipe_of_run(recipe: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,6 +12,7 @@ import yaml
 
 from factory.inference.folders import folder_sha256
 from factory.publishing.facts import model_licence
+from factory.publishing.folder import folder_to_publish, size_of
 from factory.publishing.hub import Place, There, check_private, check_token, look, upload
 from factory.publishing.licences import Licence, hub_id_of, together
 from factory.publishing.manifest import MANIFEST, read_manifest
@@ -21,7 +21,6 @@ from schemas.errors import FactoryError, nearest
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from stores.sql import sql
-from stores.whole import whole_folder
 
 MARK = "training_run.json"
 """By it, a repository is known to be one of these."""
@@ -44,6 +43,8 @@ _CHECKS = ("licences", "model_licences")
 _FROM_WHERE = ("_name_or_path", "name_or_path", "base_model_name_or_path")
 _SETTINGS_BYTES = 1 << 20
 """A larger JSON file is a tokenizer or an index, and names no path."""
+_UNSET: tuple[object, ...] = (None, "", [], {})
+"""values of a setting that says nothing"""
 _LABELS = {
     "margin": "log p(chosen) - log p(rejected), nats",
     "accuracy": "share of pairs whose chosen answer is the likelier one",
@@ -110,22 +111,21 @@ def publish_model(
     if asked.dataset is not None:
         _check_dataset(asked.dataset, row)
     card = model_card(lake, run, row, asked)
-    if out is not None:
-        with whole_folder(out, [f.name for f in out.iterdir()] if (out / MARK).is_file() else []) as made:
-            kept, files, size = _write(folder, made, card, run)
-        return DoneModel(str(run.output), card, files, size, kept, None)
-    with tempfile.TemporaryDirectory(prefix="publishing-") as temporary:
-        kept, files, size = _write(folder, Path(temporary), card, run)
-        tell(f"uploading {files} files, {size / 1e6:,.1f} MB, to {asked.place.repo}")
-        commit = upload(
-            asked.place,
-            Path(temporary),
-            private=asked.private,
-            message=str(run.output),
-            tag=None,
-            head=there.head,
-            tell=tell,
-        )
+    with folder_to_publish(out, MARK) as made:
+        kept = _write(folder, made, card, run)
+        files, size = size_of(made)
+        commit = None
+        if out is None:
+            tell(f"uploading {files} files, {size / 1e6:,.1f} MB, to {asked.place.repo}")
+            commit = upload(
+                asked.place,
+                made,
+                private=asked.private,
+                message=str(run.output),
+                tag=None,
+                head=there.head,
+                tell=tell,
+            )
     return DoneModel(str(run.output), card, files, size, kept, commit)
 
 
@@ -154,7 +154,7 @@ def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel
         FactoryError: a licence is not known, and that is not allowed.
     """
     model = _trained(lake, run)
-    metrics = json.loads(run.metrics)
+    metrics, settings = json.loads(run.metrics), json.loads(run.configuration)
     figures = lake.query(
         sql("publishing/measured"), {"models": [model.model_id] if model else [], "role": None}
     ).to_pylist()
@@ -170,7 +170,7 @@ def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel
         reference_model=reference[0].name if reference else None,
         method=METHODS.get(run.objective, run.objective),
         dataset=asked.dataset,
-        licence_words=" and ".join(licence.identifiers) + (f" ({licence.name})" if licence.name else ""),
+        licence=licence,
         code_version=version("preference-factory"),
         seconds=(run.ended_at - run.started_at).total_seconds(),
         first_loss=run.loss_curve[0] if run.loss_curve else None,
@@ -182,7 +182,7 @@ def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel
             if name in before and name in after
         ],
         evaluations=figures,
-        settings=json.loads(run.configuration),
+        settings={name: value for name, value in settings.items() if value is not False and value not in _UNSET},
     )
 
 
@@ -279,7 +279,7 @@ def _copy(file: Path, to: Path, base: str) -> None:
     try:
         found = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise FactoryError(f"{file} is no JSON: copy the model's folder again") from error
+        raise FactoryError(f"{file} is not JSON: copy the model's folder again") from error
     named = [key for key in _FROM_WHERE if isinstance(found, dict) and isinstance(found.get(key), str)]
     if not named:
         shutil.copyfile(file, to)
@@ -287,8 +287,8 @@ def _copy(file: Path, to: Path, base: str) -> None:
     to.write_text(json.dumps({**found, **dict.fromkeys(named, base)}, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _write(folder: Path, made: Path, card: str, run: TrainingRun) -> tuple[list[str], int, int]:
-    """Copies what may be published; returns what stays, and number and bytes of the files."""
+def _write(folder: Path, made: Path, card: str, run: TrainingRun) -> list[str]:
+    """Copies what may be published; returns what stays."""
     kept_back = []
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
@@ -303,5 +303,4 @@ def _write(folder: Path, made: Path, card: str, run: TrainingRun) -> tuple[list[
     (made / "README.md").write_text(card, "utf-8")
     told = {"training_run_id": run.training_run_id, "weights_sha256": run.weights_sha256}
     (made / MARK).write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    files = [file for file in made.rglob("*") if file.is_file()]
-    return kept_back, len(files), sum(file.stat().st_size for file in files)
+    return kept_back

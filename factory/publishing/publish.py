@@ -1,6 +1,5 @@
 """Publishes a training set: rows, audit, facts and refusals, a folder, an upload."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from factory.publishing.checks import Refusal, check_allowed, refusals, refuse
 from factory.publishing.columns import Published, own_rows, published
 from factory.publishing.errata import ERRATA, Errata, read_errata, with_version, write_errata
 from factory.publishing.facts import Facts, facts_of
+from factory.publishing.folder import folder_to_publish, size_of
 from factory.publishing.hub import Place, There, check_private, check_token, look, upload
 from factory.publishing.left_out import count_rejected, left_out, texts_left_out
 from factory.publishing.lineage import CONFIGS, for_hub, lineage_tables, texts_of, without_addresses, without_names
@@ -26,7 +26,6 @@ from schemas.errors import FactoryError
 from schemas.tables import SCHEMA_VERSION
 from stores.lake import Lake
 from stores.training_sets import TrainingSetRows, fingerprint_of, read_training_set
-from stores.whole import whole_folder
 
 Tell = Callable[[str], None]
 Lock = Callable[[Lake, str], str | None]
@@ -91,24 +90,21 @@ def publish(
         there = look(asked.place, (ERRATA,))
         check_private(asked.place, there, asked.private)
     prepared = prepare(lake, reference, asked, there, tell)
-    if out is not None:
-        with whole_folder(out, _ours(out)) as made:
-            card, files, size = write(lake, prepared, asked, made, tell, lock)
-        return Done(card, files, size, None, prepared)
-    with tempfile.TemporaryDirectory(prefix="publishing-") as temporary:
-        folder = Path(temporary)
-        card, files, size = write(lake, prepared, asked, folder, tell, lock)
-        tell(f"uploading {files} files, {size / 1e6:,.1f} MB, to {asked.place.repo}")
-        row = prepared.facts.row
-        commit = upload(
-            asked.place,
-            folder,
-            private=asked.private,
-            message=f"{row.name}@{row.version}",
-            tag=f"v{row.version}",
-            head=there.head,
-            tell=tell,
-        )
+    with folder_to_publish(out, MANIFEST) as folder:
+        card = write(lake, prepared, asked, folder, tell, lock)
+        files, size = size_of(folder)
+        commit = None
+        if out is None:
+            tell(f"uploading {files} files, {size / 1e6:,.1f} MB, to {asked.place.repo}")
+            commit = upload(
+                asked.place,
+                folder,
+                private=asked.private,
+                message=prepared.facts.reference,
+                tag=f"v{prepared.facts.row.version}",
+                head=there.head,
+                tell=tell,
+            )
     return Done(card, files, size, commit, prepared)
 
 
@@ -154,10 +150,8 @@ def _lineage(lake: Lake, built: TrainingSetRows, removed: pa.Table | None) -> tu
         return found, texts_of(pinned, found)
 
 
-def write(
-    lake: Lake, prepared: Prepared, asked: Asked, folder: Path, tell: Tell, lock: Lock | None
-) -> tuple[str, int, int]:
-    """Writes the folder; returns the card's text, the number of files and their bytes.
+def write(lake: Lake, prepared: Prepared, asked: Asked, folder: Path, tell: Tell, lock: Lock | None) -> str:
+    """Writes the folder; returns the card's text.
 
     Raises:
         FactoryError: the files do not read back to the set's fingerprint.
@@ -204,8 +198,7 @@ def write(
         )
     )
     (folder / "README.md").write_text(card, "utf-8")
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return card, len(files), sum(file.stat().st_size for file in files)
+    return card
 
 
 def lock_name(reference: str) -> str:
@@ -232,8 +225,3 @@ def _check_types(tables: Mapping[tuple[str, str], pa.Table]) -> None:
                     f"column {column.name} of config {config} has type {column.type}, which the Hub's viewer cannot load: "
                     "cast it in the set's query"
                 ) from error
-
-
-def _ours(out: Path) -> list[str]:
-    """Names that may be replaced in a folder: all of them, if it was written by this."""
-    return [file.name for file in out.iterdir()] if (out / MANIFEST).is_file() else []

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from factory.publishing.beside import file_name
 from factory.publishing.columns import own_rows
@@ -48,8 +49,8 @@ class Pulled:
     fingerprint: str
     commit: str
     lineage: bool
-    rows: dict[str, int]
-    """by table"""
+    counts: dict[str, int]
+    """by table: what it has, each once"""
 
 
 def pull(place: Place, where: str, tell: Tell) -> Pulled:
@@ -168,7 +169,8 @@ def _add_lineage(opened: Lake, fetched: Path, manifest: Manifest, whose: str, te
         added = opened.append_arrow({name: rows}, message=f"{name} of {whose}")
         if added != rows.num_rows:
             raise FactoryError(f"{whose}: its config {name} has {rows.num_rows - added:,} rows with the id of another")
-        counts[name] = added
+        # A run has a row for each of its events.
+        counts[name] = pc.count_distinct(rows.column("run_id" if name == "runs" else 0)).as_py()
     return counts
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from factory.monitor.plain_text import counted
 from schemas.streams import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -74,6 +75,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # Markdown, and `finalize` does it
     )
     made.filters |= {
+        "counted": lambda count, noun: Plain(counted(count, noun)),
         "n": lambda count: Plain(f"{count:,}"),
         "known": lambda count: Plain("not known" if count is None else f"{count:,}"),
         "percent": lambda share: Plain("not known" if share is None else f"{share:.1%}"),

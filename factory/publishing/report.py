@@ -9,7 +9,7 @@ from factory.monitor.plain_text import counted
 from factory.publishing.hub import Place
 from factory.publishing.model import DoneModel
 from factory.publishing.publish import Done
-from factory.publishing.pull import Pulled
+from factory.publishing.pull import ROWS, Pulled
 
 
 def print_published(done: Done, place: Place, out: Path | None) -> None:
@@ -31,14 +31,16 @@ def print_published(done: Done, place: Place, out: Path | None) -> None:
 def print_pulled(pulled: Pulled, repo: str, lake: str) -> None:
     """What a lake was made of."""
     console = Console()
-    rows = ", ".join(f"{count:,} {name}" for name, count in pulled.rows.items())
+    held = ", ".join(counted(count, name.removesuffix("s").replace("_", " ")) for name, count in pulled.counts.items())
     console.print(
-        Text.assemble((pulled.reference, "bold"), f" of {repo} at {pulled.commit[:12]} is in {lake}: {rows}"),
+        Text.assemble((pulled.reference, "bold"), f" of {repo} at {pulled.commit[:12]} is in {lake}: {held}"),
         soft_wrap=True,
     )
     console.print(Text(f"fingerprint {pulled.fingerprint}, as it was published"), soft_wrap=True)
     if not pulled.lineage:
-        console.print("published without lineage: the lake has the set's rows, and not the searches behind them")
+        console.print(
+            f"published without lineage: the lake has the set's rows (table {ROWS}), and not the searches behind them"
+        )
 
 
 def print_model(done: DoneModel, place: Place, out: Path | None) -> None:

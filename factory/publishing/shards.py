@@ -72,7 +72,7 @@ def check_file(folder: Path, shard: Shard, whose: str) -> pyarrow.parquet.Parque
     """
     file = folder / shard.path
     if not file.is_file() or file.is_symlink():
-        raise FactoryError(f"{whose} lacks {shard.path}, which its list names: its upload may not be complete")
+        raise FactoryError(f"{whose} lacks {shard.path}, which its list names: its upload may be incomplete")
     if sha256_of(file) != shard.sha256:
         raise FactoryError(
             f"{whose}: {shard.path} is not the file that was published (its SHA-256 differs): fetch it again"
@@ -80,7 +80,7 @@ def check_file(folder: Path, shard: Shard, whose: str) -> pyarrow.parquet.Parque
     try:
         opened = pyarrow.parquet.ParquetFile(file)
     except (pa.ArrowException, OSError) as error:
-        raise FactoryError(f"{whose}: {shard.path} is no Parquet file") from error
+        raise FactoryError(f"{whose}: {shard.path} is not a Parquet file") from error
     if opened.metadata.num_rows != shard.rows:
         raise FactoryError(
             f"{whose}: {shard.path} has {opened.metadata.num_rows:,} rows, and {shard.rows:,} were published"

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from schemas.errors import FactoryError
+from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
 from schemas.tables import TrainingSet
 from stores.faults import verify
@@ -193,13 +193,15 @@ def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:
 def find_training_set(lake: Lake, reference: str) -> TrainingSet:
     """The row of `name@version`, or of the newest version of `name`."""
     name, _, version = reference.partition("@")
-    found = [t for t in lake.read(TrainingSet) if t.name == name and (not version or str(t.version) == version)]
+    sets = lake.read(TrainingSet)
+    found = [t for t in sets if t.name == name and (not version or str(t.version) == version)]
     if not found:
-        known = sorted(f"{t.name}@{t.version}" for t in lake.read(TrainingSet))
-        raise FactoryError(
-            f"lake {lake.place.where} has no training set {reference}: it has {', '.join(known) or 'none'}; "
-            f"`factory build {name}` makes one"
-        )
+        known = sorted(f"{t.name}@{t.version}" for t in sets)
+        if name in {file.stem for file in FOLDER.glob("*.sql")} - {t.name for t in sets}:
+            way = f"`factory build {name}` makes one"
+        else:
+            way = nearest(reference, known, "it has") if known else "it has none; `factory build` makes one"
+        raise FactoryError(f"lake {lake.place.where} has no training set {reference}: {way}")
     return max(found, key=lambda t: t.version)
 
 

@@ -14,7 +14,7 @@ from factory.view.errors import not_there
 from factory.view.given import address_part
 from factory.view.plots import Line, line
 from factory.view.run_plots import run_plots
-from factory.view.showing import Page, Shown, is_file, routes
+from factory.view.showing import Href, Page, Shown, is_file, routes
 from stores.lake import Lake
 from stores.locks import is_held
 from stores.sql import sql
@@ -36,10 +36,14 @@ def overview(request: Request) -> Page:
         shown = _with_figures(request, lake, runs) if counted and runs.num_rows else runs
         given = {"loop_id": "", "held": is_held(lake.place, "loop")}
         loops = lake.query(sql("report/loops"), given)
+        sets = query(lake, "overview_sets") if not runs.num_rows else None
     tables = [
         Shown("runs", shown, {"run_id": lambda row: f"/run/{address_part(row['run_id'])}"}, "Runs"),
         Shown("loops", loops, {"loop_id": lambda row: f"/loop/{address_part(row['loop_id'])}"}, "Loops"),
     ]
+    if sets is not None:  # as in a lake that was pulled without lineage
+        links: dict[str, Href] = {"training_set": lambda row: f"/sql?sql={address_part(row['sql'])}"}
+        tables.append(Shown("sets", sets, links, "Training sets", hidden=("sql",)))
     wanted = not counted and bool(runs.num_rows)
     plots = [] if wanted else _over_time(shown)
     return Page("overview.html", "overview", {"wanted": wanted, "active": active, "plots": plots}, tables)
