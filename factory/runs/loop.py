@@ -37,7 +37,7 @@ from factory.runs.session import (
     contexts_of,
     counting,
 )
-from factory.runs.specification import RunSpecification, own_pairings, run_of
+from factory.runs.specification import RunSpecification, own_pairings, run_of, sources_of
 from factory.runs.taking import take_prompts
 from factory.runs.writer import Writer, write_pairs
 from factory.work.asker import Asker, RequestDeferred
@@ -86,6 +86,8 @@ class Execution:
     observe: Observe = lambda progress: nullcontext()
     retry_set_aside: bool = False
     """ask again what an earlier attempt set aside"""
+    asks: bool = True
+    """false: its models are never asked, so that nothing is said about trusting them"""
 
 
 def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()) -> str:
@@ -105,7 +107,8 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
     with run_lock(lake.place), disk_faults(lake), signals.in_order():
         run = run_of(spec)
         remember(run.run_id, without_places(spec.recipe.as_json())[1])
-        trust(spec.recipe.models.values())
+        if execution.asks:
+            trust(spec.recipe.models, sources_of(spec.recipe))
         progress.run_id = run.run_id
         progress.searches = tuple(entry.name for entry in spec.recipe.entries("search"))
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})

@@ -91,13 +91,17 @@ def _versions() -> dict[str, Any]:
     }
 
 
-def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | None = None) -> RunSpecification:
+def specification_of(
+    lake: Lake, run_id: str, overrides: Mapping[str, Any] | None = None, *, asks: bool = True
+) -> RunSpecification:
     """The specification of a run in the lake, by its id or a prefix of it.
 
     Args:
         overrides: changes that no answer depends on, such as endpoints and budgets.
+        asks: whether models behind addresses will be asked.
     Raises:
-        FactoryError: no such run, more than one, an override that changes the answers, or a model that only the lake names.
+        FactoryError: no such run, more than one, an override that changes the answers, or something that only the lake
+            names.
     """
     found = lake.read(
         Run, "run_event_id IN (SELECT run_event_id FROM current_runs WHERE starts_with(run_id, $id))", {"id": run_id}
@@ -115,12 +119,8 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     recipe, begun_with = (
         recipe_of(with_places(run.recipe, run.run_id), where, changes) for changes in (overrides, None)
     )
-    named_by_lake = [
-        model
-        for role, model in recipe.models.items()
-        if (then := begun_with.models.get(role)) and (model.endpoint, model.vllm) == (then.endpoint, then.vllm)
-    ]
-    check_trusted(named_by_lake, run.run_id)
+    models = {role: model for role, model in recipe.models.items() if asks or model.vllm or model.embedded}
+    check_trusted(models, sources_of(recipe), where, overrides or {})
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)
     # As recorded, where a folder of weights is elsewhere now: what the row names would be another model.
@@ -144,6 +144,11 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     return RunSpecification(
         recipe, run.seed, run.iteration, run.parent_run_id, chosen.get("fresh", 0), chosen.get("sample"), run
     )
+
+
+def sources_of(recipe: Recipe) -> list[tuple[str, str]]:
+    """What a recipe reads beside its models, by the setting that names it."""
+    return [("prompts.source", recipe.prompts.source)]
 
 
 def own_pairings(recipe: Recipe) -> list[Pairing]:
