@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,35 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from factory.cli.main import main
 from schemas.ids import content_id, model_id, prompt_id
 from schemas.tables import Message, Model, Pair, Prompt, Response, Review, TrainingSet
 from stores.checksums import data_files
 from stores.consistency import check_rows, check_sets
 from stores.lake import Lake
+from tests.command_line import told
 from tests.rows import row
-from tests.whole_lakes import make_whole_lake
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "lake"
-    make_whole_lake(folder)
-    return folder
-
-
-@pytest.fixture
-def copied(whole: Path, tmp_path: Path) -> Path:
-    shutil.copytree(whole, tmp_path / "lake")
-    return tmp_path / "lake"
-
-
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
+from tests.whole_lakes import copied as copied
+from tests.whole_lakes import whole as whole
 
 
 def file_of(folder: Path, table: str) -> Path:

@@ -52,6 +52,7 @@ from stores.checksums import keep_checksums
 from stores.faults import has_no_room
 from stores.lake import Lake
 from stores.locks import run_lock
+from stores.maintenance import compact, most_files
 from stores.pairing import unpaired
 from stores.sql import sql
 
@@ -148,9 +149,9 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             _note_end(lake, run, "stopped", f"{left} prompts wait for a batch to be answered, or for the search")
             return run.run_id
         _note_end(lake, run, "finished", None)
-        if lake.most_files() >= FILES_WORTH_MERGING:
+        if most_files(lake) >= FILES_WORTH_MERGING:
             progress.phase = "compacting"
-            lake.compact()
+            compact(lake)
             keep_checksums(lake)
     return run.run_id
 

@@ -17,7 +17,7 @@ from factory.recipes.recipe import Recipe
 from factory.runs.places import with_places, without_places
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
-from schemas.settings import differing
+from schemas.settings import differing, read_settings
 from schemas.tables import Run
 from stores.lake import Lake
 from stores.pairing import Pairing, known_pairings, pairing_sql
@@ -60,8 +60,7 @@ def run_of(spec: RunSpecification) -> Run:
         return replace(spec.begun, recipe=public, started_at=datetime.now(UTC), ended_at=None, **_versions())
     prompts = _source_by_content(recipe.prompts)
     chosen = {"fresh": spec.fresh, "sample": spec.sample}
-    asked = [recipe.hash(), differing(prompts), {name: value for name, value in chosen.items() if value}]
-    run_id = f"{recipe.name}-{content_id('run', *asked, spec.seed, spec.iteration, spec.parent_run_id)[:10]}"
+    run_id = _run_id(recipe.name, recipe.hash(), _asked(prompts, chosen), spec.seed, spec.iteration, spec.parent_run_id)
     return Run(
         run_event_id=content_id("run_event", run_id, 0, "running"),
         run_id=run_id,
@@ -82,6 +81,32 @@ def run_of(spec: RunSpecification) -> Run:
         ended_at=None,
         **_versions(),
     )
+
+
+def has_own_id(run: Run) -> bool:
+    """Whether a row's run_id is the hash of what was asked; of an import, whose row does not hold all of that, it may be."""
+    try:
+        if "stages" not in json.loads(run.recipe):
+            return True
+        given = json.loads(run.parameters)
+        chosen = {name: given.pop(name, None) for name in ("fresh", "sample")}
+        prompts = read_settings(PromptSettings, given, "prompts")
+    except (ValueError, TypeError, AttributeError, RecursionError, FactoryError):
+        return False
+    # Runs of the first versions hashed the parameters as they are.
+    return run.run_id in (
+        _run_id(run.recipe_name, run.recipe_hash, asked, run.seed, run.iteration, run.parent_run_id)
+        for asked in (_asked(prompts, chosen), [run.parameters])
+    )
+
+
+def _asked(prompts: PromptSettings, chosen: Mapping[str, Any]) -> list[Any]:
+    return [differing(prompts), {name: value for name, value in chosen.items() if value}]
+
+
+def _run_id(name: str, recipe_hash: str, asked: list[Any], *more: Any) -> str:
+    """A run's id; `more`: seed, iteration, parent."""
+    return f"{name}-{content_id('run', recipe_hash, *asked, *more)[:10]}"
 
 
 def _versions() -> dict[str, Any]:
