@@ -1,4 +1,4 @@
-"""What a lake's folder holds for nothing: files of expired snapshots, files and folders that a killed process left, models
+"""What a lake's folder no longer needs: files of expired snapshots, files and folders that a killed process left, models
 that no row knows. What a snapshot needs is never among it, so no pinned set loses a row.
 """
 

@@ -106,7 +106,7 @@ def test_the_commands_that_look_work_on_a_read_only_mount(lake: Lake) -> None:
     apart = next(
         (words for words in (["unshare", "-m"], ["unshare", "-rm"]) if works([*words, "bash", "-c", locked])), []
     )
-    if not apart and os.geteuid():  # without a mount, what belongs to nobody who may write is as good
+    if not apart and os.geteuid():  # without a mount, a folder in which nobody may write is as good
         locked = f"chmod -R a-w {folder} && ! touch {folder}/x 2>/dev/null"
     elif not apart:
         say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip

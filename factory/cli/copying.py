@@ -1,4 +1,4 @@
-"""Commands that copy a lake, and that free the space it holds for nothing."""
+"""Commands that copy a lake, and that free space it no longer needs."""
 
 from collections import defaultdict
 from typing import Annotated
@@ -33,14 +33,14 @@ def clone(
 
 
 def gc(
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default it is only told.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default, it is only listed.")] = False,
     older_than_hours: Annotated[
         float, typer.Option(min=0, help="Leave what was written later: it may be about to be committed.")
     ] = 24,
-    files: Annotated[bool, typer.Option("--files", help="Name every file and folder.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="List every file and folder.")] = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Say what a lake holds for nothing and, with --delete, remove it. What a snapshot needs, pinned or not, always stays.
+    """List what a lake no longer needs and, with --delete, remove it. What a snapshot needs, pinned or not, always stays.
 
     Files of expired snapshots (`factory expire`), files and folders of processes that were killed, and models in the lake's
     folder whose training is not in the lake.
