@@ -24,6 +24,7 @@ from factory.templates.rendering import load_template
 from schemas.columns import columns
 from schemas.tables import TABLES, Run
 from stores.lake import Lake
+from stores.maintenance import compact
 from stores.training_sets import build_training_set
 
 NAMES = ("spar_dpo", "spar_rft")
@@ -131,7 +132,7 @@ def make_lake(folder: Path, nodes: int) -> None:
                     {"first": first, "after": min(first + TREES_A_COMMIT, trees)},
                 )
             lake.connection.execute("COMMIT")
-        lake.compact()
+        compact(lake)
 
 
 def _sentences() -> list[str]:

@@ -1,12 +1,11 @@
 """Whether a lake's rows agree with one another: ids, trees, pairs, references, pinned sets; and what depends on those that
 do not.
 
-What is not derived again: a run's id (its recipe may name files that are elsewhere now) and an evaluation's (its row does
-not hold apart what was hashed); these are only unique.
+The ids of runs and evaluations, which hash settings without their defaults, are derived where they are made.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -84,8 +83,20 @@ def check_rows(lake: Lake, tell: Tell) -> list[Fault]:
             except UNREADABLE as error:
                 found.append(Fault(what, f"cannot be compared ({' '.join(str(error).split())})", ()))
         tell("ids of trainings")
-        found += _other_ids(lake)
+        try:
+            found += _ids_of_trainings(lake)
+        except UNREADABLE as error:
+            found.append(Fault("trainings", f"cannot be compared ({' '.join(str(error).split())})", ()))
     return found
+
+
+def other_ids(table: str, own: Mapping[str, bool]) -> list[Fault]:
+    """
+    Args:
+        own: the rows' ids, and whether each row has the ids that its content gives.
+    """
+    wrong = tuple(id for id, right in own.items() if not right)
+    return [Fault(table, _OTHER_ID, wrong)] if wrong else []
 
 
 def check_sets(lake: Lake, tell: Tell) -> list[Fault]:
@@ -203,17 +214,21 @@ def _without_harmless(lake: Lake, rows: pa.Table) -> pa.Table:
     return rows.filter(pa.array([id not in right for id in rows.column("id").to_pylist()], pa.bool_()))
 
 
-def _other_ids(lake: Lake) -> Iterator[Fault]:
-    try:
-        trainings = lake.read(TrainingRun, "started_at IS NOT NULL")
-        reruns = lake.read(Rerun, "started_at IS NOT NULL")
-    except UNREADABLE as error:
-        yield Fault("trainings", f"cannot be compared ({' '.join(str(error).split())})", ())
-        return
-    for run in trainings:
-        what = (run.base_weights_sha256, run.configuration, run.seed, run.started_at.isoformat())
-        if content_id("training run", run.training_set_id, *what) != run.training_run_id:
-            yield Fault("training_runs", _OTHER_ID, (run.training_run_id,))
-    for rerun in reruns:
-        if content_id("rerun", rerun.training_run_id, rerun.run_id, rerun.started_at.isoformat()) != rerun.rerun_id:
-            yield Fault("reruns", _OTHER_ID, (rerun.rerun_id,))
+def _ids_of_trainings(lake: Lake) -> list[Fault]:
+    trainings = {
+        run.training_run_id: run.training_run_id
+        == content_id(
+            "training run",
+            run.training_set_id,
+            run.base_weights_sha256,
+            run.configuration,
+            run.seed,
+            run.started_at.isoformat(),
+        )
+        for run in lake.read(TrainingRun, "started_at IS NOT NULL")
+    }
+    reruns = {
+        row.rerun_id: row.rerun_id == content_id("rerun", row.training_run_id, row.run_id, row.started_at.isoformat())
+        for row in lake.read(Rerun, "started_at IS NOT NULL")
+    }
+    return other_ids("training_runs", trainings) + other_ids("reruns", reruns)

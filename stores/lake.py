@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -28,7 +27,7 @@ from stores.confining import confine, refuse_foreign_code
 from stores.faults import PASSING_CONFLICTS, check_folder, disk_error, is_full, opening_error, reading_error
 from stores.making import create_tables, forget_where, let_readers_in, read_version
 from stores.migrations import reading
-from stores.sql import sql, views
+from stores.sql import views
 
 Row = TypeVar("Row")
 Done = TypeVar("Done")
@@ -190,7 +189,7 @@ class Lake:
 
     def in_transaction(self, action: Callable[[], Done]) -> Done:
         """Runs `action` in a transaction; all of it again if another process commits meanwhile."""
-        return self._written(lambda: self._transaction(action))
+        return self.written(lambda: self._transaction(action))
 
     def _transaction(self, action: Callable[[], Done]) -> Done:
         self.connection.execute("BEGIN")
@@ -234,7 +233,7 @@ class Lake:
         with suppress(duckdb.TransactionException):  # a failed COMMIT has ended the transaction already
             self.connection.execute("ROLLBACK")
 
-    def _written(self, action: Callable[[], Done]) -> Done:
+    def written(self, action: Callable[[], Done]) -> Done:
         """Runs a write to an existing lake; a full disk becomes a one-sentence error."""
         if self._copied is not None:
             raise not_writable(self.place.where)
@@ -341,18 +340,6 @@ class Lake:
                 self._in_snapshot = False
                 self.roll_back()
 
-    def most_files(self) -> int:
-        """The number of data files of the table with the most."""
-        return int(self.query("SELECT max(file_count) FROM ducklake_table_info('lake')").column(0)[0].as_py())
-
-    def compact(self) -> None:
-        """Merges small files; no row changes."""
-        # One file per table at a time: it is sorted in memory, which all of a table's files at once may exceed.
-        merge = "SELECT sum(files_processed - files_created) FROM ducklake_merge_adjacent_files('lake', max_compacted_files => 1)"
-        with self.one_thread():
-            while self._written(lambda: self.connection.execute(merge).fetchall())[0][0]:
-                pass
-
     @contextmanager
     def one_thread(self) -> Iterator[None]:
         """Queries inside use one thread: for many small ones, or where each thread would hold its own rows in memory."""
@@ -362,29 +349,6 @@ class Lake:
             yield
         finally:
             self.connection.execute(f"SET threads = {before}")
-
-    def expire(self, older_than: datetime) -> list[int]:
-        """Drops snapshots older than `older_than`, but never the newest or one that a training set pins.
-
-        Removes files that no snapshot needs any more, and returns the dropped snapshots.
-        """
-
-        def drop() -> list[int]:
-            doomed: list[int] = self.query(sql("expirable_snapshots"), {"older_than": older_than}).column(0).to_pylist()
-            if doomed:
-                versions = ", ".join(map(str, doomed))
-                self.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{versions}])")
-            return doomed
-
-        # In one transaction, so that a set pinned meanwhile keeps its snapshot.
-        doomed = self.in_transaction(drop)
-        if doomed:
-            self.clean_up()
-        return doomed
-
-    def clean_up(self) -> None:
-        """Removes the files that no snapshot needs any more."""
-        self._written(lambda: self.connection.execute("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)"))
 
     # Opening
 

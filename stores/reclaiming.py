@@ -1,4 +1,4 @@
-"""What a lake's folder holds for nothing: files of expired snapshots, files and folders that a killed process left, models
+"""What a lake's folder no longer needs: files of expired snapshots, files and folders that a killed process left, models
 that no row knows. What a snapshot needs is never among it, so no pinned set loses a row.
 """
 
@@ -18,13 +18,14 @@ from stores.confining import refuse_links
 from stores.data_path import file_system
 from stores.lake import Lake
 from stores.locks import run_lock
+from stores.maintenance import clean_up
 from stores.sql import sql
 
 EXPIRED, ORPHANED, LEFT, MODEL = (
     "of expired snapshots",
     "that no snapshot names",
     "left by a process that was killed",
-    "model that no training of this lake names",
+    "that no training of this lake names",
 )
 _RECORD = "training.json"
 """what a trainer leaves in the folder of a complete model"""
@@ -38,6 +39,11 @@ class Scrap:
     """below the data path (files of rows), or of the lake's folder"""
     why: str
     size_bytes: int
+
+    @property
+    def of(self) -> str:
+        """The table, or the folder that it lies in; empty: the lake's own."""
+        return Path(self.path).parent.name
 
 
 def find_scrap(lake: Lake, older_than_s: float) -> list[Scrap]:
@@ -79,7 +85,7 @@ def reclaim(lake: Lake, older_than_s: float) -> list[Scrap]:
             locks.enter_context(run_lock(lake.place, of))
         found = find_scrap(lake, older_than_s)
         if any(scrap.why == EXPIRED for scrap in found):
-            lake.clean_up()
+            clean_up(lake)
         system, data = file_system(lake.place.data_path)
         for scrap in found:
             if scrap.why == ORPHANED:

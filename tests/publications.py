@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import pytest
 
 from factory.audit.audit import AuditSettings, examination
-from factory.cli.main import main
 from factory.publishing.hub import Place
 from factory.publishing.publish import Asked
 from factory.publishing.publish import publish as publish_set
 from stores.lake import Lake
 from stores.training_sets import build_training_set
+from tests.command_line import told
 from tests.hub import READER, TOKEN, Hub, Repository, client_environment, running_hub
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint
@@ -121,12 +121,9 @@ def run(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.chdir(tmp_path)
 
     def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        said = capsys.readouterr()
-        assert not any(token in said.out + said.err for token in (TOKEN, READER))
-        return int(ended.value.code or 0), said.out, " ".join(said.err.split())
+        code, said, errors = told(capsys, *words)
+        assert not any(token in said + errors for token in (TOKEN, READER))
+        return code, said, " ".join(errors.split())
 
     return call
 

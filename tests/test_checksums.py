@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from factory.cli.main import main
 from schemas.errors import FactoryError
 from schemas.tables import Judgement, Response
 from stores.checksums import data_files, keep_checksums, refuse_damage, verify_files
 from stores.lake import Lake
+from stores.maintenance import compact
 from stores.training_sets import build_training_set, read_training_set
+from tests.command_line import told
 from tests.rows import row
 from tests.sets import RUN, answer, pair, prompts
 
@@ -42,14 +43,6 @@ def data_file(lake: Lake, table: str) -> Path:
     return file
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
-
-
 def test_every_file_has_a_checksum_once_it_is_kept_and_none_outlives_its_file(place: str) -> None:
     with Lake.open(place, create=True) as lake:
         for number in range(3):
@@ -62,7 +55,7 @@ def test_every_file_has_a_checksum_once_it_is_kept_and_none_outlives_its_file(pl
         found = verify_files(lake)
         assert (found.damages, found.unsure, found.compared) == ([], None, found.files)
         refuse_damage(lake)
-        lake.compact()
+        compact(lake)
         keep_checksums(lake)
         assert {file.path for file in data_files(lake) if file.current} - {file.path for file in before}
         assert all(file.sha256 for file in data_files(lake)) and not verify_files(lake).damages

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from schemas.errors import FactoryError
 from schemas.tables import TABLES
 from stores.door.checking import check
 from stores.lake import Lake
+from tests.command_line import told
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint
 
@@ -52,13 +54,7 @@ def factory(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("FACTORY_LAKE", str(made[0]))
 
-    def run(*words: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        return (int(ended.value.code or 0), *capfd.readouterr())
-
-    return run
+    return partial(told, capfd)
 
 
 def contents(lake: Path) -> Any:

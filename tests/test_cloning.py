@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tarfile
@@ -14,41 +15,22 @@ from typing import Any
 import pytest
 
 import stores.cloning
-from factory.cli.main import main
 from schemas.errors import FactoryError
 from schemas.ids import model_id
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.cloning import TABLES_OF_DUCKLAKE, clone
 from stores.lake import Lake
 from stores.locks import run_lock
+from stores.maintenance import compact
 from stores.reclaiming import EXPIRED, LEFT, MODEL, ORPHANED, find_scrap, reclaim
 from stores.training_sets import read_training_set
+from tests.command_line import told
 from tests.rows import row
 from tests.runs import assert_same_tables, tables
-from tests.whole_lakes import make_whole_lake
+from tests.whole_lakes import copied as copied
+from tests.whole_lakes import whole as whole
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "lake"
-    make_whole_lake(folder)
-    return folder
-
-
-@pytest.fixture
-def copied(whole: Path, tmp_path: Path) -> Path:
-    shutil.copytree(whole, tmp_path / "lake")
-    return tmp_path / "lake"
-
-
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
 
 
 def fingerprints(where: str | Path) -> dict[str, tuple[int, str]]:
@@ -184,6 +166,14 @@ def test_gc_tells_by_default_and_removes_only_what_nobody_needs(
     everything = sorted(folder.rglob("*"))
     code, said, _ = told(capsys, "gc", "--lake", folder, "--older-than-hours", 0)
     assert code == 0 and "would free" in said and "--delete removes them" in said
+    for line in (
+        f"responses: 1 {ORPHANED}, 3 bytes",
+        f"models: 1 {LEFT}, 0 bytes",
+        rf"models: 1 {MODEL}, \d+ bytes",
+    ):
+        assert re.search(f"^{line}$", said, re.MULTILINE), said
+    assert "ducklake-orphan" not in said
+    code, said, _ = told(capsys, "gc", "--lake", folder, "--older-than-hours", 0, "--files")
     for path, why in {
         "main/responses/ducklake-orphan.parquet": ORPHANED,
         "models/forgotten": MODEL,
@@ -207,7 +197,7 @@ def test_files_of_expired_snapshots_go_and_pinned_ones_stay(scrap: dict[str, Any
         newest = lake.latest_snapshot()
         pinned = {snapshot for snapshot, _ in before.values()}
         doomed = [s["snapshot_id"] for s in lake.snapshots().to_pylist() if s["snapshot_id"] not in {newest, *pinned}]
-        lake.compact()
+        compact(lake)
         lake.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => {doomed})")
         found = [each for each in find_scrap(lake, 1e9) if each.why == EXPIRED]
         assert {each.why for each in find_scrap(lake, 1e9)} <= {EXPIRED}  # what is young stays

@@ -5,24 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from factory.cli.main import main
 from factory.exporting.export import export
 from factory.exporting.formats import FORMATS
 from schemas.errors import FactoryError
 from schemas.tables import Message, Prompt, TrainingSet
 from stores.lake import Lake
 from stores.training_sets import build_training_set
+from tests.command_line import told
 from tests.exports import exported
 from tests.exports import sets as sets
 from tests.rows import asked, row
 from tests.sets import RUN, answer, pair
-
-
-def factory(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    return (int(ended.value.code or 0), *capfd.readouterr())
 
 
 def files(folder: Path) -> set[str]:
@@ -33,7 +26,7 @@ def test_the_command_writes_the_files_and_says_what_they_do_not_hold(
     sets: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "spar"
-    code, shown, _ = factory(capfd, "export", "spar_dpo@1", "--to", "llamafactory", "-o", out, "--lake", sets)
+    code, shown, _ = told(capfd, "export", "spar_dpo@1", "--to", "llamafactory", "-o", out, "--lake", sets)
     assert code == 0
     assert files(out) == {"train.jsonl", "test.jsonl", "dataset_info.json", "llamafactory.yaml", "EXPORT.md"}
     assert f"wrote {out / 'train.jsonl'}: 5 rows" in shown and f"wrote {out / 'test.jsonl'}: 1 row\n" in shown
@@ -46,7 +39,7 @@ def test_the_default_folder_is_in_the_lake_s(tmp_path: Path, capfd: pytest.Captu
     with Lake.open(tmp_path / "lake", create=True) as lake:
         lake.append([RUN, *one_pair()], message="by hand")
         build_training_set(lake, "spar_dpo", {"held_out": 0}, ["run"])
-    code, _, _ = factory(capfd, "export", "spar_dpo", "--to", "openrlhf", "--lake", tmp_path / "lake")
+    code, _, _ = told(capfd, "export", "spar_dpo", "--to", "openrlhf", "--lake", tmp_path / "lake")
     assert code == 0 and files(tmp_path / "lake" / "exports" / "spar_dpo-1-openrlhf") == {
         "train.jsonl",
         "openrlhf.sh",
@@ -58,11 +51,11 @@ def test_several_formats_go_into_folders_of_their_own(
     sets: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--to", "trl", "--to", "csv", "--to", "trl", "-o", tmp_path / "out", "--lake", sets)
-    code, shown, _ = factory(capfd, "export", "spar_dpo@1", *words)
+    code, shown, _ = told(capfd, "export", "spar_dpo@1", *words)
     assert code == 0 and files(tmp_path / "out") == {"trl", "csv"}
     for file in ("trl/train.parquet", "csv/train.csv"):
         assert shown.count(f"wrote {tmp_path / 'out' / file}: 5 rows") == 1
-    code, _, errors = factory(capfd, "export", "spar_dpo@1", "--to", "trl", "--to", "cvs", *words[-4:])
+    code, _, errors = told(capfd, "export", "spar_dpo@1", "--to", "trl", "--to", "cvs", *words[-4:])
     assert code == 1 and "did you mean 'csv'?" in errors
 
 
@@ -77,7 +70,7 @@ def test_several_formats_go_into_folders_of_their_own(
 def test_an_unknown_format_is_told_with_the_nearest(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], given: str, offered: str
 ) -> None:
-    code, _, errors = factory(capfd, "export", "x@1", "--to", given, "--lake", tmp_path / "none")
+    code, _, errors = told(capfd, "export", "x@1", "--to", given, "--lake", tmp_path / "none")
     assert code == 1 and f"there is no format {given!r} to export to: {offered}" in errors
     assert not (tmp_path / "none").exists()
 
@@ -85,17 +78,17 @@ def test_an_unknown_format_is_told_with_the_nearest(
 def test_an_unknown_set_and_a_folder_that_is_a_file_are_told(
     sets: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, errors = factory(capfd, "export", "spar_dpo@7", "--to", "trl", "-o", tmp_path / "a", "--lake", sets)
+    code, _, errors = told(capfd, "export", "spar_dpo@7", "--to", "trl", "-o", tmp_path / "a", "--lake", sets)
     assert code == 1 and "has no training set spar_dpo@7: did you mean 'spar_dpo@1'?" in errors
     for name, way in (
         ("nix", "it has odd@1, spar_dpo@1, spar_rft@1"),
         ("imported_dpo", "`factory build imported_dpo` makes one"),
     ):
-        code, _, errors = factory(capfd, "export", name, "--to", "trl", "-o", tmp_path / "a", "--lake", sets)
+        code, _, errors = told(capfd, "export", name, "--to", "trl", "-o", tmp_path / "a", "--lake", sets)
         assert code == 1 and f"has no training set {name}: {way}" in " ".join(errors.split())
     assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("mine")
-    code, _, errors = factory(capfd, "export", "spar_dpo@1", "--to", "trl", "-o", tmp_path / "file", "--lake", sets)
+    code, _, errors = told(capfd, "export", "spar_dpo@1", "--to", "trl", "-o", tmp_path / "file", "--lake", sets)
     assert code == 1 and "Traceback" not in errors and (tmp_path / "file").read_text() == "mine"
 
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from factory.cli.main import main
 from factory.importing import importer
 from stores.checksums import data_files
 from stores.lake import Lake
 from stores.training_sets import build_training_set
+from tests.command_line import told
 from tests.rows import rows_of
 
 TURN = {"role": "user", "content": "Why does ice float?"}
@@ -50,12 +50,9 @@ def factory(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: object) -> str:
-        capfd.readouterr()
-        with pytest.raises(SystemExit):
-            main([str(word) for word in words])
-        said = capfd.readouterr()
-        assert "Traceback" not in said.err
-        return said.out + said.err
+        _, said, errors = told(capfd, *words)
+        assert "Traceback" not in errors
+        return said + errors
 
     return run
 

@@ -28,6 +28,7 @@ from schemas.tables import TABLES, Judgement, Pair, Prompt, Response, Run
 from stores.attach import attach
 from stores.attach import place as place_of
 from stores.lake import Lake
+from stores.maintenance import compact, expire
 from stores.training_sets import build_training_set, read_training_set
 from tests.rows import any_row, asked, row, votes
 
@@ -97,13 +98,13 @@ def test_a_pinned_snapshot_outlives_expiry_and_the_rest_does_not(place: str) -> 
         lake.append(one_pair(), message="a pair")
         built = build_training_set(lake, "spar_dpo", {"held_out": 0}, ["run"])
         lake.append(responses(*range(40, 80)), message="later")
-        lake.compact()
-        expired = lake.expire(datetime.now(UTC) + timedelta(hours=1))
+        compact(lake)
+        expired = expire(lake, datetime.now(UTC) + timedelta(hours=1))
         assert earlier in expired
         assert [s["snapshot_id"] for s in lake.snapshots().to_pylist()] == [built.row.snapshot, lake.latest_snapshot()]
         assert read_training_set(lake, "spar_dpo@1").train == built.train
         assert len(ids_in(lake)) == 82
-        assert lake.expire(datetime.now(UTC) + timedelta(hours=1)) == []
+        assert expire(lake, datetime.now(UTC) + timedelta(hours=1)) == []
     with pytest.raises(FactoryError, match=rf"no snapshot {earlier}: `factory snapshots`"):
         Lake.open(place, at=earlier)
 
@@ -232,7 +233,7 @@ def test_compaction_changes_no_row_and_no_earlier_snapshot(lake: Lake) -> None:
     for number in range(3, 6):
         lake.append(responses(*(f"{number}-{i}" for i in range(30))), message="a file")
     before = lake.read(Response)
-    lake.compact()
+    compact(lake)
     assert lake.read(Response) == before
     assert lake.append(responses(1, "3-0"), message="again") == 0
     with Lake.open(lake.place.where, at=then) as earlier:
@@ -246,7 +247,7 @@ def test_answers_and_votes_lie_sorted_by_response_in_every_file(lake: Lake) -> N
         batch = ids[first : first + 30]
         lake.append([*responses(*batch), *(vote for id in batch for vote in votes(id, "yn"))], message="a file")
     before = files_in(lake.place.folder)
-    lake.compact()
+    compact(lake)
     lake.append([*responses(*ids[90:]), *(vote for id in ids[90:] for vote in votes(id, "yn"))], message="later")
     after = files_in(lake.place.folder)
     assert len(before) == 6 and len(after - before) == 4

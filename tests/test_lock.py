@@ -76,11 +76,17 @@ def test_a_model_s_lock_holds_its_training(filled: Lake) -> None:
     assert lock.training.start is not None and lock.training.start.revision == "r1"
     assert lock.training.reference is None and lock.training.configuration["learning_rate"] == 2e-07
     assert "torch==2.13.0" in lock.container and "python:3.11-slim" in lock.container
+    assert "'./preference-factory[train]'" in lock.container and "preference-factory==" not in lock.container
 
 
 def test_an_unknown_name_is_told_with_the_nearest(filled: Lake) -> None:
     with pytest.raises(FactoryError, match=r"has nothing called 'spar_dop@1': did you mean 'spar_dpo@1'\?"):
         lock_of(filled, "spar_dop@1")
+    filled.append([row(Model, f"m{n}", name=f"tiny{n}", training_run_id="x") for n in range(30)], message="by hand")
+    with pytest.raises(FactoryError, match=r"has nothing called 'tni': the nearest are (\w+, ){2}\w+$"):
+        lock_of(filled, "tni")
+    with pytest.raises(FactoryError, match=r"has nothing called '☃': `factory sql 'FROM models'` lists what it has"):
+        lock_of(filled, "☃")
 
 
 def test_two_trainings_that_begin_alike_are_told(filled: Lake) -> None:

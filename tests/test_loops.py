@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from factory.inference.budget import BudgetReached
+from factory.inference.trust import trust
 from factory.loops.forking import find_loop, fork
 from factory.loops.plan import Step
 from factory.loops.reading import load_loop, loop_from_row, resumed
@@ -229,6 +230,9 @@ def test_a_lake_from_somebody_else_runs_no_program(
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
         evil = replace(found, settings=found.settings.replace('"launch":null', f'"launch":"{command}"'))
         assert evil.settings != found.settings
+        with pytest.raises(FactoryError, match=r"wants to ask http://127\.0\.0\.1:\d+, which only its lake names"):
+            loop_from_row(evil)
+        trust(loop.recipe.models, [])
         read = loop_from_row(evil)
     assert (read.settings.launch, read.settings.on_new_weights) == (None, None) and read.loop_id == loop.loop_id
 

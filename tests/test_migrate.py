@@ -21,6 +21,7 @@ from stores.attach import attach, connect, load_extensions
 from stores.attach import place as place_of
 from stores.lake import Lake
 from stores.locks import run_lock
+from stores.maintenance import compact
 from stores.migrate import migrate
 from stores.training_sets import build_training_set, read_training_set
 from tests.rows import sampled
@@ -132,7 +133,7 @@ def test_a_migrated_lake_has_what_it_had_and_takes_rows(old: Path, empty_lake: P
         assert all_of(lake) == before and pinned(lake) == sets
         assert shapes(lake) == shapes(new)
         assert lake.append([sampled("new"), *before["responses"]], message="on it goes") == 1
-        lake.compact()
+        compact(lake)
         assert pinned(lake) == sets
     assert not (old / COPY).exists()
     migrate(str(old), said.append)

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from schemas.errors import FactoryError
 from schemas.tables import Pair
 from stores.lake import Lake
+from stores.maintenance import compact, expire
 from stores.training_sets import read_training_set
 from tests.sets import RUN, build, prompts
 from tests.test_training_sets import many
@@ -82,8 +82,8 @@ def test_writing_is_refused_in_a_sentence(mine_to_read: Path) -> None:
         for write in (
             lambda: lake.append([RUN, *prompts(1)], message="x"),
             lambda: build(lake, "spar_dpo"),
-            lake.compact,
-            lambda: lake.expire(datetime.now(UTC)),
+            lambda: compact(lake),
+            lambda: expire(lake, datetime.now(UTC)),
         ):
             with pytest.raises(FactoryError, match=said):
                 write()
@@ -97,21 +97,33 @@ def test_a_catalog_that_cannot_be_read_is_one_sentence(mine_to_read: Path) -> No
         Lake.open(mine_to_read)
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs a mount of its own")
 def test_the_commands_that_look_work_on_a_read_only_mount(lake: Lake) -> None:
     lake.append([RUN, *many(3)], message="by hand")
     lake.close()
     folder = shlex.quote(str(lake.place.folder))
     factory = f"{shlex.quote(sys.executable)} -m factory.cli"
-    mount = f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder} && ! touch {folder}/x 2>/dev/null"
-    if subprocess.run(["unshare", "-m", "bash", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("mounts are not permitted here")
-    script = f"{mount} && {factory} sql 'SELECT count(*) AS n FROM pairs' -f csv --lake {folder} && "
+    locked = f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder} && ! touch {folder}/x 2>/dev/null"
+    apart = next(
+        (words for words in (["unshare", "-m"], ["unshare", "-rm"]) if works([*words, "bash", "-c", locked])), []
+    )
+    if not apart and os.geteuid():  # without a mount, a folder in which nobody may write is as good
+        locked = f"chmod -R a-w {folder} && ! touch {folder}/x 2>/dev/null"
+    elif not apart:
+        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        say("root may not mount here, and may write everywhere else: give CAP_SYS_ADMIN")
+    script = f"{locked} && {factory} sql 'SELECT count(*) AS n FROM pairs' -f csv --lake {folder} && "
     script += f"{factory} status --lake {folder} && ! {factory} build spar_dpo --lake {folder} && {factory} snapshots --lake {folder}"
-    done = subprocess.run(["unshare", "-m", "bash", "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([*apart, "bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (
         done.stdout.startswith(f'"n"\n{PAIRS}\n')
         and done.stderr.count("error:") == 1
         and "can only be read" in done.stderr
     )
+
+
+def works(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False

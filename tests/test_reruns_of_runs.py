@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks.mock_endpoint import answer_factory
-from factory.cli.main import main
 from schemas.tables import Rerun
 from stores.lake import Lake
+from tests.command_line import told
 from tests.runs import answer, assert_same_tables, run_spar, tables
 from tests.scripted_endpoint import Request, ScriptedEndpoint, running_endpoint
 
@@ -23,14 +23,6 @@ DIFFERENT = 4
 def endpoint() -> Iterator[ScriptedEndpoint]:
     with running_endpoint(answer) as found:
         yield found
-
-
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
 
 
 def newest(lake: Path) -> Rerun:

@@ -1,13 +1,14 @@
-"""A lake cannot have keys sent, or programs started, that nobody on this machine has named."""
+"""A lake cannot have an address asked, a key sent, a program started or a file read that nobody on this machine has named."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from factory.batch.submitting import Services
 from factory.inference.trust import trust
 from factory.recipes.reading import load_recipe
-from factory.runs.specification import RunSpecification, run_of, specification_of
+from factory.runs.specification import RunSpecification, run_of, sources_of, specification_of
 from schemas.errors import FactoryError
 from stores.lake import Lake
 from tests.runs import spar_overrides
@@ -36,9 +37,9 @@ def begun(folder: Path, **overrides: Any) -> RunSpecification:
 
 def test_a_key_is_not_sent_where_only_the_lake_says_so(tmp_path: Path) -> None:
     lake_with_a_run(tmp_path / "lake", ELSEWHERE)
-    with pytest.raises(FactoryError, match=r"OPENAI_API_KEY to https://models\.example: if you trust that"):
+    with pytest.raises(FactoryError, match=r"OPENAI_API_KEY to https://models\.example, which only its lake names"):
         begun(tmp_path / "lake")
-    with pytest.raises(FactoryError, match="started on another machine"):  # the refiner's is still the lake's
+    with pytest.raises(FactoryError, match=r"-o models\.refiner\.endpoint="):  # the refiner's is still the lake's
         begun(tmp_path / "lake", models__actor__endpoint="https://models.example/v2")
 
 
@@ -46,18 +47,70 @@ def test_whoever_names_the_address_trusts_it(tmp_path: Path) -> None:
     spec = lake_with_a_run(tmp_path / "lake", ELSEWHERE)
     mine = "https://mine.example/v1"
     assert begun(tmp_path / "lake", models__actor__endpoint=mine, models__refiner__endpoint=mine).begun is not None
-    trust(spec.recipe.models.values())
+    trust(spec.recipe.models, [])
     assert begun(tmp_path / "lake").begun is not None
 
 
-def test_without_a_key_and_on_this_machine_nothing_is_given_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lake_with_a_run(tmp_path / "here", "http://localhost:8000/v1")
-    assert begun(tmp_path / "here").begun is not None
+def test_whoever_repeats_the_lakes_address_names_it(tmp_path: Path) -> None:
     lake_with_a_run(tmp_path / "lake", ELSEWHERE)
+    with pytest.raises(FactoryError, match="which only its lake names"):
+        begun(tmp_path / "lake", models__actor__concurrency=1, models__refiner__concurrency=1)
+    same = {f"models__{role}__endpoint": ELSEWHERE for role in ("actor", "refiner")}
+    assert begun(tmp_path / "lake", **same).begun is not None
+
+
+@pytest.mark.parametrize("address", ["http://localhost:8000/v1", "http://169.254.169.254/v1", ELSEWHERE])
+def test_without_a_key_no_address_is_asked_that_only_the_lake_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
+    spec = lake_with_a_run(tmp_path / "lake", address)
+    with pytest.raises(FactoryError, match=r"run spar-\w+ wants to ask http.*, which only its lake names"):
+        begun(tmp_path / "lake")
+    with Lake.open(tmp_path / "lake") as lake:
+        assert specification_of(lake, "spar", asks=False).begun is not None  # nobody is asked
+    trust(spec.recipe.models, [])
     assert begun(tmp_path / "lake").begun is not None
+
+
+def test_a_batch_is_not_sent_where_only_the_lake_says_so(tmp_path: Path) -> None:
+    run = run_of(lake_with_a_run(tmp_path / "lake", ELSEWHERE))
+    with Services(str(tmp_path / "lake")) as services, pytest.raises(FactoryError, match="which only its lake names"):
+        services.of(run.run_id, "actor", ELSEWHERE)
+
+
+def test_a_model_or_prompts_on_this_machine_are_opened_if_they_were_named(tmp_path: Path) -> None:
+    weights, prompts = tmp_path / "mine.gguf", tmp_path / "mine.jsonl"
+    weights.write_bytes(b"GGUF")
+    prompts.write_text('{"prompt": "tea"}\n')
+    embedded = {f"models__{role}__endpoint": f"embedded:{weights}" for role in ("actor", "refiner")}
+    lake_with_a_run(tmp_path / "weights", ELSEWHERE, **embedded)
+    with Lake.open(tmp_path / "weights") as lake:
+        lake.connection.execute("UPDATE lake.runs SET recipe = replace(recipe, 'mine.gguf', ?)", [str(weights)])
+    with pytest.raises(FactoryError, match=r"wants to load .*mine\.gguf, which only its lake names"):
+        begun(tmp_path / "weights")
+    assert begun(tmp_path / "weights", **embedded).begun is not None
+    bundled = {f"models__{role}__endpoint": "embedded:smollm2-135m" for role in ("actor", "refiner")}
+    spec = lake_with_a_run(tmp_path / "prompts", ELSEWHERE, **bundled, prompts__source=str(prompts))
+    with Lake.open(tmp_path / "prompts") as lake:
+        lake.connection.execute("UPDATE lake.runs SET recipe = replace(recipe, 'mine.jsonl', ?)", [str(prompts)])
+    with pytest.raises(
+        FactoryError, match=r"wants to read .*mine\.jsonl, which only its lake names.*-o prompts\.source="
+    ):
+        begun(tmp_path / "prompts")
+    assert begun(tmp_path / "prompts", prompts__source=str(prompts)).begun is not None
+    trust({}, sources_of(spec.recipe))
+    assert begun(tmp_path / "prompts").begun is not None
+
+
+def test_a_dataset_is_fetched_if_it_was_named_and_what_is_bundled_needs_nobody(tmp_path: Path) -> None:
+    bundled = {f"models__{role}__endpoint": "embedded:smollm2-135m" for role in ("actor", "refiner")}
+    lake_with_a_run(tmp_path / "bundled", ELSEWHERE, **bundled)
+    assert begun(tmp_path / "bundled").begun is not None
+    lake_with_a_run(tmp_path / "dataset", ELSEWHERE, **bundled, prompts__source="datasets:owner/name")
+    with pytest.raises(FactoryError, match=r"wants to fetch the dataset owner/name, which only its lake names"):
+        begun(tmp_path / "dataset")
+    assert begun(tmp_path / "dataset", prompts__source="datasets:owner/name").begun is not None
 
 
 def test_a_lake_cannot_name_the_file_of_a_key_or_a_program(tmp_path: Path) -> None:

@@ -3,43 +3,25 @@
 import dataclasses
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from factory.cli.main import main
+from factory.evaluation.figures import Figure
+from factory.evaluation.rows import Measured, has_own_id, row_of
 from schemas.ids import content_id, model_id, prompt_id
-from schemas.tables import Message, Model, Pair, Prompt, Response, Review, TrainingSet
+from schemas.tables import Evaluation, Message, Model, Pair, Prompt, Response, Review, Run, TrainingSet
 from stores.checksums import data_files
 from stores.consistency import check_rows, check_sets
 from stores.lake import Lake
+from tests.command_line import told
 from tests.rows import row
-from tests.whole_lakes import make_whole_lake
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "lake"
-    make_whole_lake(folder)
-    return folder
-
-
-@pytest.fixture
-def copied(whole: Path, tmp_path: Path) -> Path:
-    shutil.copytree(whole, tmp_path / "lake")
-    return tmp_path / "lake"
-
-
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
+from tests.whole_lakes import copied as copied
+from tests.whole_lakes import whole as whole
 
 
 def file_of(folder: Path, table: str) -> Path:
@@ -113,6 +95,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         by_sql("UPDATE lake.training_sets SET fingerprint = repeat('0', 64) WHERE name = 'spar_dpo'"),
         r"spar_dpo@1 cannot be read as it was built: .*fingerprint",
     ),
+    "a run of another seed": (
+        by_sql("UPDATE lake.runs SET seed = 7"),
+        r"rows of runs: each its id is not the hash",
+    ),
     "a training of another seed": (
         by_sql("UPDATE lake.training_runs SET seed = 1"),
         r"training_runs \w{32} its id is not the hash",
@@ -152,6 +138,29 @@ def test_ids_of_texts_with_control_characters_are_right_though_sql_writes_them_o
     lake.append([dataclasses.replace(odd, prompt_id="f" * 32)], message="by hand")
     [fault] = check_rows(lake, lambda words: None)
     assert (fault.table, fault.ids) == ("prompts", ("f" * 32,))
+
+
+@pytest.mark.parametrize("depends_on", [{}, {"seen_kinds": ["a", "b"]}, {"other_run_id": "r2", "test": {"exact": 1}}])
+def test_the_ids_of_evaluations_are_derived_as_they_are_made_and_were_before(depends_on: dict[str, Any]) -> None:
+    measured = Measured(run_id="r", model_id="m", role=None, benchmark="ifeval", prompts_hash="p", seed=0,
+                        settings={"sampling": {"n": 1}}, depends_on=depends_on)  # fmt: skip
+    made = row_of(measured, "instruction_loose", Figure(0.5, 0.4, 0.6, 9))
+    assert has_own_id(made) and not has_own_id(dataclasses.replace(made, metric="prompt_loose"))
+    assert not has_own_id(dataclasses.replace(made, settings="[]"))
+    earlier = ("r", "m", None, "ifeval", "instruction_loose", *([depends_on] if depends_on else []))
+    assert has_own_id(dataclasses.replace(made, evaluation_id=content_id("evaluation", *earlier)))
+
+
+def test_a_run_or_evaluation_of_another_id_is_named(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Lake.open(copied) as lake:
+        [model, *_] = lake.read(Model)
+        [run, *_] = lake.read(Run)
+        odd = row(Evaluation, "e" * 32, run_id=run.run_id, model_id=model.model_id, settings="{}")
+        lake.append([odd], message="by hand")
+        lake.connection.execute("UPDATE lake.runs SET parameters = replace(parameters, '\"limit\":6', '\"limit\":7')")
+    code, said, _ = told(capsys, "verify", copied)
+    assert code == 1 and f"evaluations {'e' * 32} its id is not the hash of what it stands for" in said
+    assert "rows of runs: each its id is not the hash" in said
 
 
 @pytest.mark.parametrize("text", ["a better answer", "odd \x1b \x0b text"])

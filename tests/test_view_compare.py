@@ -1,5 +1,6 @@
 """Two sets, snapshots, runs or models compared, and the corpus."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,21 @@ def test_rows_are_the_same_by_prompt_and_texts_whatever_their_ids(place: Path) -
             "removed": 0,
             "added": pairs,
         }
+
+
+def test_an_id_that_a_set_has_twice_counts_as_two_rows(place: Path, tmp_path: Path) -> None:
+    twice = tmp_path / "twice.sql"
+    twice.write_text(
+        "-- In: $run_ids VARCHAR[].\n-- Out: prompt_completion; ordered.\n"
+        "SELECT 'train' AS split, messages AS prompt, [assistant_turn(text || n)] AS completion, 'mine' AS class, response_id "
+        "FROM responses JOIN prompts USING (prompt_id), range(2) AS _(n) WHERE list_contains($run_ids, run_id) "
+        "ORDER BY response_id, n"
+    )
+    shutil.copytree(place, tmp_path / "lake")
+    with Lake.open(tmp_path / "lake") as lake:
+        rows, again = (build_training_set(lake, str(twice), {}, ["run"]).train.num_rows for _ in range(2))
+        assert counts(lake, "set:twice@1", "set:twice@2") == {"same": rows, "changed": 0, "removed": 0, "added": 0}
+    assert rows == again > 1
 
 
 def test_the_figures_of_both_sides_are_shares_in_common_bins(place: Path) -> None:

@@ -1,6 +1,9 @@
 """A small lake in which every row is as the factory writes it: what `factory verify` calls whole."""
 
+import shutil
 from pathlib import Path
+
+import pytest
 
 from schemas.ids import content_id, model_id
 from schemas.tables import Model, TrainingRun
@@ -30,3 +33,16 @@ def make_whole_lake(where: Path | str) -> None:
         model = row(Model, model_id(name, "111"), name=name, revision="111", training_run_id=training.training_run_id)
         lake.append([training, model], message="by hand")
         keep_checksums(lake)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed: see `copied`."""
+    folder = tmp_path_factory.mktemp("whole") / "lake"
+    make_whole_lake(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "lake"))

@@ -71,7 +71,7 @@ class Services:
         if not found:
             raise FactoryError(f"lake {self.where} has no run {run_id} any more: give the lake that wrote the batch")
         settings = msgspec.convert(with_places(found[0].recipe, run_id)["models"][role], ModelSettings)
-        check_trusted([settings], run_id)
+        check_trusted({role: settings}, [], f"run {run_id}")
         return self._stack.enter_context(service_of(settings))
 
     def __enter__(self) -> Self:

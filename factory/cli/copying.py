@@ -1,6 +1,6 @@
-"""Commands that copy a lake, and that free the space it holds for nothing."""
+"""Commands that copy a lake, and that free space it no longer needs."""
 
-from itertools import groupby
+from collections import defaultdict
 from typing import Annotated
 
 import typer
@@ -33,19 +33,21 @@ def clone(
 
 
 def gc(
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default it is only told.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default, it is only listed.")] = False,
     older_than_hours: Annotated[
         float, typer.Option(min=0, help="Leave what was written later: it may be about to be committed.")
     ] = 24,
+    files: Annotated[bool, typer.Option("--files", help="List every file and folder.")] = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Say what a lake holds for nothing and, with --delete, remove it. What a snapshot needs, pinned or not, always stays.
+    """List what a lake no longer needs and, with --delete, remove it. What a snapshot needs, pinned or not, always stays.
 
     Files of expired snapshots (`factory expire`), files and folders of processes that were killed, and models in the lake's
     folder whose training is not in the lake.
     """
     from rich.text import Text
 
+    from factory.monitor.plain_text import visible
     from stores.lake import Lake
     from stores.reclaiming import find_scrap, reclaim
 
@@ -53,9 +55,13 @@ def gc(
     with Lake.open(lake) as opened, progress(Console(stderr=True)) as tell:
         tell("listing the lake's files")
         found = (reclaim if delete else find_scrap)(opened, older_than_hours * 3600)
-    for why, group in groupby(found, key=lambda scrap: scrap.why):
-        for scrap in group:
-            console.print(Text(f"{scrap.path}: {scrap.size_bytes:,} bytes, {why}"), soft_wrap=True)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for scrap in found:
+        groups[scrap.of or "the lake's folder", scrap.why].append(scrap.size_bytes)
+        if files:
+            console.print(Text(visible(f"{scrap.path}: {scrap.size_bytes:,} bytes, {scrap.why}")), soft_wrap=True)
+    for (of, why), sizes in sorted(groups.items()):
+        console.print(Text(visible(f"{of}: {len(sizes):,} {why}, {sum(sizes):,} bytes")), soft_wrap=True)
     size = f"{sum(scrap.size_bytes for scrap in found):,} bytes in {len(found):,} files and folders"
     if not found:
         console.print("nothing to remove")

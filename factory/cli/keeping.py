@@ -100,9 +100,10 @@ def compact(lake: LakeOption = "lake") -> None:
     """Merge small files; no row changes."""
     from stores.checksums import keep_checksums
     from stores.lake import Lake
+    from stores.maintenance import compact as compact_lake
 
     with Lake.open(lake) as opened:
-        opened.compact()
+        compact_lake(opened)
         keep_checksums(opened)
 
 
@@ -113,9 +114,10 @@ def expire(
     """Delete old snapshots, but never one that a training set pins."""
     from stores.checksums import keep_checksums
     from stores.lake import Lake
+    from stores.maintenance import expire as expire_snapshots
 
     with Lake.open(lake) as opened:
-        expired = opened.expire(datetime.now(UTC) - timedelta(days=older_than_days))
+        expired = expire_snapshots(opened, datetime.now(UTC) - timedelta(days=older_than_days))
         keep_checksums(opened)
     Console().print(f"{len(expired)} snapshots expired")
 

@@ -1,5 +1,6 @@
 """Figures as rows of `evaluations`."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,10 @@ class Measured:
     checkers_hash: str | None = None
 
 
+DEPENDS_ON = ("seen_kinds", "other_run_id", "test")
+"""the keys of `Measured.depends_on`, which no other setting has"""
+
+
 def row_of(measured: Measured, metric: str, figure: Figure, p_value: float | None = None) -> Evaluation:
     """A figure's row; its id hashes what was measured, so that measuring again adds nothing."""
     models = (measured.model_id, measured.other_model_id, measured.judge_model_id)
@@ -54,6 +59,21 @@ def row_of(measured: Measured, metric: str, figure: Figure, p_value: float | Non
         seed=measured.seed,
         recorded_at=datetime.now(UTC),
     )
+
+
+def has_own_id(row: Evaluation) -> bool:
+    """Whether a row's id is the hash of what was measured."""
+    try:
+        settings = json.loads(row.settings)
+        depends_on = {name: settings[name] for name in DEPENDS_ON if name in settings}
+    except (ValueError, TypeError, RecursionError):
+        return False
+    models, what = (row.model_id, row.other_model_id, row.judge_model_id), (row.benchmark, row.metric)
+    # Until schema version 5 what the figures depend on was hashed only if there was something, and of two models without a
+    # judge only those.
+    more = [depends_on] if depends_on else []
+    asked = ([*models, *what, depends_on], [*models, *what], [*models[:2], *what, *more])
+    return row.evaluation_id in (content_id("evaluation", row.run_id, *each) for each in asked)
 
 
 def stored(lake: Lake, rows: Sequence[Evaluation]) -> list[Evaluation]:

@@ -20,6 +20,7 @@ from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
 from factory.runs.places import Places, remembered, with_places, without_places
+from factory.runs.specification import sources_of
 from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
 from schemas.settings import differing, read_settings
@@ -78,6 +79,16 @@ class Loop:
     def evaluations(self) -> list[tuple[str, str]]:
         """Each benchmark's name with the role that it measures."""
         return [(name, role_of(self.recipe, name)) for name in self.benchmarks]
+
+    @property
+    def sources(self) -> list[tuple[str, str]]:
+        """What it reads or fetches beside its models, by the setting that names it."""
+        weights = ((f"train.{role}.weights", training.weights) for role, training in self.settings.train.items())
+        return [
+            *sources_of(self.recipe),
+            *(("evaluate", given) for given in self.settings.evaluate),
+            *((option, name) for option, name in weights if name is not None),
+        ]
 
     @property
     def steps(self) -> list[Step]:
@@ -245,10 +256,7 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
     if changes:
         settings = read_settings(LoopSettings, changed(given, changes), where)
         read = replace(loop_of(settings, where, stored), forked_from=row.forked_from, forked_round=row.forked_round)
-    named = (
-        (read.recipe.models[role], model) for role, model in loop.recipe.models.items() if role in read.recipe.models
-    )
-    check_trusted([now for now, then in named if (now.endpoint, now.vllm) == (then.endpoint, then.vllm)], row.loop_id)
+    check_trusted(read.recipe.models, read.sources, where, changes or {})
     return read
 
 

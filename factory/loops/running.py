@@ -45,7 +45,7 @@ def run_loop(
     check_before(loop)
     with run_lock(lake.place, "loop"), disk_faults(lake), signals.in_order():
         row = _begin(lake, loop)
-        trust(loop.recipe.models.values())
+        trust(loop.recipe.models, loop.sources)
         try:
             with end_noted(partial(_note_end, lake, row), stops=(RoundEmpty,)):
                 _do_all(Working(lake, loop, watch, say, execution), tell)

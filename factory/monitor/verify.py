@@ -5,11 +5,14 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.text import Text
 
+from factory.evaluation import rows
 from factory.monitor.console import progress
 from factory.monitor.plain_text import counted, visible
+from factory.runs import specification as runs
 from schemas.errors import FactoryError
+from schemas.tables import Evaluation, Run
 from stores.checksums import Verified, verify_files
-from stores.consistency import UNREADABLE, Fault, check_rows, check_sets, dependents
+from stores.consistency import UNREADABLE, Fault, check_rows, check_sets, dependents, other_ids
 from stores.lake import Lake
 
 
@@ -56,6 +59,12 @@ def verify_and_report(lake: Lake, console: Console, *, quick: bool = False) -> N
 
 def _all_faults(lake: Lake, tell: Callable[[str], None]) -> list[Fault]:
     faults = check_rows(lake, tell)
+    tell("ids of runs and evaluations")
+    try:
+        faults += other_ids("runs", {run.run_event_id: runs.has_own_id(run) for run in lake.read(Run)})
+        faults += other_ids("evaluations", {row.evaluation_id: rows.has_own_id(row) for row in lake.read(Evaluation)})
+    except UNREADABLE as error:
+        faults.append(Fault("runs", f"cannot be compared ({' '.join(str(error).split())})", ()))
     try:
         return faults + check_sets(lake, tell)
     except UNREADABLE as error:

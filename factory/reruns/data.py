@@ -1,6 +1,7 @@
 """The rows of a set: as a lake gives them, compared with what was built."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,8 +42,8 @@ def rows_of_lock(lake: Lake, locked: LockedSet) -> pa.Table:
     name = f"{locked.name}@{locked.version}"
     known = lake.read(TrainingSet, "training_set_id = $id", {"id": locked.training_set_id})
     there = lake.query("SELECT 1 FROM lake.snapshots() WHERE snapshot_id = $s", {"s": locked.snapshot}).num_rows
-    asked = row_of(locked, parameters=_as_json(locked))
-    tries = [*known, *([asked] if there else []), row_of(locked, _as_json(locked), lake.latest_snapshot())]
+    asked = row_of(locked, _as_json(locked))
+    tries = [*known, *([asked] if there else []), replace(asked, snapshot=lake.latest_snapshot())]
     refused: FactoryError | None = None
     for row in tries:
         try:

@@ -1,5 +1,6 @@
 """What a word on the command line means: a training or a run, by an id, the beginning of one, or a model's name."""
 
+import difflib
 from pathlib import Path
 
 from schemas.errors import FactoryError, nearest
@@ -38,9 +39,9 @@ def find_training_run(lake: Lake, given: str) -> TrainingRun:
         raise FactoryError(
             f"{given} of {where} is {what}: give a model's name or a training's id, which has one training set"
         )
-    raise FactoryError(
-        f"{where} has nothing called {given!r}: {nearest(given, names, 'it has') if names else 'it is empty'}"
-    )
+    near = difflib.get_close_matches(given, names, 3, 0.3)
+    advice = nearest(given, near, "the nearest are") if near else "`factory sql 'FROM models'` lists what it has"
+    raise FactoryError(f"{where} has nothing called {given[:80]!r}: {advice if names else 'it is empty'}")
 
 
 def trainings_like(lake: Lake, given: str) -> list[str]:

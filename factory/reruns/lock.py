@@ -117,12 +117,13 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def container(packages: Mapping[str, str], *, trains: bool) -> str:
-    """A command that starts a shell with the same packages."""
+    """A command that starts a shell with the same packages, where the project, which no index has, lies beside the file."""
     python = ".".join(packages.get("python", platform.python_version()).split(".")[:2])
-    ours = f"'preference-factory{'[train]' if trains else ''}=={version('preference-factory')}'"
+    ours = f"'./preference-factory{'[train]' if trains else ''}'"
     pinned = [f"{name}=={number}" for name, number in packages.items() if name not in ("python", "preference-factory")]
     install = f"pip install {' '.join(pinned)} {ours} && bash"
-    return f'docker run --rm -it -v $PWD:/work -w /work python:{python}-slim bash -c "{install}"'
+    clone = f"a clone of preference-factory, version {version('preference-factory')}, in this folder"
+    return f'docker run --rm -it -v $PWD:/work -w /work python:{python}-slim bash -c "{install}"  # with {clone}'
 
 
 def locked_set(lake: Lake, row: TrainingSet, rows: pa.Table) -> LockedSet:

@@ -88,6 +88,11 @@ def _rerun_training(lake: Lake, given: str, choices: Choices, say: Say) -> bool:
     started = datetime.now(UTC)
     run = find_training_run(lake, given)
     row = set_of(lake, run)
+
+    def failed(reason: str, data_identical: bool | None = None, first_difference: str | None = None) -> None:
+        made = NotMade(started, datetime.now(UTC), reason, data_identical, first_difference)
+        _keep(lake, rerun_of_training(run.training_run_id, made), say)
+
     choices = replace(choices, folders=tuple(dict.fromkeys((models_folder(lake), *choices.folders))))
     say(
         f"training {run.training_run_id}: {run.objective} from {run.base_model} on {row.name}@{row.version}, seed {run.seed}"
@@ -97,14 +102,12 @@ def _rerun_training(lake: Lake, given: str, choices: Choices, say: Say) -> bool:
         locked = locked_set(lake, row, rows)
         training = locked_training(lake, run)
     except FactoryError as error:
-        _keep(lake, rerun_of_training(run.training_run_id, NotMade(started, datetime.now(UTC), str(error))), say)
+        failed(str(error))
         raise
     if not same:
         where = where_rows_differ(lake, row, rows)
         reason = "the rows of the set are not those that it was built of"
-        _keep(
-            lake, rerun_of_training(run.training_run_id, NotMade(started, datetime.now(UTC), reason, False, where)), say
-        )
+        failed(reason, False, where)
         first = (
             f"the first is {where}"
             if where
@@ -117,7 +120,7 @@ def _rerun_training(lake: Lake, given: str, choices: Choices, say: Say) -> bool:
     try:
         found = repeat_training(training, locked, rows, choices, say)
     except FactoryError as error:
-        _keep(lake, rerun_of_training(run.training_run_id, NotMade(started, datetime.now(UTC), str(error), True)), say)
+        failed(str(error), True)
         raise
     for line in training_lines(training, found):
         say(line)

@@ -42,13 +42,11 @@ def make_lake_of_rows(folder: Path, row: TrainingSet, rows: pa.Table) -> None:
         pinned_rows(lake, alone)
 
 
-def row_of(locked: LockedSet, parameters: str = "{}", snapshot: int | None = None) -> TrainingSet:
+def row_of(locked: LockedSet, parameters: str = "{}") -> TrainingSet:
     """A set's row, made of what a lock file says of it.
 
     Args:
         parameters: JSON; by default none, for rows that are at hand.
-        snapshot: instead of the lock's.
     """
     known = {name: getattr(locked, name) for name in LockedSet.__struct_fields__ if name in _COLUMNS}
-    given = {"parameters": parameters, "snapshot": locked.snapshot if snapshot is None else snapshot}
-    return TrainingSet(**{**known, **given}, audit=None, created_at=datetime.now(UTC))
+    return TrainingSet(**{**known, "parameters": parameters}, audit=None, created_at=datetime.now(UTC))

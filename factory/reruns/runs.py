@@ -112,7 +112,7 @@ def repeat_run(
     if asked.anew and asked.offline:
         raise FactoryError("--anew asks everything again, and --offline nobody: give one of them")
     started = datetime.now(UTC)
-    spec = specification_of(lake, run_id, asked.overrides)
+    spec = specification_of(lake, run_id, asked.overrides, asks=not asked.offline)
     assert spec.begun is not None
     with _folder(asked.into) as folder:
         progress = Progress()
@@ -123,7 +123,7 @@ def repeat_run(
             missing: set[str] = set()
             deferral = unasked(lake, spec.begun.run_id, spec, missing) if asked.offline else None
             with watched(progress):
-                run_on(new, spec, progress, Execution(deferral=deferral))
+                run_on(new, spec, progress, Execution(deferral=deferral, asks=not asked.offline))
             return _compared(lake, new, spec.begun, started, len(missing))
 
 

@@ -37,7 +37,7 @@ from factory.runs.session import (
     contexts_of,
     counting,
 )
-from factory.runs.specification import RunSpecification, own_pairings, run_of
+from factory.runs.specification import RunSpecification, own_pairings, run_of, sources_of
 from factory.runs.taking import take_prompts
 from factory.runs.writer import Writer, write_pairs
 from factory.work.asker import Asker, RequestDeferred
@@ -52,6 +52,7 @@ from stores.checksums import keep_checksums
 from stores.faults import has_no_room
 from stores.lake import Lake
 from stores.locks import run_lock
+from stores.maintenance import compact, most_files
 from stores.pairing import unpaired
 from stores.sql import sql
 
@@ -86,6 +87,8 @@ class Execution:
     observe: Observe = lambda progress: nullcontext()
     retry_set_aside: bool = False
     """ask again what an earlier attempt set aside"""
+    asks: bool = True
+    """false: its models are never asked, so that nothing is said about trusting them"""
 
 
 def run_recipe(spec: RunSpecification, where: str, progress: Progress, execution: Execution = Execution()) -> str:
@@ -105,7 +108,8 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
     with run_lock(lake.place), disk_faults(lake), signals.in_order():
         run = run_of(spec)
         remember(run.run_id, without_places(spec.recipe.as_json())[1])
-        trust(spec.recipe.models.values())
+        if execution.asks:
+            trust(spec.recipe.models, sources_of(spec.recipe))
         progress.run_id = run.run_id
         progress.searches = tuple(entry.name for entry in spec.recipe.entries("search"))
         attempts = lake.query("SELECT count(DISTINCT attempt) AS n FROM runs WHERE run_id = $id", {"id": run.run_id})
@@ -145,9 +149,9 @@ def run_on(lake: Lake, spec: RunSpecification, progress: Progress, execution: Ex
             _note_end(lake, run, "stopped", f"{left} prompts wait for a batch to be answered, or for the search")
             return run.run_id
         _note_end(lake, run, "finished", None)
-        if lake.most_files() >= FILES_WORTH_MERGING:
+        if most_files(lake) >= FILES_WORTH_MERGING:
             progress.phase = "compacting"
-            lake.compact()
+            compact(lake)
             keep_checksums(lake)
     return run.run_id
 

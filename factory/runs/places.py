@@ -2,7 +2,7 @@
 
 A lake may be given to others, so its rows hold only the last names of prompt files, templates, pairings, weights and
 programs, beside their SHA-256. Who resumes the run on this machine need not say again where they are; elsewhere they are
-given anew, as in `factory resume RUN -o prompts.source=PATH`, or found by their last name in the current folder.
+given anew, as in `factory resume RUN -o prompts.source=PATH`.
 """
 
 import json

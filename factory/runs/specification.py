@@ -17,7 +17,7 @@ from factory.recipes.recipe import Recipe
 from factory.runs.places import with_places, without_places
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id
-from schemas.settings import differing
+from schemas.settings import differing, read_settings
 from schemas.tables import Run
 from stores.lake import Lake
 from stores.pairing import Pairing, known_pairings, pairing_sql
@@ -60,8 +60,7 @@ def run_of(spec: RunSpecification) -> Run:
         return replace(spec.begun, recipe=public, started_at=datetime.now(UTC), ended_at=None, **_versions())
     prompts = _source_by_content(recipe.prompts)
     chosen = {"fresh": spec.fresh, "sample": spec.sample}
-    asked = [recipe.hash(), differing(prompts), {name: value for name, value in chosen.items() if value}]
-    run_id = f"{recipe.name}-{content_id('run', *asked, spec.seed, spec.iteration, spec.parent_run_id)[:10]}"
+    run_id = _run_id(recipe.name, recipe.hash(), _asked(prompts, chosen), spec.seed, spec.iteration, spec.parent_run_id)
     return Run(
         run_event_id=content_id("run_event", run_id, 0, "running"),
         run_id=run_id,
@@ -84,6 +83,32 @@ def run_of(spec: RunSpecification) -> Run:
     )
 
 
+def has_own_id(run: Run) -> bool:
+    """Whether a row's run_id is the hash of what was asked; of an import, whose row does not hold all of that, it may be."""
+    try:
+        if "stages" not in json.loads(run.recipe):
+            return True
+        given = json.loads(run.parameters)
+        chosen = {name: given.pop(name, None) for name in ("fresh", "sample")}
+        prompts = read_settings(PromptSettings, given, "prompts")
+    except (ValueError, TypeError, AttributeError, RecursionError, FactoryError):
+        return False
+    # Runs of the first versions hashed the parameters as they are.
+    return run.run_id in (
+        _run_id(run.recipe_name, run.recipe_hash, asked, run.seed, run.iteration, run.parent_run_id)
+        for asked in (_asked(prompts, chosen), [run.parameters])
+    )
+
+
+def _asked(prompts: PromptSettings, chosen: Mapping[str, Any]) -> list[Any]:
+    return [differing(prompts), {name: value for name, value in chosen.items() if value}]
+
+
+def _run_id(name: str, recipe_hash: str, asked: list[Any], *more: Any) -> str:
+    """A run's id; `more`: seed, iteration, parent."""
+    return f"{name}-{content_id('run', recipe_hash, *asked, *more)[:10]}"
+
+
 def _versions() -> dict[str, Any]:
     return {
         "code_version": version("preference-factory"),
@@ -91,13 +116,17 @@ def _versions() -> dict[str, Any]:
     }
 
 
-def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | None = None) -> RunSpecification:
+def specification_of(
+    lake: Lake, run_id: str, overrides: Mapping[str, Any] | None = None, *, asks: bool = True
+) -> RunSpecification:
     """The specification of a run in the lake, by its id or a prefix of it.
 
     Args:
         overrides: changes that no answer depends on, such as endpoints and budgets.
+        asks: whether models behind addresses will be asked.
     Raises:
-        FactoryError: no such run, more than one, an override that changes the answers, or a model that only the lake names.
+        FactoryError: no such run, more than one, an override that changes the answers, or something that only the lake
+            names.
     """
     found = lake.read(
         Run, "run_event_id IN (SELECT run_event_id FROM current_runs WHERE starts_with(run_id, $id))", {"id": run_id}
@@ -115,12 +144,8 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     recipe, begun_with = (
         recipe_of(with_places(run.recipe, run.run_id), where, changes) for changes in (overrides, None)
     )
-    named_by_lake = [
-        model
-        for role, model in recipe.models.items()
-        if (then := begun_with.models.get(role)) and (model.endpoint, model.vllm) == (then.endpoint, then.vllm)
-    ]
-    check_trusted(named_by_lake, run.run_id)
+    models = {role: model for role, model in recipe.models.items() if asks or model.vllm or model.embedded}
+    check_trusted(models, sources_of(recipe), where, overrides or {})
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)
     # As recorded, where a folder of weights is elsewhere now: what the row names would be another model.
@@ -144,6 +169,11 @@ def specification_of(lake: Lake, run_id: str, overrides: Mapping[str, Any] | Non
     return RunSpecification(
         recipe, run.seed, run.iteration, run.parent_run_id, chosen.get("fresh", 0), chosen.get("sample"), run
     )
+
+
+def sources_of(recipe: Recipe) -> list[tuple[str, str]]:
+    """What a recipe reads beside its models, by the setting that names it."""
+    return [("prompts.source", recipe.prompts.source)]
 
 
 def own_pairings(recipe: Recipe) -> list[Pairing]:

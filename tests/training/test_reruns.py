@@ -12,25 +12,16 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from factory.cli.main import main
 from factory.reruns.lock import lock_of
 from factory.reruns.lock_file import Lock, read_lock, write_lock
 from schemas.tables import Rerun, TrainingRun
 from stores.lake import Lake
 from stores.training_sets import read_training_set, write_parquet
+from tests.command_line import told
 from tests.rows import row
 from tests.training.tiny import ROOT, needs_torch, training_run
 
 DIFFERENT = 4
-
-
-def told(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    """Exit code and output, the trainer's too."""
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    said = capfd.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
 
 
 def reruns(place: SimpleNamespace) -> list[Rerun]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from factory.cli.main import main
 from factory.inference import failures, servers
+from tests.command_line import told
 from tests.runs import answer
 from tests.scripted_endpoint import ScriptedEndpoint, running_endpoint
 from tests.trouble.commands import Command, write_prompts
@@ -19,10 +19,8 @@ def factory(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: object) -> tuple[int, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        return int(ended.value.code or 0), capfd.readouterr().err
+        code, _, errors = told(capfd, *words)
+        return code, errors
 
     return run
 

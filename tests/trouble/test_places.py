@@ -66,6 +66,10 @@ def test_a_run_leaves_no_path_in_its_lake_and_is_resumed_by_memory_or_by_what_is
         resume = ["resume", "spar", "--lake", place, "-o", "budget.max_requests=1000"]
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
         said = sentence(factory(*resume))
+        assert f"wants to ask {endpoint.url.removesuffix('/v1')}, which only its lake names" in said
+        for role in ("actor", "refiner"):
+            resume += ["-o", f"models.{role}.endpoint={endpoint.url}"]
+        said = sentence(factory(*resume))
         assert "mine.jsonl" in said and "-o prompts.source=" in said
         moved = prompts.rename(tmp_path / "moved.jsonl")
         assert factory(*resume, "-o", f"prompts.source={moved}")[0] == 0
