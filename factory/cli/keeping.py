@@ -88,7 +88,7 @@ def train(
         None if reference is None else weights_of(reference),
         output,
         seed,
-        config,
+        (config,) if config else (),
     )
     command = command_of(lake, asked, None)
     command += ["--allow-other-template"] if allow_other_template else []
