@@ -76,7 +76,10 @@ def _filler(table: str) -> str:
 def ask(name: str, folder: Path) -> None:
     with Lake.open(folder) as lake:
         pairing = load_pairing("best_over_worst")
-        query = _ASKED[name] or f"SELECT count(*), sum(chosen_value - rejected_value) FROM ({pairing.sql.rstrip().rstrip(';')})"
+        query = (
+            _ASKED[name]
+            or f"SELECT count(*), sum(chosen_value - rejected_value) FROM ({pairing.sql.rstrip().rstrip(';')})"
+        )
         given = {"run_id": RUN_ID} if _ASKED[name] else {**pairing.parameters, "run_id": RUN_ID, "prompt_ids": None}
         started = time.perf_counter()
         found = lake.query(query, given).to_pylist()[0]

@@ -219,7 +219,9 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
                 )
     for role, training in train.items():
         if trainer_of(training) not in WITH_REFERENCE and training.reference != "previous":
-            raise FactoryError(f"{where}: train.{role}.reference: {trainer_of(training)} has no reference model")
+            raise FactoryError(
+                f"{where}: train.{role}.reference: {trainer_of(training)} has no reference model: leave it out"
+            )
         if training.reward is not None and training.reward not in recipe.models:
             raise FactoryError(
                 f"{where}: train.{role}.reward: recipe {recipe.name} has no role {training.reward!r}: "
