@@ -37,9 +37,9 @@ app = typer.Typer(
 )
 PANELS = {
     "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge),
-    "Look": (view, sql, tree, pair, report, recipes),
-    "Give away, and do again": (export, publish, publish_model, pull, lock, rerun),
-    "Keep the lake": (views, snapshots, verify, clone, compact, expire, migrate, doctor),
+    "Inspect": (view, sql, tree, pair, report, recipes),
+    "Share and reproduce": (export, publish, publish_model, pull, lock, rerun),
+    "Maintain the lake": (views, snapshots, verify, clone, compact, expire, migrate, doctor),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -24,14 +24,14 @@ def loop(
     prompts: Annotated[str | None, typer.Option(help="Where the prompts come from.")] = None,
     each_round: Annotated[int | None, typer.Option(min=1, help="Prompts in each round.")] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Print what each round will do, cost and need, and do nothing.")
+        bool, typer.Option("--plan", help="Only print what each round will do, cost and need.")
     ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of all rounds.")] = None,
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,
     override: SetOption = None,
 ) -> None:
-    """Run rounds of self-play: run, build, train, evaluate, again on the new models. To continue, repeat the command."""
+    """Run rounds of self-play: run, build, train, evaluate, then again with the new models. To continue, repeat the command."""
     from factory.loops.reading import load_loop
 
     changes = {

@@ -80,7 +80,7 @@ def resume(
     ray_address: RayAddressOption = None,
     gpus_per_worker: GpusOption = 0,
     retry_set_aside: Annotated[
-        bool, typer.Option("--retry-set-aside", help="Ask again what was set aside: prompts, votes and refinements.")
+        bool, typer.Option("--retry-set-aside", help="Retry what was set aside: prompts, votes and refinements.")
     ] = False,
     override: OverrideOption = None,
 ) -> None:
