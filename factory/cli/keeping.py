@@ -137,8 +137,8 @@ def verify(
 ) -> None:
     """Check a whole lake, and name what is wrong, with its table and file, and what depends on it.
 
-    Are files as they were written (checksums), is every id the hash of what it stands for, are trees well formed, do pairs
-    lead back to their prompts, and does every pinned training set read back to its fingerprint?
+    Files must be as they were written (checksums), every id the hash of what it stands for, trees well formed; pairs must
+    lead back to their prompts, and every pinned training set must read back to its fingerprint.
     """
     from factory.monitor.verify import verify_and_report
     from stores.lake import Lake

@@ -59,7 +59,7 @@ def fork(
     from factory.loops.forking import fork as fork_loop
     from stores.lake import Lake
 
-    with Lake.open(lake, create=True) as opened:
+    with Lake.open(lake) as opened:
         found = fork_loop(opened, loop_id, from_round, assignments(override))
     run_loop_and_report(found, lake, log_format)
 

@@ -46,12 +46,17 @@ def parameters_by_role(loop: Loop) -> dict[str, int]:
     return {role: parameters_of(path) for role, path in paths.items() if path.exists()}
 
 
+def trainer_settings(config: str) -> Path:
+    """The file of a trainer's preset, or the user's own; it may not be there."""
+    found = importlib.util.find_spec("trainers")
+    preset = Path(str(found.origin)).parent / "presets" / f"{config}.yaml" if found is not None else Path(config)
+    return preset if preset.is_file() else Path(config)
+
+
 def _has_lora(config: str | None) -> bool:
     if config is None:
         return False
-    found = importlib.util.find_spec("trainers")
-    preset = Path(str(found.origin)).parent / "presets" / f"{config}.yaml" if found is not None else Path(config)
-    file = preset if preset.is_file() else Path(config)
+    file = trainer_settings(config)
     try:
         settings = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
