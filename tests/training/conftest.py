@@ -24,6 +24,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         build_numbers(
             lake, folder, "rated", "0.6 + number / 100 AS chosen_win_rate, 0.5 - number / 100 AS rejected_win_rate"
         )
+        build_numbers(lake, folder, "soft", "0.5 + number / 50 AS probability")
+        build_numbers(lake, folder, "margins", "number / 10 AS margin")
         changed = dataclasses.replace(pairs.row, training_set_id="changed", version=2, fingerprint="0" * 64)
         lake.append([changed], message="a set whose rows are not what they were")
     if not MISSING:
@@ -37,6 +39,13 @@ def dpo(place: SimpleNamespace) -> Path:
     """The folder of a model trained by DPO."""
     assert start(place, "dpo", place.folder / "dpo") == 0
     return place.folder / "dpo"
+
+
+@pytest.fixture(scope="session")
+def reward(place: SimpleNamespace) -> Path:
+    """The folder of a reward model."""
+    assert start(place, "reward", place.folder / "reward") == 0
+    return place.folder / "reward"
 
 
 @pytest.fixture(scope="session")
