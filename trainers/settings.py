@@ -115,9 +115,9 @@ class DpoSettings(PairSettings, frozen=True, kw_only=True):
     max_tokens: Annotated[int, about("tokens of a prompt and its answer together", CODE, above=0)] = 2048
     beta: Annotated[float, about("the strength of the pull to the reference model", CODE, above=0)] = 0.1
     loss_type: Annotated[tuple[str, ...], about("TRL's losses, added up by loss_weights", CODE)] = ("sigmoid", "sft")
-    loss_weights: (
-        Annotated[tuple[float, ...], about("the weight of each; unset: 1, and 0.1 for sft", CODE)] | None
-    ) = None
+    loss_weights: Annotated[tuple[float, ...], about("the weight of each; unset: 1, and 0.1 for sft", CODE)] | None = (
+        None
+    )
     label_smoothing: Annotated[
         float, about("the share of labels that are wrong, for robust and exo_pair", least=0, below=1)
     ] = 0.0

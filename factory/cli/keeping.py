@@ -13,6 +13,7 @@ from schemas.objectives import OBJECTIVES, in_words
 
 _WITH_REFERENCE = " and ".join(name for name, objective in OBJECTIVES.items() if objective.reference)
 
+
 def build(
     name: Annotated[
         str | None, typer.Argument(help="A bundled training set or a .sql file; by default, those the recipe names.")
@@ -62,7 +63,9 @@ def train(
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option(help="A preset (small-cpu, sppo, ...) or a YAML file; may be repeated: of each key the last wins."),
+        typer.Option(
+            help="A preset (small-cpu, sppo, ...) or a YAML file; may be repeated: of each key the last wins."
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,

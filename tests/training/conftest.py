@@ -42,6 +42,14 @@ def dpo(place: SimpleNamespace) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sppo(place: SimpleNamespace) -> Path:
+    """The folder of a model trained by SPPO, at a beta at which ten steps show."""
+    (place.folder / "sppo.yaml").write_text(CONFIG.replace("sppo: *shared", "sppo: {<<: *shared, beta: 0.1}"))
+    assert start(place, "sppo", place.folder / "sppo", config=place.folder / "sppo.yaml") == 0
+    return place.folder / "sppo"
+
+
+@pytest.fixture(scope="session")
 def reward(place: SimpleNamespace) -> Path:
     """The folder of a reward model."""
     assert start(place, "reward", place.folder / "reward") == 0

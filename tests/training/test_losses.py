@@ -67,8 +67,7 @@ FORMULAS: dict[str, Callable[[Drawn], Array]] = {
     ),
     "exo_pair": lambda d: exo(BETA * (d.ratios[0] - d.ratios[1]), SMOOTHING),
     "nca_pair": lambda d: (
-        -log_sigmoid(BETA * d.ratios[0])
-        - 0.5 * (log_sigmoid(-BETA * d.ratios[0]) + log_sigmoid(-BETA * d.ratios[1]))
+        -log_sigmoid(BETA * d.ratios[0]) - 0.5 * (log_sigmoid(-BETA * d.ratios[0]) + log_sigmoid(-BETA * d.ratios[1]))
     ),
     "bco_pair": lambda d: -log_sigmoid(BETA * d.ratios[0]) - log_sigmoid(-BETA * d.ratios[1]),
     "apo_zero": lambda d: 1 - sigmoid(BETA * d.ratios[0]) + sigmoid(BETA * d.ratios[1]),
@@ -121,7 +120,9 @@ def loss_of(trainer_class: Any, drawn: Drawn, numbers: dict[str, Array], **setti
     loss = trainer.compute_loss(trainer.model, inputs | given)
     assert not trainer.model._forward_hooks and not trainer.ref_model._forward_hooks
     # TRL's own figures, which the guards read, are there whatever the loss.
-    assert asked.ld_alpha is not None or trainer._metrics["train"]["rewards/chosen"] == [pytest.approx(asked.beta * drawn.ratios[0].mean())]
+    assert asked.ld_alpha is not None or trainer._metrics["train"]["rewards/chosen"] == [
+        pytest.approx(asked.beta * drawn.ratios[0].mean())
+    ]
     return float(loss)
 
 

@@ -184,9 +184,7 @@ def captured(
     import trainers.training
 
     seen: list[Any] = []
-    monkeypatch.setattr(
-        trainers.training, "train_and_record", lambda job, trainer, *_: seen.extend((job, trainer))
-    )
+    monkeypatch.setattr(trainers.training, "train_and_record", lambda job, trainer, *_: seen.extend((job, trainer)))
     assert start(place, objective, place.folder / "never written", **options) == 0
     shutil.rmtree(place.folder / ".never written.part")  # renamed by what does not happen here
     return seen[0], seen[1]
