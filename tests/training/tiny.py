@@ -159,9 +159,9 @@ def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) 
     return int(trainer.main([word for pair in words for word in pair]))
 
 
-def build_numbers(lake: Lake, folder: Path, name: str, columns: str) -> None:
+def build_numbers(lake: Lake, folder: Path, name: str, columns: str, held_out: float = 0.3) -> None:
     """A set of the pairs with further columns, in SQL: `number` is the pair's."""
-    (folder / f"{name}.sql").write_text(NUMBERS_SQL.replace("COLUMNS", columns))
+    (folder / f"{name}.sql").write_text(NUMBERS_SQL.replace("COLUMNS", columns).replace("0.3", str(held_out)))
     build_training_set(lake, str(folder / f"{name}.sql"), {}, ["run"])
 
 
