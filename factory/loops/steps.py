@@ -8,7 +8,7 @@ from factory.audit.audit import examination
 from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
-from factory.loops.reading import WITH_REFERENCE, Loop
+from factory.loops.reading import Loop
 from factory.loops.rounds import (
     Done,
     first_model,
@@ -23,11 +23,11 @@ from factory.loops.rounds import (
 from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, first_weights, train
 from factory.loops.working import Working
-from factory.recipes.training import TRAINER_OF
 from factory.runs.audit_settings import settings_of
 from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES, TRAINER
 from schemas.tables import Evaluation, LoopStep, TrainingSet
 from stores.training_sets import NoRows, build_training_set, read_training_set, write_parquet
 
@@ -79,17 +79,23 @@ def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     except NoRows as error:
         raise RoundEmpty(
             f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
-            f"an easier recipe (-o stages.search.branch=4, lower thresholds) or older rounds too (data: all); {error}"
+            f"an easier recipe (stages.search.branch=4, lower thresholds) or older rounds too (data=all), {_in_a_fork(working, step)}; "
+            f"{error}"
         ) from error
     if not built.train.num_rows:
         raise RoundEmpty(
             f"round {step.round}: every row of {training.set} is held out: take more prompts (prompts.each_round) or hold out "
-            f"fewer (train.{step.role}.parameters.held_out)"
+            f"fewer (train.{step.role}.parameters.held_out), {_in_a_fork(working, step)}"
         )
     if working.lake.place.folder is not None:
         name = f"{built.row.name}@{built.row.version}"
         write_parquet(built, working.lake.place.folder / "training_sets" / name)
     return {"training_set_id": built.row.training_set_id}
+
+
+def _in_a_fork(working: Working, step: Step) -> str:
+    """How a round gets other settings and the loop keeps the rounds before it."""
+    return f"in a fork: `factory fork {working.loop.loop_id} --from-round {step.round} --set KEY=VALUE`"
 
 
 def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
@@ -102,18 +108,18 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     if step.round == 0:
         given = settings.start_with[role]
         training_set, objective = read_training_set(lake, given.set).row, "sft"
-        configs = (given.config,) if given.config else ()
+        configs = given.configs
     else:
         training = settings.train[role]
         [training_set] = lake.read(
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
-        configs, objective = training.configs, training.trainer or TRAINER_OF[training_set.format]
+        configs, objective = training.configs, training.trainer or TRAINER[training_set.format]
         if training.reward is not None:
             reward = _reward_model(working, step, training.reward, done)
         chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
         start, reference = chosen[training.start], chosen[training.reference]
-    other = objective in WITH_REFERENCE and reference != start
+    other = OBJECTIVES[objective].reference and reference != start
     output = models_folder(lake) / output_name(loop.loop_id, step)
     asked = Training(
         objective,

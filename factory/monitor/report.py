@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, shortened, visible
-from factory.recipes.training import TRAINER_OF
 from factory.runs.readable import quoted
 from factory.work.textless import textless_stages
+from schemas.objectives import TRAINER
 from stores.lake import Lake
 from stores.sql import sql
 from stores.training_sets import format_of, known_training_sets
@@ -275,9 +275,9 @@ def _trained_by(recipe: dict[str, Any], training_set: str) -> tuple[str, str]:
         if isinstance(given, dict) and given.get("set") == training_set:
             config = given.get("config") or []
             named = [config] if isinstance(config, str) else config
-            trainer = given.get("trainer") or TRAINER_OF[format_of(training_set)]
+            trainer = given.get("trainer") or TRAINER[format_of(training_set)]
             return visible(str(trainer)), "".join(f" --config {shlex.quote(visible(str(one)))}" for one in named)
-    return TRAINER_OF[format_of(training_set)], ""
+    return TRAINER[format_of(training_set)], ""
 
 
 def pick_example(lake: Lake, run_id: str) -> dict[str, str]:
