@@ -112,8 +112,14 @@ def test_a_base_without_a_chat_template_is_refused_before_anything_is_paid_for(t
 @pytest.mark.parametrize(
     ("training", "said"),
     [
-        ({"parameters": {"heldout": 0.2}}, "train.actor.parameters: unknown parameter 'heldout' .* did you mean 'held_out'"),
-        ({"parameters": {"held_out": "some"}}, "train.actor.parameters: parameter held_out .* must be a number, got 'some'"),
+        (
+            {"parameters": {"heldout": 0.2}},
+            "train.actor.parameters: unknown parameter 'heldout' .* did you mean 'held_out'",
+        ),
+        (
+            {"parameters": {"held_out": "some"}},
+            "train.actor.parameters: parameter held_out .* must be a number, got 'some'",
+        ),
         ({"config": "small-cup"}, "train.actor.config: there is no preset and no file 'small-cup'"),
         ({"weights": "./nowhere"}, r"the weights of models.actor are not at \./nowhere"),
         ({"weights": "nowhere.gguf"}, r"the weights of models.actor are not at nowhere\.gguf"),

@@ -33,7 +33,9 @@ def clone(
 
 
 def gc(
-    delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed; by default, nothing is removed.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove what is listed; by default, nothing is removed.")
+    ] = False,
     older_than_hours: Annotated[
         float, typer.Option(min=0, help="Leave newer files alone: they may be about to be committed.")
     ] = 24,

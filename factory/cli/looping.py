@@ -23,9 +23,7 @@ def loop(
     rounds: Annotated[int | None, typer.Option(min=1, help="The number of rounds.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Where the prompts come from.")] = None,
     each_round: Annotated[int | None, typer.Option(min=1, help="Prompts in each round.")] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Only print what each round will do, cost and need.")
-    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only print what each round will do, cost and need.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of all rounds.")] = None,
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,

@@ -33,12 +33,16 @@ def publish(
     dry_run: DryRunOption = None,
     with_lineage: Annotated[
         bool,
-        typer.Option("--with-lineage", help="Also publish the prompts, answers, trees, judgements and calls behind it."),
+        typer.Option(
+            "--with-lineage", help="Also publish the prompts, answers, trees, judgements and calls behind it."
+        ),
     ] = False,
     allow: Annotated[
         list[str] | None, typer.Option(metavar="CHECK", help="Publish even if this check fails; the card says so.")
     ] = None,
-    note: Annotated[str | None, typer.Option(help="What changed and why; needed if a version is already published.")] = None,
+    note: Annotated[
+        str | None, typer.Option(help="What changed and why; needed if a version is already published.")
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,7 +121,8 @@ def publish_model(
     ] = None,
     dry_run: DryRunOption = None,
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="licences, model_licences: publish even if one is unknown.")
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="licences, model_licences: publish even if one is unknown."),
     ] = None,
     model_licence: ModelLicenceOption = None,
     lake: LakeOption = "lake",

@@ -48,7 +48,8 @@ def rerun(
         typer.Argument(metavar="WHAT", help="A training (its id, or its model), a run's id, or a lock file."),
     ],
     model: Annotated[
-        str | None, typer.Option(help="The model that training started from, if not found: a folder, .gguf file or hub id.")
+        str | None,
+        typer.Option(help="The model that training started from, if not found: a folder, .gguf file or hub id."),
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Likewise, the training's reference model.")] = None,
     original: Annotated[

@@ -44,11 +44,12 @@ def check_before(loop: Loop) -> None:
             raise FactoryError(f"train.{role}.parameters: {error}") from None
     for section in ("train", "start_with"):
         for role, training in getattr(loop.settings, section).items():
-            if training.config is not None and not trainer_settings(training.config).is_file():
-                raise FactoryError(
-                    f"{section}.{role}.config: there is no preset and no file {training.config!r}: give a preset's name, such as "
-                    "small-cpu, or a YAML file (docs/trainers.md)"
-                )
+            for config in training.configs:
+                if not trainer_settings(config).is_file():
+                    raise FactoryError(
+                        f"{section}.{role}.config: there is no preset and no file {config!r}: give a preset's name, such as "
+                        "small-cpu, or a YAML file (docs/trainers.md)"
+                    )
     texts = _prompts(loop)
     for benchmark in loop.benchmarks.values():
         if benchmark in (JUDGING, REFINING):

@@ -74,7 +74,10 @@ class Training:
     output: Path | None
     """None: the trainer's choice"""
     seed: int
-    config: str | None
+    configs: tuple[str, ...] = ()
+    """presets or YAML files, later ones win"""
+    reward: Path | None = None
+    """online alone: the reward model's folder"""
 
 
 def command_of(where: str, training: Training, launch: str | None) -> list[str]:
@@ -92,7 +95,8 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     if training.reference is not None:
         command += ["--reference", training.reference.path]
         command += ["--reference-called", training.reference.called] if training.reference.called else []
-    command += ["--config", training.config] if training.config else []
+    command += [word for config in training.configs for word in ("--config", config)]
+    command += ["--reward", str(training.reward)] if training.reward else []
     return command
 
 
