@@ -252,7 +252,7 @@ def _next_commands(run_id: str, outcome: dict[str, Any], paired: bool) -> Iterat
         yield "factory build"
         origin = outcome["actor_origin"] or ""
         model = origin if origin.startswith("embedded:") else "MODEL"
-        objective = {"preference": "dpo", "prompt_completion": "rft"}[format_of(training_sets[0])]
+        objective = {"preference": "dpo", "prompt_completion": "rft", "prompt": "online"}[format_of(training_sets[0])]
         yield f"factory train {objective} --set {training_sets[0]} --model {model}"
     yield "factory view"
 
