@@ -22,15 +22,21 @@ def no_number(entry: Entry) -> str | None:
     return None
 
 
-def climbing(entries: Sequence[Entry], steps: int, most: float) -> str | None:
-    """Whether the mean loss of the last `steps` steps is more than `most` nats above that of the first ones."""
+def climbing(
+    entries: Sequence[Entry], steps: int, most: float, unit: tuple[float, str] = (1.0, "nats")
+) -> str | None:
+    """Whether the mean loss of the last `steps` steps is more than `most` units above that of the first ones.
+
+    Args:
+        unit: in which losses are counted, and its name.
+    """
     if len(entries) < 2 * steps:
         return None
     first, last = (_mean([entry["loss"] for entry in part]) for part in (entries[:steps], entries[-steps:]))
-    if last - first <= most:
+    if last - first <= most * unit[0]:
         return None
     return (
-        f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} nats)"
+        f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} {unit[1]})"
     )
 
 

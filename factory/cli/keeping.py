@@ -9,9 +9,9 @@ import typer
 from factory.cli.options import LakeOption, ThresholdOption, assignments, thresholds
 from factory.monitor.console import Console
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES, in_words
 
-OBJECTIVES = ("dpo", "rft", "sft")
-
+_WITH_REFERENCE = " and ".join(name for name, objective in OBJECTIVES.items() if objective.reference)
 
 def build(
     name: Annotated[
@@ -51,15 +51,19 @@ def build(
 
 def train(
     context: typer.Context,
-    objective: Annotated[str, typer.Argument(help="dpo (actor), rft (refiner), or sft (given answers).")],
+    objective: Annotated[str, typer.Argument(help=f"{in_words()}.")],
     training_set: Annotated[
         str, typer.Option("--set", help="A training set, such as spar_dpo@1; without a version, the newest.")
     ],
     model: Annotated[str, typer.Option(help="The start: embedded:NAME, a folder, a .gguf file or a hub id.")],
     reference: Annotated[
-        str | None, typer.Option(help="dpo: the reference model, given as --model is; by default, the start.")
+        str | None,
+        typer.Option(help=f"{_WITH_REFERENCE}: the reference model, given as --model is; by default, the start."),
     ] = None,
-    config: Annotated[str | None, typer.Option(help="A preset (small-cpu) or a YAML file.")] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="A preset (small-cpu, sppo, ...) or a YAML file; may be repeated: of each key the last wins."),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
     allow_other_template: Annotated[
@@ -76,11 +80,11 @@ def train(
     from factory.loops.training import Training, command_of, weights_of
 
     if objective not in OBJECTIVES:
+        raise FactoryError(f"there is no objective {objective!r}: give {in_words()}")
+    if reference is not None and not OBJECTIVES[objective].reference:
         raise FactoryError(
-            f"there is no objective {objective!r}: give dpo (the actor), rft (the refiner) or sft (given answers)"
+            f"--reference is for {_WITH_REFERENCE}: {objective} compares with no other model; leave it out"
         )
-    if reference is not None and objective != "dpo":
-        raise FactoryError(f"--reference is for dpo: {objective} compares with no other model; leave it out")
     asked = Training(
         objective,
         training_set,
@@ -88,7 +92,7 @@ def train(
         None if reference is None else weights_of(reference),
         output,
         seed,
-        config,
+        tuple(config or ()),
     )
     command = command_of(lake, asked, None)
     command += ["--allow-other-template"] if allow_other_template else []

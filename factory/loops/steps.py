@@ -115,7 +115,7 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
         _weights(working, role, reference) if other else None,
         output,
         settings.seed + step.round,
-        config,
+        () if config is None else (config,),
     )
     run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
     made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}

@@ -77,7 +77,8 @@ class Training:
     output: Path | None
     """None: the trainer's choice"""
     seed: int
-    config: str | None
+    configs: tuple[str, ...]
+    """presets and YAML files; later ones win"""
 
 
 def command_of(where: str, training: Training, launch: str | None) -> list[str]:
@@ -95,7 +96,7 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     if training.reference is not None:
         command += ["--reference", training.reference.path]
         command += ["--reference-called", training.reference.called] if training.reference.called else []
-    command += ["--config", training.config] if training.config else []
+    command += [word for config in training.configs for word in ("--config", config)]
     return command
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from factory.monitor.plain_text import NOT_TOLD, clock, counted, shortened, visible
 from factory.runs.readable import quoted
 from factory.work.textless import textless_stages
+from schemas.objectives import TRAINER
 from stores.lake import Lake
 from stores.sql import sql
 from stores.training_sets import format_of, known_training_sets
@@ -252,8 +253,7 @@ def _next_commands(run_id: str, outcome: dict[str, Any], paired: bool) -> Iterat
         yield "factory build"
         origin = outcome["actor_origin"] or ""
         model = origin if origin.startswith("embedded:") else "MODEL"
-        objective = {"preference": "dpo", "prompt_completion": "rft", "prompt": "online"}[format_of(training_sets[0])]
-        yield f"factory train {objective} --set {training_sets[0]} --model {model}"
+        yield f"factory train {TRAINER[format_of(training_sets[0])]} --set {training_sets[0]} --model {model}"
     yield "factory view"
 
 

@@ -99,7 +99,7 @@ def repeat_training(
         config.write_text(yaml.safe_dump({locked.objective: locked.configuration}), "utf-8")
         output = choices.output or folder / "model"
         training = Training(
-            locked.objective, f"{of_set.name}@{of_set.version}", start, reference, output, locked.seed, str(config)
+            locked.objective, f"{of_set.name}@{of_set.version}", start, reference, output, locked.seed, (str(config),)
         )
         command = command_of(str(folder / "lake"), training, choices.launch)
         if locked.chat_template_hash not in of_set.chat_template_hashes:

@@ -8,7 +8,7 @@ import pytest
 
 from stores.lake import Lake
 from stores.training_sets import build_training_set
-from tests.training.tiny import COMPLETIONS_SQL, CONFIG, MISSING, make_tiny_model, pair_rows, start
+from tests.training.tiny import COMPLETIONS_SQL, CONFIG, MISSING, build_numbers, make_tiny_model, pair_rows, start
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         lake.append([each for number in range(24) for each in pair_rows(number)], message="pairs")
         pairs = build_training_set(lake, "spar_dpo", {"held_out": "0.3"}, ["run"])
         build_training_set(lake, str(folder / "completions.sql"), {}, ["run"])
+        build_numbers(
+            lake, folder, "rated", "0.6 + number / 100 AS chosen_win_rate, 0.5 - number / 100 AS rejected_win_rate"
+        )
         changed = dataclasses.replace(pairs.row, training_set_id="changed", version=2, fingerprint="0" * 64)
         lake.append([changed], message="a set whose rows are not what they were")
     if not MISSING:
