@@ -85,7 +85,8 @@ class Pay:
                 f"none of the {len(rewards)} answers of {stage} could be paid: the judge could not be asked or read (its "
                 "calls and texts are not kept); see to it, and start the training again"
             )
-        self.rewards += rewards
+        if self.stage is not None:
+            self.rewards += rewards
         start = state.process_index * len(answers)
         return rewards[start : start + len(answers)]
 

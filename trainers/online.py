@@ -11,7 +11,6 @@ taken on policy: TRL's clipping never applies. Every answer and its reward is a 
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -47,6 +46,10 @@ class OnlineSettings(RewardedSettings, frozen=True, kw_only=True):
         Annotated[float, about("unset: a policy's loss is near 0 whatever it learns; rewards are guarded", above=0)] | None
     ) = None
 
+    @property
+    def generated_tokens(self) -> int:
+        return self.max_completion_length
+
     def __post_init__(self) -> None:
         if self.batch_size % self.num_generations:
             raise ValueError(
@@ -73,13 +76,14 @@ def train(asked: Asked) -> None:
     assert settings.reward is not None
     reward = settings.reward
     settings = msgspec.structs.replace(settings, reward=in_rows(reward))
-    read = read_rows(asked, "prompt", also=COLUMNS)
+    read = read_rows(asked, "prompt", others=COLUMNS)
     prompts = {id: prompt for id, prompt in map(prompt_of, (*read.train, *read.held_out))}
     check_rows(read, settings, asked.training_set)
     plain = [[{"prompt": row["prompt"], "prompt_id": row["prompt_id"]} for row in part] for part in (read.train, read.held_out)]
 
     # After that: nobody should wait for torch to be told of a misspelt name.
     from datasets import Dataset
+    from transformers.trainer_callback import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
     from trainers.completions import Keeping, Pay
@@ -111,6 +115,7 @@ def train(asked: Asked) -> None:
             **with_reference(job, trainer_parts(job)),
         )
         keeping = Keeping(job, pay)
+        trainer.remove_callback(PrinterCallback)  # it would print every figure of the held-out prompts
         trainer.add_callback(keeping)
         stages = iter(("before", "after"))
 
@@ -134,3 +139,90 @@ def train(asked: Asked) -> None:
         except Diverged as error:
             keeping.write("failed", str(error))
             raise
+
+
+def with_reward(settings: OnlineSettings, folder: str | None) -> OnlineSettings:
+    """The settings with the reward that the command line names.
+
+    Raises:
+        FactoryError: neither names one.
+    """
+    if folder is not None:
+        return msgspec.structs.replace(settings, reward=RewardSettings(kind="reward_model", model=folder))
+    if settings.reward is None:
+        raise FactoryError(
+            "what an answer is paid for is not said: give --reward FOLDER, or a --config with reward: {kind: reward_model, "
+            "verifier or judge}"
+        )
+    return settings
+
+
+def prompt_of(row: dict[str, Any]) -> tuple[str, Prompt]:
+    """A row's prompt by its id, with what judges look at."""
+    prompt = Prompt(
+        prompt_id=row.get("prompt_id") or "",
+        messages=[Message(turn["role"], turn["content"]) for turn in row["prompt"]],
+        language=None,
+        subject=None,
+        source="",
+        licence=None,
+        constraints=[Constraint(one["id"], one["kwargs"]) for one in row.get("constraints") or ()],
+        reference=row.get("reference"),
+        evolved_from=None,
+    )
+    return prompt.prompt_id, prompt
+
+
+def check_rows(read: Any, settings: OnlineSettings, name: str) -> None:
+    """
+    Raises:
+        FactoryError: prompts without ids, too few for a step, or without constraints where a program pays.
+    """
+    rows = [*read.train, *read.held_out]
+    if not all(row.get("prompt_id") for row in rows):
+        raise FactoryError(
+            f"training set {name} has rows without prompt_id, by which its answers are recorded: add the column to its query"
+        )
+    needed = settings.batch_size // settings.num_generations
+    if len(read.train) < needed:
+        raise FactoryError(
+            f"training set {name} has {len(read.train)} prompts to train on, and a step takes {needed} (batch_size "
+            f"{settings.batch_size} / num_generations {settings.num_generations}): lower batch_size, or take more prompts"
+        )
+    without = sum(not row.get("constraints") for row in rows)
+    if settings.reward is not None and settings.reward.kind == "verifier" and without:
+        raise FactoryError(
+            f"training set {name} has {without} of {len(rows)} prompts without constraints, which the verifier cannot judge: "
+            "leave them out of its query (WHERE len(constraints) > 0), or take another reward"
+        )
+
+
+def with_reference(job: Any, parts: dict[str, Any]) -> dict[str, Any]:
+    """TRL loads the reference model itself, from where the policy's configuration says that it came from.
+
+    Raises:
+        FactoryError: another reference than the start is asked for beside LoRA, whose reference is the start.
+    """
+    base = job.reference or job.base
+    if job.settings.lora is not None and job.reference is not None:
+        raise FactoryError(
+            "--reference cannot be another model with lora: the reference is then the start without its adapters; leave one "
+            "of them out"
+        )
+    folder = base.folder
+    if base.gguf is not None and job.settings.beta > 0 and job.settings.lora is None:
+        from trainers.models import load_model
+        from trainers.training import weights_dtype
+
+        folder = job.part.folder / "reference"  # TRL reads no GGUF
+        load_model(base, weights_dtype(job.settings)).save_pretrained(folder)
+    parts["model"].config._name_or_path = str(folder)
+    return parts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command(OBJECTIVE, train, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -79,6 +79,8 @@ class Training:
     seed: int
     configs: tuple[str, ...]
     """presets and YAML files; later ones win"""
+    reward: str | None = None
+    """the folder of the reward model that pays an online training; None: its settings say what does"""
 
 
 def command_of(where: str, training: Training, launch: str | None) -> list[str]:
@@ -96,6 +98,7 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     if training.reference is not None:
         command += ["--reference", training.reference.path]
         command += ["--reference-called", training.reference.called] if training.reference.called else []
+    command += ["--reward", training.reward] if training.reward is not None else []
     command += [word for config in training.configs for word in ("--config", config)]
     return command
 
