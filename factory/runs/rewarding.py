@@ -11,8 +11,10 @@ A line of JSON each way: first `Asked`, answered with `Ready`; then `Texts`, ans
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing
+from dataclasses import replace
 from typing import IO, Any
 
 import msgspec
@@ -112,7 +114,8 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
         asker = Asker(asked.run_id, asked.seed, endpoints, journal, Spending(models, BudgetSettings()), calls.extend)
         context = Context(STAGE, asker, {}, [judge])
         if asked.probabilities:
-            await _check_probabilities(context, calls)
+            # Asked afresh: an answer in the journal may be another endpoint's.
+            await _check_probabilities(replace(context, asker=replace(asker, fresh=time.time_ns())), calls)
         ready = Ready([one.model for one in endpoints.values()], {n: t.text for n, t in judge.templates.items()})
         _say(report, ready)
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -120,6 +123,8 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
             calls.clear()
             found = await asyncio.gather(*(assess_or_none(context, one.prompt, one.response_id, one.text) for one in texts))
             judgements = [None if one is None else one.judgements[0] for one in found]
+            if asked.probabilities and any(map(_lacks_probabilities, judgements)):
+                raise _without_probabilities(context)
             known = {call.call_id: call for one in found if one is not None for call in one.calls}
             _say(report, Found(judgements, [*calls, *known.values()]))
 
@@ -130,16 +135,22 @@ async def _check_probabilities(context: Context, calls: list[Call]) -> None:
         FactoryError: the judge cannot be asked, or its answers come without log-probabilities.
     """
     assessment = await assess_or_none(context, _PROBE, "probe", "Hello! How can I help you?")
-    [endpoint] = context.asker.endpoints.values()
-    address = endpoint.servers[0].address
     if assessment is None:
-        raise FactoryError(f"reward.endpoint: {address} cannot judge ({calls[-1].error}): give another one")
-    [judgement] = assessment.judgements
-    if judgement.verdict != "unparsed" and judgement.probabilities is None:
-        raise FactoryError(
-            f"reward.endpoint: {address} returns no log-probabilities, and the reward is the expectation over those of the "
-            "points: give an endpoint that does (vLLM, llama.cpp), or another reward"
-        )
+        raise FactoryError(f"reward.endpoint: {calls[-1].endpoint} cannot judge ({calls[-1].error}): give another one")
+    if any(map(_lacks_probabilities, assessment.judgements)):
+        raise _without_probabilities(context)
+
+
+def _lacks_probabilities(judgement: Judgement | None) -> bool:
+    return judgement is not None and judgement.points is not None and judgement.probabilities is None
+
+
+def _without_probabilities(context: Context) -> FactoryError:
+    [endpoint] = context.asker.endpoints.values()
+    return FactoryError(
+        f"reward.endpoint: {endpoint.servers[0].address} returns no log-probabilities, and the reward is the expectation "
+        "over those of the points: give an endpoint that does (vLLM, llama.cpp), or another reward"
+    )
 
 
 def _say(report: IO[str], said: Ready | Found | Mapping[str, str]) -> None:
