@@ -48,6 +48,8 @@ def _types(annotation: Any) -> tuple[pa.DataType, str]:
     if origin is dict:
         (key, key_sql), (value, value_sql) = map(_types, arguments)
         return pa.map_(key, value), f"MAP({key_sql}, {value_sql})"
+    if isinstance(annotation, types.UnionType):
+        return _types(_without_none(annotation))
     if dataclasses.is_dataclass(annotation):
         members = [(name, *_types(kind)) for name, kind in typing.get_type_hints(annotation).items()]
         struct = pa.struct([(name, arrow) for name, arrow, _ in members])
@@ -55,15 +57,18 @@ def _types(annotation: Any) -> tuple[pa.DataType, str]:
     raise TypeError(f"no column type for {annotation!r}")
 
 
+def _without_none(annotation: types.UnionType) -> Any:
+    (kind,) = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    return kind
+
+
 def columns(table: type) -> list[Column]:
     """The table's columns in declaration order; `X | None` is a nullable column."""
     hints = typing.get_type_hints(table)
     described = []
     for member in dataclasses.fields(table):
-        annotation, nullable = hints[member.name], False
-        if isinstance(annotation, types.UnionType):
-            (annotation,) = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
-            nullable = True
+        annotation = hints[member.name]
+        nullable = isinstance(annotation, types.UnionType)
         arrow, sql = _types(annotation)
         meta = member.metadata
         described.append(Column(member.name, arrow, sql, nullable, meta["meaning"], meta["unit"]))

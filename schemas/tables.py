@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.columns import column
+from schemas.method_tables import ChecklistItem as ChecklistItem
+from schemas.method_tables import Claim as Claim
+from schemas.method_tables import Document as Document
+from schemas.method_tables import Evidence as Evidence
+from schemas.method_tables import MetaJudgement as MetaJudgement
 from schemas.training_tables import Check as Check
 from schemas.training_tables import Evaluation as Evaluation
 from schemas.training_tables import Loop as Loop
@@ -13,7 +18,7 @@ from schemas.training_tables import Review as Review
 from schemas.training_tables import TrainingRun as TrainingRun
 from schemas.training_tables import TrainingSet as TrainingSet
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Lakes of earlier versions can be read; `factory migrate` brings them to this one (`stores/migrations/`)."""
 
 
@@ -43,7 +48,9 @@ class Run:
     status: str = column("running, finished, stopped (by the user or a budget) or failed")
     reason: str | None = column("why it stopped or failed, in one sentence")
     recipe_name: str = column("the recipe's name")
-    purpose: str = column("data, or evaluation: its answers measure a model and never train one")
+    purpose: str = column(
+        "data; evaluation: its answers measure a model and never train one; or training: an online trainer's answers and rewards"
+    )
     recipe: str = column("the full recipe as canonical JSON, with the command line's overrides")
     recipe_hash: str = column("SHA-256 of recipe and templates")
     templates: dict[str, str] = column("prompt templates used: name and text")
@@ -182,6 +189,8 @@ class Judgement:
     probabilities: dict[str, float] | None = column("probability of each label where the points were read")
     critique: str = column("the judge's full text")
     call_id: str | None = column("the call that made it")
+    item_id: str | None = column("the checklist's item it is about; NULL: the whole response")
+    weight: float | None = column("its weight in the verdict's means; NULL: 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,5 +298,9 @@ TABLES: dict[str, type] = {
     "loop_steps": LoopStep,
     "reviews": Review,
     "reruns": Rerun,
+    "documents": Document,
+    "claims": Claim,
+    "checklist_items": ChecklistItem,
+    "meta_judgements": MetaJudgement,
 }
 TABLE_OF: dict[type, str] = {table: name for name, table in TABLES.items()}

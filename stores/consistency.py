@@ -178,6 +178,7 @@ def _runs_of(lake: Lake, fault: Fault) -> list[str]:
     keys = {
         "run_prompts": "run_prompt_id", "calls": "call_id", "responses": "response_id", "judgements": "judgement_id",
         "comparisons": "comparison_id", "trees": "tree_id", "nodes": "node_id", "pairs": "pair_id", "checks": "check_id",
+        "claims": "claim_id", "checklist_items": "item_id", "meta_judgements": "meta_judgement_id",
     }  # fmt: skip
     if fault.table in keys:
         text = f"SELECT DISTINCT run_id FROM {fault.table} WHERE list_contains($ids, {keys[fault.table]})"

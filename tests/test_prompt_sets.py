@@ -97,7 +97,9 @@ def test_exports_have_it_where_the_format_has_prompts_and_say_where(lake: Lake, 
         assert exported.forms[0].rows[file] == 4
     assert "trl rloo" in (tmp_path / "trl" / "EXPORT.md").read_text()
     assert pyarrow.parquet.read_table(tmp_path / "trl" / "train.parquet").column_names == ["prompt"]
-    with pytest.raises(FactoryError, match="holds prompts without answers, which the export to axolotl has no form for"):
+    with pytest.raises(
+        FactoryError, match="holds prompts without answers, which the export to axolotl has no form for"
+    ):
         export(lake, "prompts@1", "axolotl", tmp_path / "axolotl")
 
 
@@ -105,7 +107,9 @@ def test_it_can_be_published_and_its_card_says_what_it_is_for(lake: Lake, tmp_pa
     fill(lake)
     build_training_set(lake, "prompts", {"held_out": 0}, ["run"])
     place = Place("user/prompts", "dataset")
-    done = publish(lake, "prompts@1", Asked(place, allowed=("overlap",), against=()), lambda words: None, out=tmp_path / "o")
+    done = publish(
+        lake, "prompts@1", Asked(place, allowed=("overlap",), against=()), lambda words: None, out=tmp_path / "o"
+    )
     assert "4 prompts without answers for online training" in done.card
     assert "factory train online --set prompts@1" in done.card
 

@@ -22,9 +22,7 @@ def no_number(entry: Entry) -> str | None:
     return None
 
 
-def climbing(
-    entries: Sequence[Entry], steps: int, most: float, unit: tuple[float, str] = (1.0, "nats")
-) -> str | None:
+def climbing(entries: Sequence[Entry], steps: int, most: float, unit: tuple[float, str] = (1.0, "nats")) -> str | None:
     """Whether the mean loss of the last `steps` steps is more than `most` units above that of the first ones.
 
     Args:
@@ -35,9 +33,7 @@ def climbing(
     first, last = (_mean([entry["loss"] for entry in part]) for part in (entries[:steps], entries[-steps:]))
     if last - first <= most * unit[0]:
         return None
-    return (
-        f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} {unit[1]})"
-    )
+    return f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} {unit[1]})"
 
 
 def falling(entries: Sequence[Entry], steps: int, most: float, beta: float, tokens: Sequence[float]) -> str | None:

@@ -43,7 +43,8 @@ class OnlineSettings(RewardedSettings, frozen=True, kw_only=True):
     schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up")] = "linear"
     max_tokens: Annotated[int, about("tokens of a prompt and the longest completion together", above=0)] = 2048
     max_loss_rise: (
-        Annotated[float, about("unset: a policy's loss is near 0 whatever it learns; rewards are guarded", above=0)] | None
+        Annotated[float, about("unset: a policy's loss is near 0 whatever it learns; rewards are guarded", above=0)]
+        | None
     ) = None
 
     @property
@@ -79,7 +80,10 @@ def train(asked: Asked) -> None:
     read = read_rows(asked, "prompt", others=COLUMNS)
     prompts = {id: prompt for id, prompt in map(prompt_of, (*read.train, *read.held_out))}
     check_rows(read, settings, asked.training_set)
-    plain = [[{"prompt": row["prompt"], "prompt_id": row["prompt_id"]} for row in part] for part in (read.train, read.held_out)]
+    plain = [
+        [{"prompt": row["prompt"], "prompt_id": row["prompt_id"]} for row in part]
+        for part in (read.train, read.held_out)
+    ]
 
     # After that: nobody should wait for torch to be told of a misspelt name.
     from datasets import Dataset

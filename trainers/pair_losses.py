@@ -21,9 +21,9 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         super().__init__(**parts)
         # TRL's own collator keeps token ids alone; given another, TRL would not set the padding token.
         collate = self.data_collator
-        self.data_collator = lambda examples: collate(examples) | {
-            name: torch.tensor([example[name] for example in examples]) for name in self.numbers
-        }
+        self.data_collator = lambda examples: (
+            collate(examples) | {name: torch.tensor([example[name] for example in examples]) for name in self.numbers}
+        )
 
     def _set_signature_columns_if_needed(self) -> None:
         fresh = self._signature_columns is None

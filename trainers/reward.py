@@ -72,9 +72,7 @@ def train(asked: Asked) -> None:
     model = load_reward_model(job.base, weights_dtype(settings), asked.seed)
     arguments = RewardConfig(**trainer_arguments(job, len(batched)))
     trainer = PromptwiseTrainer(args=arguments, **trainer_parts(job, model, batched, "SEQ_CLS"))
-    train_and_record(
-        job, trainer, lambda _, now, __: reward_figures(job.held_out.rows, by_prompt, now), answer_rewards
-    )
+    train_and_record(job, trainer, lambda _, now, __: reward_figures(job.held_out.rows, by_prompt, now), answer_rewards)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

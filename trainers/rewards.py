@@ -119,7 +119,10 @@ def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterato
     else:
         sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS}
         model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
-        asked |= {"judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling}, "models": {"reward": model}}
+        asked |= {
+            "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},
+            "models": {"reward": model},
+        }
     with _started(asked) as judge:
         yield judge
 
@@ -219,7 +222,8 @@ class Judge:
             FactoryError: its endpoint is down, or refuses what no answer decides.
         """
         texts = [
-            {"prompt": one.prompt, "response_id": one.response.response_id, "text": one.response.text} for one in answers
+            {"prompt": one.prompt, "response_id": one.response.response_id, "text": one.response.text}
+            for one in answers
         ]
         said = _exchange(self.process, {"texts": texts})
         found = msgspec.convert(said, type=_Found)

@@ -91,7 +91,6 @@ class TrainerSettings(Settings, frozen=True, kw_only=True):
         """What `max_loss_rise` counts, and its name."""
         return 1.0, "nats"
 
-
     @property
     def generated_tokens(self) -> int:
         """Tokens that the trained model may write after a prompt; 0: its answers are in the set."""
@@ -137,9 +136,9 @@ class DpoSettings(PairSettings, frozen=True, kw_only=True):
     max_tokens: Annotated[int, about("tokens of a prompt and its answer together", CODE, above=0)] = 2048
     beta: Annotated[float, about("the strength of the pull to the reference model", CODE, above=0)] = 0.1
     loss_type: Annotated[tuple[str, ...], about("TRL's losses, added up by loss_weights", CODE)] = ("sigmoid", "sft")
-    loss_weights: (
-        Annotated[tuple[float, ...], about("the weight of each; unset: 1, and 0.1 for sft", CODE)] | None
-    ) = None
+    loss_weights: Annotated[tuple[float, ...], about("the weight of each; unset: 1, and 0.1 for sft", CODE)] | None = (
+        None
+    )
     label_smoothing: Annotated[
         float, about("the share of labels that are wrong, for robust and exo_pair", least=0, below=1)
     ] = 0.0
@@ -210,7 +209,9 @@ class SftSettings(RftSettings, frozen=True, kw_only=True):
     """Supervised fine-tuning on given answers: as the refiner's, for SPaR's own start is not published."""
 
 
-NOT_IN_WEIGHTS = frozenset({"save_every", "keep_checkpoints", "guard_steps", "max_loss_rise", "max_fall", "max_reward_fall"})
+NOT_IN_WEIGHTS = frozenset(
+    {"save_every", "keep_checkpoints", "guard_steps", "max_loss_rise", "max_fall", "max_reward_fall"}
+)
 """Settings that leave a training's weights as they are: with others, it is still the same training."""
 
 Kind = TypeVar("Kind", bound=TrainerSettings)

@@ -170,7 +170,9 @@ def examination(
     return examine
 
 
-def overlapping_prompts(lake: Lake, name: str, format: str, rows: pa.Table, benchmarks: Sequence[Benchmark]) -> list[str]:
+def overlapping_prompts(
+    lake: Lake, name: str, format: str, rows: pa.Table, benchmarks: Sequence[Benchmark]
+) -> list[str]:
     """The ids of the prompts that overlap with an evaluation set, sorted.
 
     Raises:

@@ -13,6 +13,7 @@ from schemas.objectives import OBJECTIVES, in_words
 
 _WITH_REFERENCE = " and ".join(name for name, objective in OBJECTIVES.items() if objective.reference)
 
+
 def build(
     name: Annotated[
         str | None, typer.Argument(help="A bundled training set or a .sql file; by default, those the recipe names.")
@@ -62,7 +63,9 @@ def train(
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option(help="A preset (small-cpu, sppo, ...) or a YAML file; may be repeated: of each key the last wins."),
+        typer.Option(
+            help="A preset (small-cpu, sppo, ...) or a YAML file; may be repeated: of each key the last wins."
+        ),
     ] = None,
     reward: Annotated[
         str | None, typer.Option(help="online: the reward model's folder, instead of the reward in its settings.")
@@ -98,7 +101,7 @@ def train(
         output,
         seed,
         tuple(config or ()),
-        None if reward is None else weights_of(reward).path,
+        None if reward is None else Path(weights_of(reward).path),
     )
     command = command_of(lake, asked, None)
     command += ["--allow-other-template"] if allow_other_template else []

@@ -116,6 +116,8 @@ class Imported:
             probabilities=None,
             critique=score.critique,
             call_id=None,
+            item_id=None,
+            weight=None,
         )
 
     def _pair(self, prompt_id: str, source: str, ids: tuple[str, str], texts: tuple[str, str]) -> None:

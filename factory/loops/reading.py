@@ -15,10 +15,11 @@ import yaml
 from factory.inference.trust import check_trusted
 from factory.loops.keeping import Rule, check_metric, rule_of
 from factory.loops.plan import JUDGING, REFINING, Step, steps_of
-from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoleTraining, RoundPrompts, StartTraining
+from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoundPrompts, StartTraining
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
+from factory.recipes.training import TRAINER_OF, RoleTraining
 from factory.runs.places import Places, remembered, with_places, without_places
 from factory.runs.specification import sources_of
 from schemas.errors import FactoryError, nearest
@@ -30,6 +31,8 @@ from stores.training_sets import format_of
 _OWN = {"prompts": set(RoundPrompts.__struct_fields__), "budget": set(LoopBudget.__struct_fields__)}
 """Of sections that a loop and its recipe both have, the loop's keys."""
 _EVALUATIONS_OWN = ("stages.", "budget.", "prompts.limit", "prompts.language")
+WITH_REFERENCE = ("dpo", "sppo")
+"""trainers that are given another reference model than the start"""
 _FILE_NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -122,14 +125,36 @@ def load_loop(name: str, changes: Mapping[str, Any] | None = None) -> Loop:
     if not document:
         document = {"recipe": name}  # a recipe
     where = f"loop {Path(name).name}"
-    return loop_of(read_settings(LoopSettings, changed(document, changes or {}), where), where)
+    return loop_of(read_settings(LoopSettings, completed(changed(document, changes or {})), where), where)
+
+
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """A loop's settings with what its recipe says of training and a loop does not; presets of both count, the loop's last."""
+    recipe = load_recipe(document["recipe"]) if isinstance(document.get("recipe"), str) else None
+    if recipe is None or not isinstance(given := document.get("train") or {}, dict):
+        return document  # read, and refused, as it is
+    roles = recipe.trainings()
+    train: dict[str, Any] = {}
+    for role in given or roles:
+        of_recipe = differing(roles[role]) if role in roles else {}
+        of_loop = given.get(role) or {}
+        if isinstance(of_loop, str):
+            of_loop = {"set": of_loop}
+        train[role] = {**of_recipe, **of_loop} if isinstance(of_loop, dict) else of_loop
+        if of_recipe.get("config") and isinstance(of_loop, dict) and of_loop.get("config"):
+            train[role]["config"] = [*_listed(of_recipe["config"]), *_listed(of_loop["config"])]
+    return {"data": recipe.data, **document, "train": train}
+
+
+def _listed(config: str | list[str]) -> list[str]:
+    return [config] if isinstance(config, str) else list(config)
 
 
 def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """A loop's settings with some changed; keys that only a recipe has become overrides of it."""
     document = copy.deepcopy(document)
     if not document.get("train") and any(path.startswith("train.") for path in changes):
-        document["train"] = {role: {"set": name} for role, name in load_recipe(document["recipe"]).train.items()}
+        document["train"] = {role: {} for role in load_recipe(document["recipe"]).train}
     for path, value in changes.items():
         first, _, rest = path.partition(".")
         own = _OWN.get(first, {rest})
@@ -179,7 +204,7 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
                 f"{where}: evaluate_override: {key} cannot be set: a loop decides which models are measured, and on what; "
                 f"those that can begin with {' or '.join(_EVALUATIONS_OWN)}"
             )
-    train = settings.train or {role: RoleTraining(set=name) for role, name in recipe.train.items()}
+    train = settings.train or recipe.trainings()
     if not train:
         raise FactoryError(
             f"{where}: recipe {recipe.name} does not say which roles to train: give them, as in "
@@ -193,9 +218,12 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
                     f"{where}: {section}: recipe {recipe.name} has no role {role!r}: {nearest(role, recipe.models)}"
                 )
     for role, training in train.items():
-        if format_of(training.set) != "preference" and training.reference != "previous":
+        if trainer_of(training) not in WITH_REFERENCE and training.reference != "previous":
+            raise FactoryError(f"{where}: train.{role}.reference: {trainer_of(training)} has no reference model")
+        if training.reward is not None and training.reward not in recipe.models:
             raise FactoryError(
-                f"{where}: train.{role}.reference: {training.set} is not a preference set, and has no reference"
+                f"{where}: train.{role}.reward: recipe {recipe.name} has no role {training.reward!r}: "
+                f"{nearest(training.reward, recipe.models)}"
             )
     rules = tuple(map(rule_of, settings.keep))
     for rule in rules:
@@ -277,6 +305,11 @@ def resumed(row: LoopRow, changes: Mapping[str, Any]) -> Loop:
     return loop
 
 
+def trainer_of(training: RoleTraining) -> str:
+    """The trainer that is named, or that the set's format asks for."""
+    return training.trainer or TRAINER_OF[format_of(training.set)]
+
+
 def _benchmark_name(given: str) -> str:
     return given if given.startswith("datasets:") else Path(given).name
 
@@ -285,18 +318,27 @@ def _identified(training: RoleTraining | StartTraining) -> dict[str, Any]:
     """What a training depends on: what is in the user's files, wherever they are."""
     asked = differing(training)
     for name in ("config", "set", "weights"):
-        file = Path(str(asked.get(name, ""))).expanduser()
-        if name in asked and file.is_file():
-            asked[name] = content_of(file)
-        elif name in asked and file.is_dir():
-            asked[name] = file.resolve().name
+        if name in asked:
+            given = asked[name]
+            asked[name] = _content(given) if isinstance(given, str) else [_content(one) for one in given]
     return asked
+
+
+def _content(given: str) -> str:
+    """What a name or path stands for: a file's content, a folder's name, or itself."""
+    file = Path(given).expanduser()
+    if file.is_file():
+        return content_of(file) or given
+    return file.resolve().name if file.is_dir() else given
 
 
 def role_of(recipe: Recipe, benchmark: str) -> str:
     """The role whose model a benchmark measures: the one that judges, refines or answers."""
     stages = {JUDGING: ("judge",), REFINING: ("search",)}.get(benchmark, ("sample",))
     roles = [role for entry in recipe.stages if entry.stage in stages for role in entry.settings.roles()]
+    trained = [role for role, training in recipe.trainings().items() if training.trainer != "reward"]
+    if stages == ("sample",) and trained and not set(trained) & set(roles):
+        return trained[0]  # others make its data
     if not roles and benchmark == JUDGING:  # the verifier judges: the model that refines is the one to become a judge
         return role_of(recipe, REFINING)
     if not roles:

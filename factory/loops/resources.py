@@ -9,12 +9,11 @@ import yaml
 
 from factory.inference.memory import check_memory, parameters_of, training_parts
 from factory.loops.plan import Step
-from factory.loops.reading import Loop
+from factory.loops.reading import WITH_REFERENCE, Loop, trainer_of
 from factory.loops.rounds import Done, models_folder
 from factory.loops.training import first_weights
 from schemas.errors import FactoryError
 from stores.lake import Lake
-from stores.training_sets import format_of
 
 FLOAT32_BYTES = 4
 CHECKPOINT_COPIES = 3
@@ -82,8 +81,10 @@ def check_resources(lake: Lake, loop: Loop, number: int, done: Done) -> None:
     if not parameters:
         return
     for role, count in parameters.items():
-        reference = number > 0 and format_of(trained[role].set) == "preference"
-        parts = training_parts(count, reference=reference, lora=_has_lora(trained[role].config))
+        training = loop.settings.train[role] if number else None
+        reference = training is not None and trainer_of(training) in (*WITH_REFERENCE, "online")
+        configs = training.configs if training else (loop.settings.start_with[role].config,)
+        parts = training_parts(count, reference=reference, lora=any(map(_has_lora, configs)))
         remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"
         check_memory(f"round {number}: training {role}", parts, remedy)
     disk = disk_of(parameters)

@@ -79,7 +79,7 @@ def first_model(loop: Loop, done: Done, role: str) -> str | None:
 def models_of(loop: Loop, done: Done, number: int) -> dict[str, str | None]:
     """The ids of the models that make a round's data, by role; None: the one that the loop began with."""
     before = 0 if loop.settings.generate_with == "first" else number - 1
-    return {role: model_after(loop, done, before, role) for role in loop.recipe.models}
+    return {role: model_after(loop, done, before, role) for role in loop.recipe.roles()}
 
 
 def served_by(recipe: Recipe, role: str, trained: Trained) -> dict[str, Any]:

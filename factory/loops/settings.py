@@ -4,9 +4,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from factory.recipes.training import RoleTraining, Rounds
 from schemas.settings import Settings, about
-
-Which = Literal["previous", "first"]
 
 
 class RoundPrompts(Settings, frozen=True, kw_only=True):
@@ -17,21 +16,6 @@ class RoundPrompts(Settings, frozen=True, kw_only=True):
     same: Annotated[bool, about("take the same prompts in every round; otherwise each round takes the next ones")] = (
         False
     )
-
-
-class RoleTraining(Settings, frozen=True, kw_only=True):
-    """How a role's model is trained after each round. A preference set is trained on by dpo, others by rft."""
-
-    set: Annotated[str, about("the training set, by name or SQL file")]
-    parameters: Annotated[dict[str, Any], about("the set's parameters, such as min_similarity")] = msgspec.field(
-        default_factory=dict
-    )
-    start: Annotated[Which, about("the model that training starts from: the round's, or the loop's first")] = "previous"
-    reference: Annotated[Which, about("the reference model of dpo: the round's, or the loop's first")] = "previous"
-    config: Annotated[str | None, about("the trainer's preset or YAML file; none: settings for 7B-class models")] = None
-    weights: Annotated[
-        str | None, about("where the weights of a model behind a base URL are: a folder or hub id; none: its name")
-    ] = None
 
 
 class StartTraining(Settings, frozen=True, kw_only=True):
@@ -67,12 +51,11 @@ class LoopSettings(Settings, frozen=True, kw_only=True):
     start_with: Annotated[dict[str, StartTraining], about("by role: fine-tuning before the first round")] = (
         msgspec.field(default_factory=dict)
     )
-    train: Annotated[dict[str, RoleTraining], about("by role: its training after each round; none: the recipe's")] = (
-        msgspec.field(default_factory=dict)
-    )
-    data: Annotated[
-        Literal["this", "last_two", "all"], about("the rounds that a training set is built from", "last_two: SPIN")
-    ] = "this"
+    train: Annotated[
+        dict[str, RoleTraining],
+        about("by role: its training after each round, changing the recipe's; none: the recipe's"),
+    ] = msgspec.field(default_factory=dict)
+    data: Annotated[Rounds, about("the rounds that a training set is built from", "last_two: SPIN")] = "this"
     generate_with: Annotated[
         Literal["kept", "first"],
         about("the models that make the data: those kept so far, or the loop's first throughout"),

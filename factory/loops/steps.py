@@ -1,13 +1,14 @@
 """The steps of a round: each does one thing and returns the row that says it is done."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from factory.audit.audit import examination
 from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
-from factory.loops.reading import Loop
+from factory.loops.reading import WITH_REFERENCE, Loop
 from factory.loops.rounds import (
     Done,
     first_model,
@@ -22,6 +23,7 @@ from factory.loops.rounds import (
 from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, first_weights, train
 from factory.loops.working import Working
+from factory.recipes.training import TRAINER_OF
 from factory.runs.audit_settings import settings_of
 from factory.runs.loop import run_on
 from factory.runs.progress import Progress
@@ -95,18 +97,23 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     settings = loop.settings
     start: str | None = None
     reference: str | None = None
+    reward: Path | None = None
+    configs: tuple[str, ...]
     if step.round == 0:
         given = settings.start_with[role]
-        training_set, config, objective = read_training_set(lake, given.set).row, given.config, "sft"
+        training_set, objective = read_training_set(lake, given.set).row, "sft"
+        configs = (given.config,) if given.config else ()
     else:
         training = settings.train[role]
         [training_set] = lake.read(
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
-        config, objective = training.config, "dpo" if training_set.format == "preference" else "rft"
+        configs, objective = training.configs, training.trainer or TRAINER_OF[training_set.format]
+        if training.reward is not None:
+            reward = _reward_model(working, step, training.reward, done)
         chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
         start, reference = chosen[training.start], chosen[training.reference]
-    other = objective == "dpo" and reference != start
+    other = objective in WITH_REFERENCE and reference != start
     output = models_folder(lake) / output_name(loop.loop_id, step)
     asked = Training(
         objective,
@@ -115,13 +122,25 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
         _weights(working, role, reference) if other else None,
         output,
         settings.seed + step.round,
-        () if config is None else (config,),
+        configs,
+        reward,
     )
     run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
     made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
     if model is None:
         return {**made, "note": f"diverged: {run.reason}"}
     return {**made, "model_id": model.model_id}
+
+
+def _reward_model(working: Working, step: Step, role: str, done: Done) -> Path:
+    """The folder of the model that this round has trained to give rewards."""
+    trained = done[Step(step.round, "train", role)]
+    if trained.model_id is None:
+        raise FactoryError(
+            f"round {step.round}: {step.role} cannot be trained, for the training of its reward model {role} gave no model "
+            f"({trained.note}): change train.{role}.config"
+        )
+    return trained_model(working.lake, trained.model_id).folder
 
 
 def _weights(working: Working, role: str, model_id: str | None) -> Weights:

@@ -77,10 +77,10 @@ class Training:
     output: Path | None
     """None: the trainer's choice"""
     seed: int
-    configs: tuple[str, ...]
-    """presets and YAML files; later ones win"""
-    reward: str | None = None
-    """the folder of the reward model that pays an online training; None: its settings say what does"""
+    configs: tuple[str, ...] = ()
+    """presets or YAML files, later ones win"""
+    reward: Path | None = None
+    """online alone: the reward model's folder"""
 
 
 def command_of(where: str, training: Training, launch: str | None) -> list[str]:
@@ -98,8 +98,9 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     if training.reference is not None:
         command += ["--reference", training.reference.path]
         command += ["--reference-called", training.reference.called] if training.reference.called else []
-    command += ["--reward", training.reward] if training.reward is not None else []
-    command += [word for config in training.configs for word in ("--config", config)]
+    for config in training.configs:
+        command += ["--config", config]
+    command += ["--reward", str(training.reward)] if training.reward else []
     return command
 
 

@@ -19,18 +19,23 @@ from stores.lake import Lake
 from stores.sql import sql
 
 BY_PROMPT = (
-    "run_prompts", "calls", "responses", "judgements", "comparisons", "trees", "nodes", "pairs", "checks", "reviews",
+    "run_prompts", "calls", "responses", "checklist_items", "judgements", "comparisons", "meta_judgements", "claims",
+    "trees", "nodes", "pairs", "checks", "reviews",
 )  # fmt: skip
-CONFIGS = ("runs", "models", "prompts", *BY_PROMPT)
+CONFIGS = ("runs", "models", "prompts", "documents", *BY_PROMPT)
 PRIVATE = "http://private.invalid"
 """stands for an address that means nothing outside of the publisher's network"""
 _URL = re.compile(r"(?:https?|wss?)://[^\s\"'\\,\]]+", re.IGNORECASE)
-_MODEL_COLUMNS = {"responses": "model_id", "judgements": "model_id", "comparisons": "model_id", "calls": "model_id"}
+_NAME_MODELS = ("calls", "responses", "judgements", "comparisons", "meta_judgements", "claims")
 _TEXTS = {
     "prompts": "[array_to_string(list_transform(messages, lambda m: m.content), chr(10)), reference]",
     "responses": "[text]",
     "judgements": "[critique]",
     "comparisons": "rationales",
+    "meta_judgements": "rationales",
+    "claims": "list_concat([text, question], list_transform(evidence, lambda e: e.text))",
+    "checklist_items": "[text]",
+    "documents": "[title, text]",
     "nodes": "[reflection, output]",
     "calls": "list_concat(coalesce(reasonings, []), [note, error])",
     "runs": "list_concat([recipe, reason, parameters], map_values(templates))",
@@ -58,9 +63,14 @@ def lineage_tables(lake: Lake, prompt_ids: list[str], run_ids: list[str]) -> Ite
         for name in BY_PROMPT:
             within = "list_contains($runs, run_id) AND prompt_id IN (SELECT prompt_id FROM published_family)"
             rows = _read(lake, name, within, given)
-            if name in _MODEL_COLUMNS:
+            if name in _NAME_MODELS:
                 models |= set(rows.column("model_id").to_pylist()) - {None}
             yield name, rows
+        cited = (
+            "document_id IN (SELECT unnest(evidence).document_id FROM claims WHERE list_contains($runs, run_id) "
+            "AND prompt_id IN (SELECT prompt_id FROM published_family))"
+        )
+        yield "documents", _read(lake, "documents", cited, given)
         yield "prompts", _read(lake, "prompts", "prompt_id IN (SELECT prompt_id FROM published_family)", {})
         yield "runs", _read(lake, "runs", "list_contains($runs, run_id)", given)
         yield "models", _read(lake, "models", "list_contains($models, model_id)", {"models": sorted(models)})

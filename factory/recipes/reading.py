@@ -164,6 +164,7 @@ def _check(recipe: Recipe, where: str) -> None:
     _check_pairs(recipe, where)
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
+    _check_trainings(recipe, where)
     if recipe.audit:
         from factory.audit.checks import check_names  # here: polars need not be loaded for every recipe
 
@@ -182,12 +183,22 @@ def _other_kind(entry: Entry, role: str) -> str:
     )
 
 
+def _check_trainings(recipe: Recipe, where: str) -> None:
+    for role, training in recipe.trainings().items():
+        for key, name in (("train", role), (f"train.{role}.reward", training.reward)):
+            if name is not None and name not in recipe.models:
+                raise FactoryError(f"{where}: {key}: no model is called {name!r}: {nearest(name, recipe.models)}")
+
+
 def _check_answers(recipe: Recipe, where: str) -> None:
     """Answers of another run can be judged and compared; whatever makes new ones starts from a run's own."""
     for entry in recipe.stages:
-        if entry.stage not in ("judge", "compare"):
+        if not entry.settings.on_answers:
+            can = " and ".join(
+                name for name, settings in all_settings().items() if settings.on_answers and "(" not in name
+            )
             raise FactoryError(
-                f"{where}: stages.{entry.name} cannot work on answers of another run (answers.run): judge and compare can"
+                f"{where}: stages.{entry.name} cannot work on answers of another run (answers.run): judge, {can} can"
             )
     if recipe.pairings():
         raise FactoryError(

@@ -10,6 +10,7 @@ import msgspec
 from factory.inference.budget import BudgetSettings
 from factory.inference.settings import ModelSettings
 from factory.prompts.settings import PromptSettings
+from factory.recipes.training import RoleTraining, Rounds
 from factory.templates.rendering import TemplateUse, load_template
 from factory.work.context import Template
 from factory.work.judging import Judge, JudgeSettings
@@ -90,9 +91,11 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
         | None
     ) = None
     training_sets: Annotated[tuple[str, ...], about("what `factory build` builds from its runs")] = ()
-    train: Annotated[dict[str, str], about("by role: the training set that a loop trains its model on")] = (
-        msgspec.field(default_factory=dict)
-    )
+    train: Annotated[
+        dict[str, str | RoleTraining],
+        about("by role: the training set that a loop trains its model on, or a mapping that also says how"),
+    ] = msgspec.field(default_factory=dict)
+    data: Annotated[Rounds, about("the rounds that a loop builds training sets from", "last_two: SPIN")] = "this"
     audit: Annotated[
         dict[str, float], about("thresholds of checks (docs/audit.md), beyond which `factory build` refuses a set")
     ] = msgspec.field(default_factory=dict)
@@ -127,6 +130,12 @@ class Recipe(Settings, frozen=True, kw_only=True, dict=True):
             given = ("refined_over_failed",) * bool(self.entries("search"))
             given += ("passing_over_failing",) * bool(self.entries("judge"))
         return [pairing_of(one) for one in given]
+
+    def trainings(self) -> dict[str, RoleTraining]:
+        """By role, in the order in which a loop trains them."""
+        return {
+            role: RoleTraining(set=given) if isinstance(given, str) else given for role, given in self.train.items()
+        }
 
     def without(self, unwanted: set[str]) -> "Recipe":
         """The recipe without the stages of these names."""

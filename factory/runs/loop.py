@@ -253,7 +253,7 @@ async def answering(
             through: Through = run_stages
             if tracing is not None:
                 asker, through = tracing.of_asker(asker), tracing.of_prompts(run_stages)
-            stages = contexts_of(session.recipe, session.run.templates, asker)
+            stages = contexts_of(session, asker)
             working = Working(session, stages, asker, writer)
             writing = asyncio.create_task(writer.run())
 
@@ -285,7 +285,7 @@ async def _schedule(working: Working, pending: pa.Table, writing: asyncio.Task[N
         BudgetReached, FactoryError: of all the errors that no prompt causes, the one that came first.
     """
     session, progress = working.session, working.session.progress
-    load = partial(load_work, session.lake, session.run.run_id, begun=session.begun, given=session.recipe.answers)
+    load = partial(load_work, session.lake, session.run.run_id, recipe=session.recipe, begun=session.begun)
     tasks: set[asyncio.Task[Any]] = set()
     # Large enough that no slot waits for a prompt, bounded so that memory does not grow with the number of prompts.
     window = 2 * sum(endpoint.most for endpoint in progress.endpoints) or WINDOW

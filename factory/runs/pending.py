@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from factory.recipes.recipe import AnswerSettings, Entry, Recipe, judges_given
 from factory.work.context import Work
+from factory.work.stage import rows_of
 from schemas.tables import Comparison, Judgement, Pair, Prompt, Response, RunPrompt, Tree
 from stores.lake import Lake
 from stores.sql import sql
@@ -60,14 +61,11 @@ def pending_parameters(recipe: Recipe, entry: Entry) -> dict[str, Any]:
     }
 
 
-def load_work(
-    lake: Lake, run_id: str, pending: pa.Table, begun: bool = True, given: AnswerSettings | None = None
-) -> list[Work]:
+def load_work(lake: Lake, run_id: str, pending: pa.Table, recipe: Recipe, begun: bool = True) -> list[Work]:
     """Some prompts of a run with their rows, in the run's order.
 
     Args:
         begun: whether an earlier attempt may have answered some of them; if not, answers are not looked up.
-        given: another run whose answers are worked on.
     """
     # One text, since DuckDB's client is slow to bind a list.
     parameters = {"run_id": run_id, "ids": ",".join(pending.column("prompt_id").to_pylist())}
@@ -77,10 +75,14 @@ def load_work(
     prompts = lake.read(Prompt, among, {"ids": parameters["ids"]})
     by_id = {prompt.prompt_id: prompt for prompt in prompts}
     work = {t.prompt_id: Work(by_id[t.prompt_id], t.position, t.evolved) for t in taken}
-    if given is not None:
-        _add_given(lake, work, given, among, parameters["ids"])
+    if recipe.answers is not None:
+        _add_given(lake, work, recipe.answers, among, parameters["ids"])
     if begun:
         _add_answers(lake, work, mine, parameters)
+        for table in rows_of(entry.stage for entry in recipe.stages):
+            rows: list[Any] = lake.read(table, mine, parameters)
+            for row in rows:
+                work[row.prompt_id].made.setdefault(table, []).append(row)
     return sorted(work.values(), key=lambda one: (one.position, one.prompt.prompt_id))
 
 

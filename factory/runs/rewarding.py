@@ -106,7 +106,9 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
     settings: JudgeSettings = read_settings(kind_of(asked.judge["kind"], STAGE).Settings, asked.judge, STAGE)
     models = {role: read_settings(ModelSettings, given, f"models.{role}") for role, given in asked.models.items()}
     uses = settings.templates().items()
-    judge = Judge(settings.kind, settings, {name: Template(name, load_template(u.default, u.shows)) for name, u in uses})
+    judge = Judge(
+        settings.kind, settings, {name: Template(name, load_template(u.default, u.shows)) for name, u in uses}
+    )
     calls: list[Call] = []
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(closing(Journal(journal_file(place(asked.lake)))))
@@ -121,7 +123,9 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
         while line := await asyncio.to_thread(sys.stdin.readline):
             texts = msgspec.json.decode(line, type=Texts).texts
             calls.clear()
-            found = await asyncio.gather(*(assess_or_none(context, one.prompt, one.response_id, one.text) for one in texts))
+            found = await asyncio.gather(
+                *(assess_or_none(context, one.prompt, one.response_id, one.text) for one in texts)
+            )
             judgements = [None if one is None else one.judgements[0] for one in found]
             if asked.probabilities and any(map(_lacks_probabilities, judgements)):
                 raise _without_probabilities(context)

@@ -23,6 +23,7 @@ from factory.runs.specification import RunSpecification
 from factory.runs.writer import FLUSH_EVERY_S, Writer
 from factory.work.asker import Asker, Defer
 from factory.work.context import Context, Work
+from factory.work.stage import stage_of
 from schemas.errors import FactoryError
 from schemas.tables import Call, Run, Tree
 from stores.lake import Lake
@@ -162,8 +163,13 @@ def _beside(known: Mapping[ModelSettings, Endpoint], role: str, settings: ModelS
     return None
 
 
-def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list[tuple[Entry, Context]]:
-    """The stages of a recipe, each with its context."""
+def contexts_of(session: RunSession, asker: Asker) -> list[tuple[Entry, Context]]:
+    """The stages of a run's recipe, each with its context.
+
+    Raises:
+        FactoryError: a stage cannot work on this lake.
+    """
+    recipe, templates = session.recipe, session.run.templates
     return [
         (
             entry,
@@ -172,10 +178,16 @@ def contexts_of(recipe: Recipe, templates: dict[str, str], asker: Asker) -> list
                 asker,
                 bound_templates(entry, templates),
                 [judge_of(judge, templates) for judge in judges_given(recipe, entry)],
+                _prepared(session, entry),
             ),
         )
         for entry in recipe.stages
     ]
+
+
+def _prepared(session: RunSession, entry: Entry) -> Any:
+    prepare = getattr(stage_of(entry.stage), "prepare", None)
+    return None if prepare is None else prepare(session.lake, session.run.run_id, entry.settings)
 
 
 def counting(writer: Writer, progress: Progress, readable: Readable) -> Callable[[Iterable[Any]], None]:

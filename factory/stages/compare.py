@@ -38,6 +38,7 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     """A model that compares two answers."""
 
     needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers to compare"}
+    on_answers: ClassVar[bool] = True
 
     model: Annotated[str, about("the role of the model that compares")] = "refiner"
     which: Annotated[

@@ -23,6 +23,8 @@ class Work:
     judgements: dict[str, list[Judgement]] = field(default_factory=dict)
     """by response id"""
     comparisons: list[Comparison] = field(default_factory=list)
+    made: dict[type, list[Any]] = field(default_factory=dict)
+    """rows of the tables that the run's stages name as theirs (`ROWS`), in the order of their ids"""
     paired: set[frozenset[str]] = field(default_factory=set)
     """ids of two answers that the run they come from has paired"""
     roots: set[tuple[str, str]] = field(default_factory=set)
@@ -54,6 +56,8 @@ class Context:
     """by their names in the stage's settings"""
     judges: Sequence[Any] = ()
     """the stage's judges (`factory.work.judging.Judge`), the deciding one first"""
+    prepared: Any = None
+    """what the stage's `prepare` returned"""
 
     @property
     def run_id(self) -> str:

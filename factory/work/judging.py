@@ -26,6 +26,7 @@ class JudgeSettings(StageSettings, frozen=True, kw_only=True):
     """The settings of every kind of judge."""
 
     needs: ClassVar[Mapping[str, str]] = {"sample": "make the answers it judges"}
+    on_answers: ClassVar[bool] = True
 
     kind: str
 
@@ -76,6 +77,8 @@ class Judged:
     pass_points: float | None = None
     probabilities: dict[str, float] | None = None
     call_id: str | None = None
+    item_id: str | None = None
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,8 @@ def _rows(
             probabilities=one.probabilities,
             critique=one.critique,
             call_id=one.call_id,
+            item_id=one.item_id,
+            weight=one.weight,
         )
         for index, one in enumerate(found)
     ]

@@ -2,10 +2,14 @@
 
 It has `Settings` (a `StageSettings`) and `run`, an async function that takes a prompt through the stage. Its query of
 pending prompts is `stores/sql/pending/STAGE.sql`; its templates are in `factory/templates/`.
+
+It may have `ROWS`, the tables whose rows of a prompt it wants back in `Work.made` when a run is resumed, and
+`prepare(lake, run_id, settings)`, called once before the run's first prompt: what it returns is the context's `prepared`,
+and a `FactoryError` ends the run before anything is paid for.
 """
 
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
@@ -29,6 +33,8 @@ class StageSettings(Settings, frozen=True, kw_only=True):
     """stages that must come before it, and why"""
     scores: ClassVar[bool] = False
     """whether its models are reward models, which give a score and write no text"""
+    on_answers: ClassVar[bool] = False
+    """whether it can work on the answers of another run"""
     judged: ClassVar[bool] = False
     """whether it gets judges: the recipe's, or those that its setting `judge` names"""
 
@@ -77,6 +83,11 @@ def stage_of(name: str, where: str = "stages") -> Stage:
     if name not in stage_names():
         raise FactoryError(f"{where}: unknown stage {name!r}: {nearest(name, stage_names())}")
     return cast(Stage, importlib.import_module(f"factory.stages.{name}"))
+
+
+def rows_of(names: Iterable[str]) -> tuple[type, ...]:
+    """The tables that these stages want back, without duplicates."""
+    return tuple(dict.fromkeys(table for name in names for table in getattr(stage_of(name), "ROWS", ())))
 
 
 TopP = about("nucleus sampling: the probability mass kept", above=0, most=1)

@@ -1,6 +1,6 @@
 -- ids.sql: rows whose id is not the hash of what it stands for (schemas/ids.py).
 -- In:  nothing.  Out: table_name, id, run_id (NULL: of no run), fault. Where a text in an id holds control characters, DuckDB
--- writes JSON otherwise than Python: prompts and imported and edited responses that are named here have to be looked at again.
+-- writes JSON otherwise than Python: prompts, documents and imported and edited responses that are named here have to be looked at again.
 WITH hashed AS (
   SELECT 'runs' AS table_name, run_event_id AS id, run_id, 'run_event' AS kind,
     concat(to_json(run_id), ',', attempt, ',', to_json(status)) AS asked
@@ -46,6 +46,18 @@ WITH hashed AS (
   SELECT 'comparisons', comparison_id, run_id, 'comparison',
     to_json([run_id, stage, first_response_id, second_response_id])[2:-2]
   FROM comparisons
+  UNION ALL
+  SELECT 'claims', claim_id, run_id, 'claim', concat(to_json([run_id, stage, response_id])[2:-2], ',', position) FROM claims
+  UNION ALL
+  SELECT 'checklist_items', item_id, run_id, 'checklist_item',
+    concat(to_json([run_id, stage, prompt_id])[2:-2], ',', position)
+  FROM checklist_items
+  UNION ALL
+  SELECT 'meta_judgements', meta_judgement_id, run_id, 'meta_judgement',
+    to_json([run_id, stage, first_judgement_id, second_judgement_id])[2:-2]
+  FROM meta_judgements
+  UNION ALL
+  SELECT 'documents', document_id, NULL, 'document', to_json([source, title, text])[2:-2] FROM documents
   UNION ALL
   SELECT 'trees', tree_id, run_id, 'tree', concat(
     to_json([run_id, root_response_id])[2:-2], ',', parameters,

@@ -33,6 +33,30 @@ FROM comparisons AS c ANTI JOIN responses AS r ON r.response_id = c.second_respo
 UNION ALL
 SELECT 'comparisons', comparison_id, run_id, 'names a call that is not there' FROM comparisons ANTI JOIN calls USING (call_id)
 UNION ALL
+SELECT 'judgements', judgement_id, run_id, 'names a checklist item that is not there'
+FROM judgements ANTI JOIN checklist_items USING (item_id) WHERE item_id IS NOT NULL
+UNION ALL
+SELECT 'claims', claim_id, run_id, 'names a response that is not there' FROM claims ANTI JOIN responses USING (response_id)
+UNION ALL
+SELECT 'claims', claim_id, c.run_id, 'names a call that is not there'
+FROM (SELECT claim_id, run_id, unnest(call_ids) AS call_id FROM claims) AS c ANTI JOIN calls USING (call_id)
+UNION ALL
+SELECT 'claims', claim_id, run_id, 'names a document that is not there'
+FROM (SELECT claim_id, run_id, unnest(evidence).document_id AS document_id FROM claims) AS c ANTI JOIN documents USING (document_id)
+WHERE document_id IS NOT NULL
+UNION ALL
+SELECT 'checklist_items', item_id, run_id, 'names a prompt that is not there'
+FROM checklist_items ANTI JOIN prompts USING (prompt_id)
+UNION ALL
+SELECT 'checklist_items', item_id, i.run_id, 'names a call that is not there'
+FROM checklist_items AS i ANTI JOIN calls USING (call_id) WHERE call_id IS NOT NULL
+UNION ALL
+SELECT 'meta_judgements', meta_judgement_id, m.run_id, 'names a judgement that is not there'
+FROM meta_judgements AS m ANTI JOIN judgements AS j ON j.judgement_id = m.first_judgement_id
+UNION ALL
+SELECT 'meta_judgements', meta_judgement_id, m.run_id, 'names a judgement that is not there'
+FROM meta_judgements AS m ANTI JOIN judgements AS j ON j.judgement_id = m.second_judgement_id
+UNION ALL
 SELECT 'trees', tree_id, run_id, 'has a root response that is not there'
 FROM trees AS t ANTI JOIN responses AS r ON r.response_id = t.root_response_id
 UNION ALL

@@ -20,6 +20,10 @@ WITH ids AS (
   UNION ALL SELECT 'loop_steps', step_id FROM loop_steps
   UNION ALL SELECT 'reviews', review_id FROM reviews
   UNION ALL SELECT 'reruns', rerun_id FROM reruns
+  UNION ALL SELECT 'documents', document_id FROM documents
+  UNION ALL SELECT 'claims', claim_id FROM claims
+  UNION ALL SELECT 'checklist_items', item_id FROM checklist_items
+  UNION ALL SELECT 'meta_judgements', meta_judgement_id FROM meta_judgements
 )
 SELECT table_name, id, NULL::VARCHAR AS run_id, 'is there more than once' AS fault
 FROM ids

@@ -1,5 +1,5 @@
 -- verdicts.sql: each judge's verdict on a response, from its judgements.
--- Out: one row per run, response and judge. value, points: means; NULL if none is readable. passed: whether the points
+-- Out: one row per run, response and judge. value, points: means by weight; NULL if none is readable. passed: whether the points
 -- reach pass_points, or the majority of the votes (SPaR, arXiv:2412.11605, 3.2); NULL for a tie, or if neither is known.
 -- critique_judgement_id: the first judgement that agrees; with points only, the first readable one.
 CREATE TEMP VIEW verdicts AS
@@ -14,7 +14,10 @@ FROM (
     count(*) FILTER (verdict = 'yes') AS yes_votes,
     count(*) FILTER (verdict = 'no') AS no_votes,
     count(*) FILTER (verdict = 'unparsed') AS unparsed_votes,
-    avg(value) AS value, avg(points) AS points, max(pass_points) AS pass_points,
+    -- The plain mean where nothing has a weight: its last digit stays as it was in lakes without weights.
+    if(count(weight) = 0, avg(value), sum(value * coalesce(weight, 1)) / sum(coalesce(weight, 1)) FILTER (value IS NOT NULL)) AS value,
+    if(count(weight) = 0, avg(points), sum(points * coalesce(weight, 1)) / sum(coalesce(weight, 1)) FILTER (points IS NOT NULL)) AS points,
+    max(pass_points) AS pass_points,
     arg_min(judgement_id, vote) FILTER (verdict = 'yes') AS first_yes,
     arg_min(judgement_id, vote) FILTER (verdict = 'no') AS first_no,
     arg_min(judgement_id, vote) FILTER (points IS NOT NULL) AS first_points
