@@ -193,7 +193,7 @@ def test_a_faulty_server_is_asked_again_and_paced_like_any_other(tmp_path: Path)
 def test_a_recipe_never_asks_a_reward_model_for_text_nor_another_for_a_score() -> None:
     with pytest.raises(FactoryError, match=r"models.reward_model for a score, and it is no reward model"):
         recipe_of(
-            DOCUMENT | {"models": dict.fromkeys(("actor", "reward_model"), {"endpoint": "http://a/v1"})}, "recipe"
+            DOCUMENT | {"models": {role: {"endpoint": "http://a/v1"} for role in ("actor", "reward_model")}}, "recipe"
         )
     with pytest.raises(FactoryError, match=r"models.actor is a reward model, which writes no text, and stages.sample"):
         load_recipe("demo", {"models.actor.endpoint": "reward:there"})

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from schemas.errors import FactoryError
-from schemas.ids import canonical_json, content_id, sha256_text
+from schemas.ids import canonical_json, content_id, seed_of, sha256_text
 from schemas.tables import Call, Judgement, Model, Prompt, Response, Run, RunPrompt
 from stores.lake import Lake
 from trainers.preparing import Job
@@ -108,6 +108,32 @@ class Pay:
             call_id=None,
         )
         return Answer(self.prompts[prompt_id], response)
+
+
+class Steady(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """Lets order and texts of a step depend on the seed and the step alone, not on what was sampled before.
+
+    TRL draws all epochs' orders from one generator, which a training that goes on after a kill would begin anew.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **others: Any) -> None:
+        epoch = state.global_step * int(args.num_train_epochs) // state.max_steps
+        sampler = train_dataloader.batch_sampler
+        while hasattr(sampler, "batch_sampler"):  # of several processes
+            sampler = sampler.batch_sampler
+        sampler.sampler.generator.manual_seed(seed_of("order", self.seed, epoch))
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        self.sow(f"step {state.global_step + 1}")
+
+    def sow(self, stage: str) -> None:
+        """Seeds what is sampled next; each process differently."""
+        from accelerate.utils import set_seed
+
+        set_seed(seed_of("completions", self.seed, stage), device_specific=True)
 
 
 class Keeping(TrainerCallback):  # type: ignore[misc, unused-ignore]

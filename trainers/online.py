@@ -90,7 +90,7 @@ def train(asked: Asked) -> None:
     from transformers.trainer_callback import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    from trainers.completions import Keeping, Pay
+    from trainers.completions import Keeping, Pay, Steady
     from trainers.models import end_tokens
     from trainers.preparing import prepare
     from trainers.record import training_run_id
@@ -120,13 +120,16 @@ def train(asked: Asked) -> None:
         )
         keeping = Keeping(job, pay)
         trainer.remove_callback(PrinterCallback)  # it would print every figure of the held-out prompts
-        trainer.add_callback(keeping)
+        steady = Steady(asked.seed)
+        for callback in (keeping, steady):
+            trainer.add_callback(callback)
         stages = iter(("before", "after"))
 
         def held_out_rewards(trainer: Any, tokens: Sequence[Any]) -> list[list[float]]:
             """The reward of an answer to each held-out prompt, now."""
             stage = next(stages)
             pay.begin(stage)
+            steady.sow(stage)
             if tokens:
                 trainer.evaluate(Dataset.from_list(job.held_out.rows))
             rewards = [[paid] for paid in pay.rewards if paid is not None]

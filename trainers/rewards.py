@@ -179,6 +179,8 @@ class Scorer:
             probabilities=None,
             critique=str(score),
             call_id=None,
+            item_id=None,
+            weight=None,
         )
 
 

@@ -31,7 +31,7 @@ from stores.training_sets import format_of
 _OWN = {"prompts": set(RoundPrompts.__struct_fields__), "budget": set(LoopBudget.__struct_fields__)}
 """Of sections that a loop and its recipe both have, the loop's keys."""
 _EVALUATIONS_OWN = ("stages.", "budget.", "prompts.limit", "prompts.language")
-WITH_REFERENCE = ("dpo", "sppo")
+WITH_REFERENCE = ("dpo", "sppo", "online")
 """trainers that are given another reference model than the start"""
 _FILE_NAME = re.compile(r"[\w-][\w.-]*")
 

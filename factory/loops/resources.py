@@ -82,7 +82,7 @@ def check_resources(lake: Lake, loop: Loop, number: int, done: Done) -> None:
         return
     for role, count in parameters.items():
         training = loop.settings.train[role] if number else None
-        reference = training is not None and trainer_of(training) in (*WITH_REFERENCE, "online")
+        reference = training is not None and trainer_of(training) in WITH_REFERENCE
         configs = training.configs if training else (loop.settings.start_with[role].config,)
         parts = training_parts(count, reference=reference, lora=any(map(_has_lora, configs)))
         remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"

@@ -52,4 +52,4 @@ def write_settings(folder: Path, algorithm: str = "rloo", **more: Any) -> Path:
 
 
 def run_online(place: SimpleNamespace, output: Path, config: Path, **options: Any) -> int:
-    return start(place, "online", output, set="prompts@1", config=config, **options)
+    return start(place, "online", output, **{"set": "prompts@1", "config": config} | options)
