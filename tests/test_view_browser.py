@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.browser import browser, served
+from tests.browser import browser, served, wait_for_parts
 from tests.hostile import MARK, TEXTS, fill_hostile
 
 __all__ = ["browser"]
@@ -54,8 +54,7 @@ def crawl(page: Page, start: str, most: int) -> Iterator[str]:
 def opened(page: Page, address: str) -> None:
     answer = page.goto(address)
     assert answer is not None and answer.status < 500, f"{address}: {answer and answer.status}"
-    if page.locator("[data-load]").count():
-        page.wait_for_load_state("networkidle")
+    wait_for_parts(page)
 
 
 def kind_of(address: str) -> str:

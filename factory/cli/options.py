@@ -32,7 +32,7 @@ RayAddressOption = Annotated[
 GpusOption = Annotated[float, typer.Option(min=0, help="GPUs per worker on the Ray cluster.")]
 RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
 PromptsOption = Annotated[str | None, typer.Option(help="bundled, a file or folder (docs/prompts.md), or datasets:ID.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take only the first so many prompts.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take only the first N prompts.")]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -43,7 +43,7 @@ ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at t
 JudgeOption = Annotated[str | None, typer.Option(help="Judge by votes, verifier or both.")]
 ThresholdOption = Annotated[
     list[str] | None,
-    typer.Option("--threshold", metavar="CHECK=NUMBER", help="Hold a check's figure against this: longer_chosen=0.6"),
+    typer.Option("--threshold", metavar="CHECK=NUMBER", help="Set a check's threshold: longer_chosen=0.6"),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed from which every sampling seed is derived.")]
 

@@ -77,7 +77,7 @@ def has_own_id(row: Evaluation) -> bool:
 
 
 def stored(lake: Lake, rows: Sequence[Evaluation]) -> list[Evaluation]:
-    """Adds a run's rows; returns them as the lake has them, for those of an earlier time name the checkers of then."""
+    """Adds a run's rows; returns them as the lake has them, since earlier rows name the checkers of their time."""
     run_id = rows[0].run_id
     lake.append(rows, message=f"run {run_id}: Evaluation", details={"run_id": run_id})
     found = {row.evaluation_id: row for row in lake.read(Evaluation, "run_id = $id", {"id": run_id})}

@@ -33,6 +33,7 @@ _OWN = {"prompts": set(RoundPrompts.__struct_fields__), "budget": set(LoopBudget
 _EVALUATIONS_OWN = ("stages.", "budget.", "prompts.limit", "prompts.language")
 WITH_REFERENCE = ("dpo", "sppo", "online")
 """trainers that are given another reference model than the start"""
+_LIKE_A_PATH = re.compile(r"^[./~]|/.*/|\.(ya?ml|sql|jsonl?|csv|tsv|parquet|gguf)$")
 _FILE_NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -278,7 +279,7 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
     if differ:
         raise FactoryError(
             f"{where} cannot continue: {' and '.join(differ)} have changed since it began, and its rounds would no longer "
-            "compare: restore them, or start another loop with `factory loop`"
+            f"compare: restore them{_those_gone(loop)}, or start another loop with `factory loop`"
         )
     read = loop
     if changes:
@@ -286,6 +287,21 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
         read = replace(loop_of(settings, where, stored), forked_from=row.forked_from, forked_round=row.forked_round)
     check_trusted(read.recipe.models, read.sources, where, changes or {})
     return read
+
+
+def _those_gone(loop: Loop) -> str:
+    """Which of a loop's files are not where they were: " (train.actor.weights: base is not there)"."""
+    named = {"prompts.source": loop.recipe.prompts.source}
+    for section in ("train", "start_with"):
+        for role, training in getattr(loop.settings, section).items():
+            given = {name: getattr(training, name, None) for name in ("config", "set", "weights")}
+            named |= {f"{section}.{role}.{name}": path for name, path in given.items() if path is not None}
+    gone = [
+        f"{option}: {Path(text).name} is not there"
+        for option, text in named.items()
+        if _LIKE_A_PATH.search(text) and not Path(text).expanduser().exists()
+    ]
+    return f" ({'; '.join(gone)})" if gone else ""
 
 
 def resumed(row: LoopRow, changes: Mapping[str, Any]) -> Loop:

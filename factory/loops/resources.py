@@ -45,12 +45,15 @@ def parameters_by_role(loop: Loop) -> dict[str, int]:
     return {role: parameters_of(path) for role, path in paths.items() if path.exists()}
 
 
-def _has_lora(config: str | None) -> bool:
-    if config is None:
-        return False
+def trainer_settings(config: str) -> Path:
+    """The file of a trainer's preset, or the user's own; it may not be there."""
     found = importlib.util.find_spec("trainers")
     preset = Path(str(found.origin)).parent / "presets" / f"{config}.yaml" if found is not None else Path(config)
-    file = preset if preset.is_file() else Path(config)
+    return preset if preset.is_file() else Path(config)
+
+
+def _has_lora(config: str) -> bool:
+    file = trainer_settings(config)
     try:
         settings = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
@@ -83,8 +86,7 @@ def check_resources(lake: Lake, loop: Loop, number: int, done: Done) -> None:
     for role, count in parameters.items():
         training = loop.settings.train[role] if number else None
         reference = training is not None and trainer_of(training) in WITH_REFERENCE
-        configs = training.configs if training else (loop.settings.start_with[role].config,)
-        parts = training_parts(count, reference=reference, lora=any(map(_has_lora, configs)))
+        parts = training_parts(count, reference=reference, lora=any(map(_has_lora, trained[role].configs)))
         remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"
         check_memory(f"round {number}: training {role}", parts, remedy)
     disk = disk_of(parameters)

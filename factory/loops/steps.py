@@ -79,17 +79,23 @@ def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     except NoRows as error:
         raise RoundEmpty(
             f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
-            f"an easier recipe (-o stages.search.branch=4, lower thresholds) or older rounds too (data: all); {error}"
+            f"an easier recipe (stages.search.branch=4, lower thresholds) or older rounds too (data=all), {_in_a_fork(working, step)}; "
+            f"{error}"
         ) from error
     if not built.train.num_rows:
         raise RoundEmpty(
             f"round {step.round}: every row of {training.set} is held out: take more prompts (prompts.each_round) or hold out "
-            f"fewer (train.{step.role}.parameters.held_out)"
+            f"fewer (train.{step.role}.parameters.held_out), {_in_a_fork(working, step)}"
         )
     if working.lake.place.folder is not None:
         name = f"{built.row.name}@{built.row.version}"
         write_parquet(built, working.lake.place.folder / "training_sets" / name)
     return {"training_set_id": built.row.training_set_id}
+
+
+def _in_a_fork(working: Working, step: Step) -> str:
+    """How a round gets other settings and the loop keeps the rounds before it."""
+    return f"in a fork: `factory fork {working.loop.loop_id} --from-round {step.round} --set KEY=VALUE`"
 
 
 def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     if step.round == 0:
         given = settings.start_with[role]
         training_set, objective = read_training_set(lake, given.set).row, "sft"
-        configs = (given.config,) if given.config else ()
+        configs = given.configs
     else:
         training = settings.train[role]
         [training_set] = lake.read(

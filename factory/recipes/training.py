@@ -18,9 +18,9 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
     """How a role's model is trained after each round."""
 
     set: Annotated[str, about("the training set, by name or SQL file")]
-    trainer: Annotated[Trainer | None, about("the trainer; none: dpo for preferences, rft for completions, online")] = (
-        None
-    )
+    trainer: Annotated[
+        Trainer | None, about("the trainer; none: dpo for preferences, rft for completions, online for prompts")
+    ] = None
     parameters: Annotated[dict[str, Any], about("the set's parameters, such as min_similarity")] = msgspec.field(
         default_factory=dict
     )

@@ -75,6 +75,15 @@ def training_set_sql(name: str) -> str:
     return text
 
 
+def check_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values given for a training set's parameters, in their types.
+
+    Raises:
+        FactoryError: no such set, an unknown parameter, or a value of another type.
+    """
+    return checked(training_set_sql(name), given, "training set", fixed=("run_ids",))
+
+
 def build_training_set(
     lake: Lake, name: str, given: Mapping[str, Any], run_ids: list[str], examine: Examine | None = None
 ) -> TrainingSetRows:
