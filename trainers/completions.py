@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from datasets import Dataset
 from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
 
 from schemas.errors import FactoryError
 from schemas.ids import canonical_json, content_id, seed_of, sha256_text
 from schemas.tables import Call, Judgement, Model, Prompt, Response, Run, RunPrompt
 from stores.lake import Lake
+from trainers.examples import Tokens
+from trainers.log_probs import Figures, Scores
 from trainers.preparing import Job
 from trainers.rewards import Answer, Reward, reward_of
 
@@ -208,3 +212,30 @@ class Keeping(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
         begun = row("running", None, None)
         return [begun] if status == "running" else [begun, row(status, reason, datetime.now(UTC))]
+
+
+class HeldOut:
+    """Samples and pays an answer to each held-out prompt: first of the start, then of the trained policy."""
+
+    def __init__(self, job: Job, keeping: Keeping, steady: Steady) -> None:
+        self.job, self.keeping, self.steady = job, keeping, steady
+        self.stages = iter(("before", "after"))
+
+    def __call__(self, trainer: Any, examples: Sequence[Tokens]) -> Scores:
+        """The reward of each answer; after training, all rows are written too."""
+        stage, pay = next(self.stages), self.keeping.pay
+        trainer.remove_callback(PrinterCallback)  # it would print every figure
+        pay.begin(stage)
+        self.steady.sow(stage)
+        if examples:
+            trainer.evaluate(Dataset.from_list(self.job.held_out.rows))
+        rewards = [[paid] for paid in pay.rewards if paid is not None]
+        pay.begin(None)
+        if stage == "after":
+            self.keeping.write("finished", None)
+        return rewards
+
+
+def mean_reward(examples: Sequence[Tokens], now: Scores, base: Scores) -> Figures:
+    """The figure of held-out prompts."""
+    return {"reward": sum(paid for [paid] in now) / len(now)}

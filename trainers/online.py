@@ -9,6 +9,7 @@ their mean, divided by their deviation within a prompt; KL is in the loss. Answe
 taken on policy: TRL's clipping never applies. Every answer and its reward is a row (`completions.py`).
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -86,11 +87,10 @@ def train(asked: Asked) -> None:
     ]
 
     # After that: nobody should wait for torch to be told of a misspelt name.
-    from datasets import Dataset
-    from transformers.trainer_callback import PrinterCallback
+    from accelerate.utils import broadcast_object_list
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    from trainers.completions import Keeping, Pay, Steady
+    from trainers.completions import HeldOut, Keeping, Pay, Steady, mean_reward
     from trainers.models import end_tokens
     from trainers.preparing import prepare
     from trainers.record import training_run_id
@@ -99,50 +99,30 @@ def train(asked: Asked) -> None:
     job = prepare(asked, OBJECTIVE, settings, Rows(read.training_set, *plain))
     if job is None:
         return
-    run_id = training_run_id(job.part, job.known)
     config, kind = (RLOOConfig, RLOOTrainer) if settings.algorithm == "rloo" else (GRPOConfig, GRPOTrainer)
-    arguments = trainer_arguments(job, len(job.examples.rows) * settings.num_generations)
-    del arguments["max_length"]  # of completions there is another
+    given = trainer_arguments(job, len(job.examples.rows) * settings.num_generations)
+    del given["max_length"]  # of completions there is another
+    arguments = config(
+        **given,
+        num_generations=settings.num_generations,
+        num_generations_eval=1,
+        # No more than there are: a batch is filled up with prompts that are there already.
+        per_device_eval_batch_size=max(1, min(EVALUATED_AT_ONCE, len(job.held_out.rows) // processes())),
+        max_completion_length=settings.max_completion_length,
+        temperature=settings.temperature,
+        beta=settings.beta,
+    )
+    # The main process's: a training's first start is part of its id.
+    [run_id] = broadcast_object_list([training_run_id(job.part, job.known)])
     with opened(reward, asked.lake, run_id, asked.seed) as paying:
         pay = Pay(run_id, paying, prompts, end_tokens(job.base, job.tokenizer), settings.num_generations)
-        trainer = kind(
-            reward_funcs=pay.of_completions,
-            args=config(
-                **arguments,
-                num_generations=settings.num_generations,
-                num_generations_eval=1,
-                per_device_eval_batch_size=EVALUATED_AT_ONCE,
-                max_completion_length=settings.max_completion_length,
-                temperature=settings.temperature,
-                beta=settings.beta,
-            ),
-            **with_reference(job, trainer_parts(job)),
-        )
-        keeping = Keeping(job, pay)
-        trainer.remove_callback(PrinterCallback)  # it would print every figure of the held-out prompts
-        steady = Steady(asked.seed)
+        parts = with_reference(job, trainer_parts(job))
+        trainer = kind(reward_funcs=pay.of_completions, args=arguments, **parts)
+        keeping, steady = Keeping(job, pay), Steady(asked.seed)
         for callback in (keeping, steady):
             trainer.add_callback(callback)
-        stages = iter(("before", "after"))
-
-        def held_out_rewards(trainer: Any, tokens: Sequence[Any]) -> list[list[float]]:
-            """The reward of an answer to each held-out prompt, now."""
-            stage = next(stages)
-            pay.begin(stage)
-            steady.sow(stage)
-            if tokens:
-                trainer.evaluate(Dataset.from_list(job.held_out.rows))
-            rewards = [[paid] for paid in pay.rewards if paid is not None]
-            pay.begin(None)
-            if stage == "after":
-                keeping.write("finished", None)
-            return rewards
-
-        def figures(tokens: Sequence[Any], now: list[list[float]], base: list[list[float]]) -> dict[str, float]:
-            return {"reward": sum(paid for [paid] in now) / len(now)}
-
         try:
-            train_and_record(job, trainer, figures, held_out_rewards)
+            train_and_record(job, trainer, mean_reward, HeldOut(job, keeping, steady))
         except Diverged as error:
             keeping.write("failed", str(error))
             raise
@@ -225,6 +205,10 @@ def with_reference(job: Any, parts: dict[str, Any]) -> dict[str, Any]:
         load_model(base, weights_dtype(job.settings)).save_pretrained(folder)
     parts["model"].config._name_or_path = str(folder)
     return parts
+
+
+def processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

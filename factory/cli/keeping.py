@@ -61,7 +61,9 @@ def train(
     ],
     reference: Annotated[
         str | None,
-        typer.Option(help=f"{_WITH_REFERENCE}: the reference model, in the same form as --model; by default, the same model."),
+        typer.Option(
+            help=f"{_WITH_REFERENCE}: the reference model, in the same form as --model; by default, the same model."
+        ),
     ] = None,
     config: Annotated[
         list[str] | None,

@@ -9,10 +9,11 @@ import yaml
 
 from factory.inference.memory import check_memory, parameters_of, training_parts
 from factory.loops.plan import Step
-from factory.loops.reading import WITH_REFERENCE, Loop, trainer_of
+from factory.loops.reading import Loop, trainer_of
 from factory.loops.rounds import Done, models_folder
 from factory.loops.training import first_weights
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES
 from stores.lake import Lake
 
 FLOAT32_BYTES = 4
@@ -85,7 +86,7 @@ def check_resources(lake: Lake, loop: Loop, number: int, done: Done) -> None:
         return
     for role, count in parameters.items():
         training = loop.settings.train[role] if number else None
-        reference = training is not None and trainer_of(training) in WITH_REFERENCE
+        reference = training is not None and OBJECTIVES[trainer_of(training)].reference
         parts = training_parts(count, reference=reference, lora=any(map(_has_lora, trained[role].configs)))
         remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"
         check_memory(f"round {number}: training {role}", parts, remedy)

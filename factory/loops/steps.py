@@ -8,7 +8,7 @@ from factory.audit.audit import examination
 from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
-from factory.loops.reading import WITH_REFERENCE, Loop
+from factory.loops.reading import Loop
 from factory.loops.rounds import (
     Done,
     first_model,
@@ -23,11 +23,11 @@ from factory.loops.rounds import (
 from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, first_weights, train
 from factory.loops.working import Working
-from factory.recipes.training import TRAINER_OF
 from factory.runs.audit_settings import settings_of
 from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES, TRAINER
 from schemas.tables import Evaluation, LoopStep, TrainingSet
 from stores.training_sets import NoRows, build_training_set, read_training_set, write_parquet
 
@@ -114,12 +114,12 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
         [training_set] = lake.read(
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
-        configs, objective = training.configs, training.trainer or TRAINER_OF[training_set.format]
+        configs, objective = training.configs, training.trainer or TRAINER[training_set.format]
         if training.reward is not None:
             reward = _reward_model(working, step, training.reward, done)
         chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
         start, reference = chosen[training.start], chosen[training.reference]
-    other = objective in WITH_REFERENCE and reference != start
+    other = OBJECTIVES[objective].reference and reference != start
     output = models_folder(lake) / output_name(loop.loop_id, step)
     asked = Training(
         objective,
