@@ -142,6 +142,8 @@ def _check(recipe: Recipe, where: str) -> None:
                 raise FactoryError(
                     f"{where}: stages.{entry.name}.model is {role!r}, which is not in models ({', '.join(recipe.models)})"
                 )
+            if recipe.models[role].is_reward != entry.settings.scores:
+                raise FactoryError(f"{where}: {_other_kind(entry, role)}")
         before = {e.stage for e in recipe.stages[:place]} | ({"sample"} if recipe.answers else set())
         for needed, reason in entry.settings.needs.items():
             if needed not in before:
@@ -167,6 +169,18 @@ def _check(recipe: Recipe, where: str) -> None:
         from factory.audit.checks import check_names  # here: polars need not be loaded for every recipe
 
         check_names(recipe.audit, f"{where}: audit")
+
+
+def _other_kind(entry: Entry, role: str) -> str:
+    if entry.settings.scores:
+        return (
+            f"stages.{entry.name} asks models.{role} for a score, and it is no reward model: set models.{role}.endpoint to "
+            "reward:FOLDER, or to reward: and the base URL of a vLLM server of one"
+        )
+    return (
+        f"models.{role} is a reward model, which writes no text, and stages.{entry.name} asks it for some: only judges of "
+        "kind reward_model ask one"
+    )
 
 
 def _check_trainings(recipe: Recipe, where: str) -> None:

@@ -31,6 +31,8 @@ class StageSettings(Settings, frozen=True, kw_only=True):
     """whether a batch service can answer its requests, hours later"""
     needs: ClassVar[Mapping[str, str]] = {}
     """stages that must come before it, and why"""
+    scores: ClassVar[bool] = False
+    """whether its models are reward models, which give a score and write no text"""
     on_answers: ClassVar[bool] = False
     """whether it can work on the answers of another run"""
     judged: ClassVar[bool] = False

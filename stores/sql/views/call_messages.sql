@@ -7,7 +7,8 @@ WITH critiques AS (
 ), judging AS (SELECT run_id, hash, any_value(text) AS text FROM run_templates GROUP BY ALL)
 SELECT c.call_id, c.run_id, c.template, c.messages_hash,
   CASE
-    WHEN c.template IS NULL THEN p.messages
+    -- A reward model reads the conversation with the answer.
+    WHEN c.template IS NULL THEN p.messages || if(first.text IS NULL, [], [assistant_turn(first.text)])
     WHEN j.critique IS NOT NULL
       THEN refine_turns(coalesce(judging.text, usual.text), asked.text, conversation(p.messages), first.text, j.critique)
     ELSE [user_turn(render(asked.text, MAP {'prompt': conversation(p.messages), 'response': first.text,
