@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from factory.inference.journal import Choice
-from factory.inference.logprobs import digit_expectation
+from factory.inference.logprobs import check_given, digit_expectation
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context
 from factory.work.judging import Judge, Judged, JudgeSettings
@@ -47,6 +47,16 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     pass_points: (
         Annotated[float, about("the mean points that pass a response; none: points do not decide", least=0)] | None
     ) = None
+    logprobs: (
+        Annotated[
+            Literal["required"],
+            about(
+                "scale ten: required: end the run if the endpoint returns no log-probabilities, instead of taking the number "
+                "written"
+            ),
+        ]
+        | None
+    ) = None
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 1024
@@ -55,6 +65,9 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
         least, most = _BOUNDS[self.scale]
         if self.pass_points is not None and not least <= self.pass_points <= most:
             raise ValueError(f"pass_points must be in [{least}, {most}] on the scale {self.scale}: {self.pass_points}")
+
+        if self.logprobs is not None and self.scale != "ten":
+            raise ValueError("logprobs is read on the scale ten alone: set scale: ten")
 
     def templates(self) -> dict[str, TemplateUse]:
         default = "score" if self.scale == "rubric" else "score_ten"
@@ -67,7 +80,11 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 async def judge(
     context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
-    """Scores a text; one request asks for all scores."""
+    """Scores a text; one request asks for all scores.
+
+    Raises:
+        FactoryError: log-probabilities are required, and the endpoint returns none.
+    """
     settings, template = judge.settings, judge.templates["score"]
     assert isinstance(settings, Settings)
     question = render(
@@ -86,7 +103,9 @@ async def judge(
     least, most = _BOUNDS[settings.scale]
     scores = []
     for choice in answered.reply.choices:
-        points, probabilities = _points(choice, least, most, settings.scale == "ten")
+        if settings.logprobs is not None:
+            check_given(choice.logprobs, choice.text, choice.note, f"stages.{context.stage}")
+        points, probabilities = _points(choice, least, most, settings.scale == "ten", settings.logprobs is not None)
         value = None if points is None else (points - least) / (most - least)
         verdict = "unparsed" if points is None else None
         scores.append(
@@ -95,7 +114,9 @@ async def judge(
     return scores, [answered.call]
 
 
-def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[float | None, dict[str, float] | None]:
+def _points(
+    choice: Choice, least: int, most: int, expected: bool, required: bool
+) -> tuple[float | None, dict[str, float] | None]:
     found = find_points(choice.text, least, most, choice.finish_reason)
     if found is None:
         return None, None
@@ -103,7 +124,7 @@ def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[floa
     if expected and choice.logprobs and (read := digit_expectation(choice.logprobs, at, least, most)) is not None:
         probabilities, mean = read
         return mean, probabilities
-    return points, None
+    return (None if required else points), None
 
 
 def find_points(text: str, least: int, most: int, finish_reason: str | None = None) -> tuple[float, int] | None:

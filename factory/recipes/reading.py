@@ -13,11 +13,16 @@ from factory.work.stage import stage_names, stage_of
 from schemas.errors import FactoryError, nearest
 from schemas.settings import read_settings
 from stores.named_files import read_named
+from stores.pairing import pairing_sql
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
 USUAL_ORDER = ("evolve", "reference", "sample", "judge", "compare", "search")
 """The order of stages in older recipes, where they are a mapping, not a list."""
+OF_TWO_ANSWERS = ("best_over_worst", "all_ordered", "preferred", "two_answers")
+"""Bundled pairings that set one sampled answer over another, and give no pair without two."""
+NAMING_A_STAGE = ("chosen_from", "rejected_from", "stronger", "weaker")
+"""Parameters of pairings that are names of sampling stages."""
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -151,6 +156,7 @@ def _check(recipe: Recipe, where: str) -> None:
         _check_judges(recipe, entry, where)
     _check_templates(recipe, where)
     _check_compared(recipe, where)
+    _check_two_answers(recipe, where)
     if recipe.budget.max_cost is not None:
         for role, model in recipe.models.items():
             if model.prompt_price is None or model.completion_price is None:
@@ -215,6 +221,20 @@ def _check_compared(recipe: Recipe, where: str) -> None:
             )
 
 
+def _check_two_answers(recipe: Recipe, where: str) -> None:
+    """A stage or pairing that needs two sampled answers of a prompt would do nothing with one."""
+    sampling = recipe.entries("sample")
+    if recipe.answers is not None or sum(getattr(entry.settings, "n", 1) for entry in sampling) > 1:
+        return
+    needing = [f"stages.{entry.name}" for entry in recipe.entries("compare")]
+    needing += [f"pairs: {p.source}" for p in recipe.pairings() if p.sql in map(pairing_sql, OF_TWO_ANSWERS)]
+    if needing:
+        n = f"set stages.{sampling[0].name}.n to 2 or more" if sampling else "add a stage `sample`"
+        raise FactoryError(
+            f"{where}: {needing[0]} needs two answers to a prompt, but {'one is' if sampling else 'none are'} sampled: {n}"
+        )
+
+
 def _check_pairs(recipe: Recipe, where: str) -> None:
     known = [e.judge_name for e in recipe.entries("judge")] + [e.name for e in recipe.entries("compare")]
     for given in recipe.pairs or ():
@@ -223,6 +243,14 @@ def _check_pairs(recipe: Recipe, where: str) -> None:
             raise FactoryError(
                 f"{where}: pairs: no judge of the recipe is named {judge!r}: {nearest(str(judge), known)}"
             )
+    sampling = [entry.name for entry in recipe.entries("sample")]
+    for pairing in recipe.pairings():
+        for key in NAMING_A_STAGE:
+            stage = pairing.parameters.get(key)
+            if stage is not None and stage not in sampling:
+                raise FactoryError(
+                    f"{where}: pairs: {pairing.source}.{key}: no sampling stage is named {stage!r}: {nearest(str(stage), sampling)}"
+                )
 
 
 def _check_names(recipe: Recipe, where: str) -> None:
