@@ -83,7 +83,7 @@ def read_checklist(text: str, finish_reason: str | None = None) -> list[tuple[st
     return list(found.values())
 
 
-_MARKER = re.compile(r"\s*(?:[-*•·–—]\s+|\(?\d{1,2}\s?[.):、．）]\s*|[-*•]?\s*(?:\[[ xX]?\]|[☐□✓✔])\s*)+")
+_MARKER = re.compile(r"\s*(?:[-*•·–—]\s+|(?:\(\d\)|\d{1,2}\s?[.):、．）])\s*|[-*•]?\s*(?:\[[ xX]?\]|[☐□✓✔])\s*)+")
 _NUMBER = r"(\d{1,4}(?:\.\d{1,4})?)\s*(?:/\s*100|%|points?|分)?"
 _NAMED = r"(?:weight|importance|priority|权重|重要性|重み|gewicht|poids|peso)"
 _WEIGHTS = (
@@ -93,6 +93,8 @@ _WEIGHTS = (
     re.compile(rf"[\s|–—-]*\|\s*{_NUMBER}[\s|]*$", re.IGNORECASE),  # … | 80
 )
 _BEFORE = re.compile(rf"[\s*_]*[(\[（]\s*(?:{_NAMED}[\s:：=]*)?{_NUMBER}\s*[)\]）][\s:：–—*_-]*", re.IGNORECASE)  # [80] …
+_LONGEST = 1_000
+"""characters of a line in which a weight is looked for, as the patterns take quadratic time"""
 _AROUND = " \t*_`\"“”|#"
 
 
@@ -116,6 +118,8 @@ def _of_lines(text: str, *, cut: bool) -> Iterator[tuple[str, float]]:
 
 def _without_weight(line: str) -> tuple[str, float | None]:
     """A line's text and the weight beside it; None: it has none."""
+    if len(line) > _LONGEST:
+        return line.strip(_AROUND), None
     for place in _WEIGHTS:
         if found := place.search(line):
             return line[: found.start()].strip(_AROUND), float(found[1])
@@ -136,8 +140,10 @@ def _of_json(text: str) -> list[tuple[str, float]]:
             break
         try:
             found, _ = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):  # RecursionError: thousands of open brackets
+        except ValueError:
             found = []
+        except RecursionError:  # thousands of open brackets
+            break
         items = [read for one in found if (read := _of_member(one)) is not None]
         if items:
             return items

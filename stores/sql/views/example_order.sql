@@ -4,7 +4,7 @@ CREATE TEMP VIEW example_order AS
 WITH showing AS (
   SELECT DISTINCT run_id, seed
   FROM (SELECT run_id, seed, unnest(from_json(if(json_valid(recipe), recipe->'stages', NULL), '["JSON"]')) AS stage FROM current_runs)
-  WHERE stage->>'stage' = 'evolve' AND stage->>'how' = 'new'
+  WHERE (stage->>'stage') = 'evolve' AND (stage->>'how') = 'new'
 )
 SELECT run_id, prompt_id,
   row_number() OVER (PARTITION BY run_id ORDER BY sha256(concat(seed, ':', prompt_id)), prompt_id) - 1 AS place,

@@ -10,7 +10,7 @@ FROM (
   JOIN (
     SELECT run_id, stage->>'name' AS stage, unnest(range(least((stage->>'examples')::BIGINT, 64))) AS number
     FROM (SELECT run_id, unnest(from_json(if(json_valid(recipe), recipe->'stages', NULL), '["JSON"]')) AS stage FROM current_runs)
-    WHERE stage->>'stage' = 'evolve' AND stage->>'how' = 'new'
+    WHERE (stage->>'stage') = 'evolve' AND (stage->>'how') = 'new'
   ) AS s USING (run_id)
 ) AS shown
 JOIN (SELECT run_id, place, prompt_id AS example_id FROM example_order) USING (run_id, place)

@@ -18,11 +18,12 @@ CREATE TEMP MACRO judgement_pairs(of_runs, most_characters, held_out) AS TABLE
     [assistant_turn(worst.critique)] AS rejected,
     'judgement' AS class,
     best.judgement_id AS chosen_judgement_id, worst.judgement_id AS rejected_judgement_id, best.elo AS chosen_elo,
-    worst.elo AS rejected_elo, response_id, best.prompt_id, run_id
+    worst.elo AS rejected_elo, response_id, best.prompt_id, best.run_id
   FROM best
   JOIN worst USING (run_id, stage, response_id)
   JOIN responses AS r USING (response_id)
   JOIN prompts AS q ON q.prompt_id = best.prompt_id
-  JOIN (SELECT DISTINCT run_id, hash AS template_hash, text FROM run_templates) AS t USING (run_id, template_hash)
+  JOIN (SELECT DISTINCT run_id, hash AS template_hash, text FROM run_templates) AS t
+    ON t.run_id = best.run_id AND t.template_hash = best.template_hash
   -- Equal but for rounding: nothing tells them apart.
   WHERE best.elo > worst.elo + 1e-6 AND best.critique <> worst.critique AND coalesce(length(best.critique) <= most_characters, true);
