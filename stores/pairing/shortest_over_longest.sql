@@ -8,7 +8,7 @@
 WITH ranked AS (
   SELECT a.*, text, max(rank) FILTER (a.flaw IS NULL) OVER of_prompt AS best, min(rank) OVER of_prompt AS worst
   FROM ranked_answers([$run_id], $prompt_ids, $judge) AS a
-  JOIN responses USING (response_id)
+  JOIN (SELECT response_id, text FROM responses) USING (response_id)
   WINDOW of_prompt AS (PARTITION BY prompt_id)
 ),
 top AS (
