@@ -247,7 +247,7 @@ def test_meta_rewarding_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
             name: build_training_set(lake, name, {"held_out": 0.0}, [run_id]).train
             for name in ("shortest_over_longest", "meta_judge", "meta_rewarding")
         }
-    assert sides == [{"chosen": "word word word", "rejected": "word", "chosen_value": 1.0, "rejected_value": 0.2}] * 2
+    assert sides == [{"chosen": "word word word", "rejected": "word", "chosen_value": 1.0, "rejected_value": pytest.approx(0.2)}] * 2
     # The highest score wins all, in both positions equally often: every win weighs one half.
     assert [(r["critique"], r["won"], r["compared"]) for r in rated] == [
         ("Vote 0.\nScore: 0", 0.0, 2.0), ("Vote 1.\nScore: 2", 1.0, 2.0), ("Vote 2.\nScore: 4", 2.0, 2.0)
