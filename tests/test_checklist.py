@@ -24,6 +24,7 @@ from tests.rows import fill, row, sampled
 from tests.runs import assert_ids_unique, assert_same_tables, tables
 from tests.scripted_endpoint import Request, running_endpoint
 from tests.test_pending import pending
+from tests.view_pages import pages_of
 
 ITEMS = "1. Does it name a bird? (weight 80)\n2. Is it one sentence? (weight 20)"
 
@@ -77,21 +78,38 @@ def test_a_verdict_is_the_mean_by_weight_of_what_could_be_read(lake: Lake) -> No
     rows = scored("a", ("bird", 80, 90), ("bird", 80, 70), ("one", 20, 10), ("one", 20, None))
     fill(lake, *rows)
     [found] = lake.query("SELECT value, points, passed, unparsed_votes FROM verdicts").to_pylist()
-    assert found == {"value": pytest.approx(13000 / 18000), "points": pytest.approx(13000 / 180), "passed": None, "unparsed_votes": 1}
+    assert found == {
+        "value": pytest.approx(13000 / 18000),
+        "points": pytest.approx(13000 / 180),
+        "passed": None,
+        "unparsed_votes": 1,
+    }
     verdict = verdict_of(rows)
     assert (verdict.value, verdict.points) == (pytest.approx(found["value"]), pytest.approx(found["points"]))
     assert verdict_of(scored("b", ("bird", 80, None))).value is None
 
 
 def item(id: str, prompt: str = "p1", position: int = 0, weight: float = 1.0) -> ChecklistItem:
-    return row(ChecklistItem, id, run_id="run", prompt_id=prompt, stage="checklist", position=position, text=f"{id}?", weight=weight)
+    return row(
+        ChecklistItem,
+        id,
+        run_id="run",
+        prompt_id=prompt,
+        stage="checklist",
+        position=position,
+        text=f"{id}?",
+        weight=weight,
+    )
 
 
 def test_items_have_their_scores_apart(lake: Lake) -> None:
     fill(lake, item("bird", weight=80), item("one", position=1, weight=20), sampled("a"),
          *scored("a", ("bird", 80, 90), ("bird", 80, 70), ("one", 20, None)))  # fmt: skip
     found = lake.query("SELECT position, text, weight, value, points FROM item_scores ORDER BY position").to_pylist()
-    assert [tuple(row.values()) for row in found] == [(0, "bird?", 80, pytest.approx(0.8), 80), (1, "one?", 20, None, None)]
+    assert [tuple(row.values()) for row in found] == [
+        (0, "bird?", 80, pytest.approx(0.8), 80),
+        (1, "one?", 20, None, None),
+    ]
 
 
 # The training set
@@ -120,10 +138,16 @@ def five_pairs(lake: Lake) -> Lake:
     return lake
 
 
-@pytest.mark.parametrize(("keep", "kept"), [(0.4, ["p1"]), (0.2, ["p1"]), (0.6, ["p1", "p2", "p3"]), (1.0, ["p1", "p2", "p3", "p4", "p5"])])
-def test_the_pairs_that_one_item_tells_most_clearly_apart_are_kept(five_pairs: Lake, keep: float, kept: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(0.4, ["p1"]), (0.2, ["p1"]), (0.6, ["p1", "p2", "p3"]), (1.0, ["p1", "p2", "p3", "p4", "p5"])]
+)
+def test_the_pairs_that_one_item_tells_most_clearly_apart_are_kept(
+    five_pairs: Lake, keep: float, kept: list[str]
+) -> None:
     built = build_training_set(five_pairs, "checklist", {"keep": keep, "held_out": 0.0}, ["run"])
-    found = dict(zip(built.train.column("prompt_id").to_pylist(), built.train.column("item_gap").to_pylist(), strict=True))
+    found = dict(
+        zip(built.train.column("prompt_id").to_pylist(), built.train.column("item_gap").to_pylist(), strict=True)
+    )
     expected = {"p1": 0.9, "p2": 0.5, "p3": 0.5, "p4": 0.2, "p5": 0.05}
     if keep == 0.4:  # the second of five is p2 or p3, whose gaps are equal: the hash of the pair decides
         assert len(found) == 2 and "p1" in found
@@ -155,7 +179,9 @@ def document(url: str, prompts: str) -> dict[str, Any]:
 
 
 def three_prompts(folder: Path) -> str:
-    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Say something, {i}."}) + "\n" for i in range(3)))
+    (folder / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"Say something, {i}."}) + "\n" for i in range(3))
+    )
     return str(folder / "prompts.jsonl")
 
 
@@ -163,7 +189,9 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
     with running_endpoint(script) as endpoint:
         recipe = recipe_of(document(endpoint.url, three_prompts(tmp_path)), "recipe x")
         run_id = run_recipe(RunSpecification(recipe), str(tmp_path / "lake"), Progress())
-        assert endpoint.stats().received == 3 + 3 + 2 * 2 * 2  # checklists, samples, items of two answers to two prompts
+        assert (
+            endpoint.stats().received == 3 + 3 + 2 * 2 * 2
+        )  # checklists, samples, items of two answers to two prompts
         whole = tables(tmp_path / "lake")
         with Lake.open(tmp_path / "lake") as lake:  # as a kill leaves it: one answer is judged, nothing is paired
             lake.remove(
@@ -176,14 +204,25 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
     assert_same_tables(whole, tables(tmp_path / "lake"))
     assert_ids_unique(tmp_path / "lake")
     with Lake.open(tmp_path / "lake") as lake:
-        items = lake.query("SELECT position, text, weight FROM checklist_items ORDER BY prompt_id, position").to_pylist()
-        values = lake.query("SELECT r.text, value, points, decides FROM verdicts JOIN responses AS r USING (response_id)").to_pylist()
-        sides = lake.query("SELECT c.text AS chosen, chosen_value FROM pairs JOIN responses AS c ON c.response_id = chosen_response_id").to_pylist()
+        items = lake.query(
+            "SELECT position, text, weight FROM checklist_items ORDER BY prompt_id, position"
+        ).to_pylist()
+        values = lake.query(
+            "SELECT r.text, value, points, decides FROM verdicts JOIN responses AS r USING (response_id)"
+        ).to_pylist()
+        sides = lake.query(
+            "SELECT c.text AS chosen, chosen_value FROM pairs JOIN responses AS c ON c.response_id = chosen_response_id"
+        ).to_pylist()
         notes = lake.query("SELECT note FROM calls WHERE note IS NOT NULL").column(0).to_pylist()
-        wrong = lake.query("SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash")
+        wrong = lake.query(
+            "SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash"
+        )
         counted = lake.query("SELECT kind, name, total, unreadable FROM readings ORDER BY kind").to_pylist()
         built = build_training_set(lake, "checklist", {"held_out": 0.0}, [run_id])
-    assert [tuple(one.values()) for one in items] == [(0, "Does it name a bird?", 80), (1, "Is it one sentence?", 20)] * 2
+    assert [tuple(one.values()) for one in items] == [
+        (0, "Does it name a bird?", 80),
+        (1, "Is it one sentence?", 20),
+    ] * 2
     # 0.8 * 85 + 0.2 * 35, and 35 on both items; a third score of each item cannot be read.
     assert {(v["text"], round(v["value"], 9), round(v["points"], 9), v["decides"]) for v in values} == {
         ("A dove sings.", 0.75, 75.0, True),
@@ -191,8 +230,32 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
     }
     assert sides == [{"chosen": "A dove sings.", "chosen_value": pytest.approx(0.75)}] * 2
     assert notes == ["no checklist item can be read: it ends 'I would rather not.'"] and wrong.num_rows == 0
-    assert [tuple(one.values()) for one in counted] == [("checklists", "checklist", 3, 1), ("item scores", "checklist", 24, 8)]
+    assert [tuple(one.values()) for one in counted] == [
+        ("checklists", "checklist", 3, 1),
+        ("item scores", "checklist", 24, 8),
+    ]
     assert built.train.num_rows == 1 and built.train.column("item_gap").to_pylist() == [pytest.approx(0.5)]
+    with pages_of(tmp_path / "lake") as pages:
+        [pair_id] = built.train.column("pair_id").to_pylist()
+        [prompt_id] = built.train.column("prompt_id").to_pylist()
+        shown = pages.get(f"/prompt/{prompt_id}").text
+        scores = pages.get(f"/pair/{pair_id}.json?table=checklist").json()
+        with Lake.open(tmp_path / "lake") as lake:
+            calls = lake.query(
+                "SELECT call_id FROM checklist_items WHERE position = 0 AND prompt_id = $id", {"id": prompt_id}
+            )
+        reply = pages.get(f"/call/{calls.column(0)[0].as_py()}").text
+    assert (
+        shown.count("Does it name a bird?") == 3
+        and "weight 80" in shown
+        and "6 scores of its items, 2 not readable" in shown
+    )
+    assert "85 <span" in shown and "35 <span" in shown
+    assert [(one["item"], one["weight"], round(one["chosen"], 9), round(one["rejected"], 9)) for one in scores] == [
+        ("Does it name a bird?", 80, 0.85, 0.35),
+        ("Is it one sentence?", 20, 0.35, 0.35),
+    ]
+    assert "2. Is it one sentence? (weight 20" in reply
 
 
 def test_prompts_without_a_checklist_are_pending_until_it_was_asked_for(lake: Lake) -> None:

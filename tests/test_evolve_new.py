@@ -23,6 +23,7 @@ from tests.rows import asked as turns
 from tests.rows import fill, minutes, row
 from tests.runs import assert_ids_unique, assert_same_tables, tables
 from tests.scripted_endpoint import Request, running_endpoint
+from tests.view_pages import pages_of
 
 # Near duplicates
 
@@ -110,7 +111,14 @@ def script(request: Request) -> Sequence[str]:
     text = asked(request)
     if text.startswith("Below are instructions"):
         own = part(text, "Instruction 1")
-        return [{"0": "Sing a song of birds.", "1": "Please say something about it, 2!", "2": "None", "3": "Draw three cats."}[own[-1]]]
+        return [
+            {
+                "0": "Sing a song of birds.",
+                "1": "Please say something about it, 2!",
+                "2": "None",
+                "3": "Draw three cats.",
+            }[own[-1]]
+        ]
     if "Score: " in text:
         words = len(part(text, "Response").split())
         return [f"Score: {3 if 'Sing' in part(text, 'Request') else words}"] * request.n
@@ -124,7 +132,9 @@ def document(url: str, prompts: str, **changes: Any) -> dict[str, Any]:
 
 
 def four_prompts(folder: Path) -> str:
-    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Say something about it, {i}"}) + "\n" for i in range(4)))
+    (folder / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"Say something about it, {i}"}) + "\n" for i in range(4))
+    )
     return str(folder / "prompts.jsonl")
 
 
@@ -148,8 +158,12 @@ def test_self_rewarding_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
         ).to_pylist()
         notes = lake.query("SELECT note FROM calls WHERE note IS NOT NULL ORDER BY note").column(0).to_pylist()
         third = lake.query("SELECT prompt_id FROM prompts WHERE messages[1].content LIKE '%2'").column(0)[0].as_py()
-        shown = lake.query("SELECT messages[1].content FROM call_messages WHERE template = 'evolve'").column(0).to_pylist()
-        wrong = lake.query("SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash")
+        shown = (
+            lake.query("SELECT messages[1].content FROM call_messages WHERE template = 'evolve'").column(0).to_pylist()
+        )
+        wrong = lake.query(
+            "SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash"
+        )
         drift = lake.query("SELECT pairs, chosen_words, rejected_words, answer_words FROM drift").to_pylist()
         built = build_training_set(lake, "best_over_worst", {"held_out": 0.0}, [run_id])
     assert made == [
@@ -163,6 +177,12 @@ def test_self_rewarding_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
     assert [sum(f"about it, {i}\n" in text for text in shown) for i in range(4)] == [3] * 4
     assert drift == [{"pairs": 1, "chosen_words": 4.0, "rejected_words": 1.0, "answer_words": 2.5}]
     assert built.train.column("prompt").to_pylist() == [[{"role": "user", "content": "Draw three cats."}]]
+    with pages_of(where) as pages, Lake.open(where) as lake:
+        found = lake.query("SELECT evolved_from, prompt_id FROM prompts WHERE messages[1].content = 'Draw three cats.'")
+        parent, child = (column[0].as_py() for column in found.columns)
+        [pair_id] = built.train.column("pair_id").to_pylist()
+        for page in (f"/prompt/{child}", f"/pair/{pair_id}"):
+            assert f'href="/prompt/{parent}"' in pages.get(page).text
 
 
 def test_too_few_prompts_for_the_examples_are_told_before_anything_is_paid_for(tmp_path: Path) -> None:

@@ -106,7 +106,9 @@ def test_by_a_checklist_beside_the_judge_of_a_search(tmp_path: Path) -> None:
         of_items = [asked(request) for request in endpoint.requests if "[Requirement]" in asked(request)]
         assert any(f"[Response]\n{text}\n" in one for text in refined for one in of_items)
         judged = lake.query("SELECT DISTINCT points, decides FROM verdicts WHERE judge = 'list'").to_pylist()
-        wrong = lake.query("SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash")
+        wrong = lake.query(
+            "SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash"
+        )
     assert judged == [{"points": 7.0, "decides": False}] and wrong.num_rows == 0
 
 
@@ -131,7 +133,15 @@ def test_in_evaluations_and_when_judged_again(tmp_path: Path) -> None:
 
 def test_no_other_stage_or_kind_of_judge_is_missing_here() -> None:
     """Whoever adds one adds a test above."""
-    others = {"checklist", "evolve", "judge", "meta_judge", "reference", "sample", "search"}  # judge no refined answers themselves
+    others = {
+        "checklist",
+        "evolve",
+        "judge",
+        "meta_judge",
+        "reference",
+        "sample",
+        "search",
+    }  # judge no refined answers themselves
     assert {*stage_names()} == {"compare", *others}
     assert {*judge_kinds()} == {"checklist", "score", "verifier", "votes"}
     asking = [stage_of("compare").Settings(), *(kind_of(kind).Settings() for kind in ("votes", "score", "checklist"))]

@@ -166,7 +166,11 @@ def test_the_answer_whose_scores_vary_most_is_the_one(lake: Lake) -> None:
     # also and wide vary equally: by id
     assert response.response_id == "also" and [j.vote for j in found] == [0, 1, 2]
     every = to_compare(work, judges, Settings(which="every", most=2))
-    assert [(r.response_id, [j.vote for j in rows]) for r, rows in every] == [("also", [0, 1]), ("even", [0, 1]), ("wide", [0, 1])]
+    assert [(r.response_id, [j.vote for j in rows]) for r, rows in every] == [
+        ("also", [0, 1]),
+        ("even", [0, 1]),
+        ("wide", [0, 1]),
+    ]
 
 
 def test_prompts_whose_judgements_were_not_compared_are_pending(lake: Lake) -> None:
@@ -217,12 +221,16 @@ def script(request: Request) -> Sequence[str]:
 
 def test_meta_rewarding_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
     where = str(tmp_path / "lake")
-    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Say something, {i}."}) + "\n" for i in range(2)))
+    (tmp_path / "prompts.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"Say something, {i}."}) + "\n" for i in range(2))
+    )
     with running_endpoint(script) as endpoint:
         document = json.loads(load_recipe("meta_rewarding").as_json())
         document["stages"][0]["n"] = document["stages"][1]["n"] = 3
         models = {role: {"endpoint": endpoint.url} for role in document["models"]}
-        recipe = recipe_of({**document, "models": models, "prompts": {"source": str(tmp_path / "prompts.jsonl")}}, "recipe x")
+        recipe = recipe_of(
+            {**document, "models": models, "prompts": {"source": str(tmp_path / "prompts.jsonl")}}, "recipe x"
+        )
         run_id = run_recipe(RunSpecification(recipe), where, Progress())
         assert endpoint.stats().received == 2 * (1 + 3 + 3 * 2)
         whole = tables(where)
@@ -241,20 +249,38 @@ def test_meta_rewarding_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
             "SELECT critique, won, compared, elo FROM judgement_elo JOIN judgements USING (run_id, response_id, judgement_id) "
             "ORDER BY judgement_elo.prompt_id, vote"
         ).to_pylist()
-        wrong = lake.query("SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash")
+        wrong = lake.query(
+            "SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash"
+        )
         counted = lake.query("SELECT kind, name, total, unreadable FROM readings ORDER BY kind").to_pylist()
         sets = {
             name: build_training_set(lake, name, {"held_out": 0.0}, [run_id]).train
             for name in ("shortest_over_longest", "meta_judge", "meta_rewarding")
         }
-    assert sides == [{"chosen": "word word word", "rejected": "word", "chosen_value": 1.0, "rejected_value": pytest.approx(0.2)}] * 2
+    assert (
+        sides
+        == [{"chosen": "word word word", "rejected": "word", "chosen_value": 1.0, "rejected_value": pytest.approx(0.2)}]
+        * 2
+    )
     # The highest score wins all, in both positions equally often: every win weighs one half.
     assert [(r["critique"], r["won"], r["compared"]) for r in rated] == [
         ("Vote 0.\nScore: 0", 0.0, 2.0), ("Vote 1.\nScore: 2", 1.0, 2.0), ("Vote 2.\nScore: 4", 2.0, 2.0)
     ] * 2  # fmt: skip
     assert [round(r["elo"], 3) for r in rated[:3]] == [-round(rated[2]["elo"], 3), 0.0, round(rated[2]["elo"], 3)]
     assert wrong.num_rows == 0
-    assert [tuple(one.values()) for one in counted] == [("meta-judgements", "meta_judge", 12, 0), ("scores", "score", 18, 0)]
-    assert {name: table.num_rows for name, table in sets.items()} == {"shortest_over_longest": 2, "meta_judge": 2, "meta_rewarding": 4}
+    assert [tuple(one.values()) for one in counted] == [
+        ("meta-judgements", "meta_judge", 12, 0),
+        ("scores", "score", 18, 0),
+    ]
+    assert {name: table.num_rows for name, table in sets.items()} == {
+        "shortest_over_longest": 2,
+        "meta_judge": 2,
+        "meta_rewarding": 4,
+    }
     assert {row[0]["content"] for row in sets["meta_judge"].column("chosen").to_pylist()} == {"Vote 2.\nScore: 4"}
-    assert sorted(sets["meta_rewarding"].column("class").to_pylist()) == ["judgement", "judgement", "sampled", "sampled"]
+    assert sorted(sets["meta_rewarding"].column("class").to_pylist()) == [
+        "judgement",
+        "judgement",
+        "sampled",
+        "sampled",
+    ]

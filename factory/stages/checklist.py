@@ -65,7 +65,9 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     ]
     if not items:
         end = " ".join(choice.text.split())[-QUOTED_CHARACTERS:]
-        call = replace(call, note="; ".join(filter(None, [call.note, f"no checklist item can be read: it ends '{end}'"])))
+        call = replace(
+            call, note="; ".join(filter(None, [call.note, f"no checklist item can be read: it ends '{end}'"]))
+        )
     made += items
     context.emit([call, *items])
     return work
@@ -92,10 +94,12 @@ _WEIGHTS = (
     re.compile(rf"[\s*_]*[(\[（{{]\s*{_NUMBER}\s*[)\]）}}][\s.*_]*$", re.IGNORECASE),  # … (80)
     re.compile(rf"[\s|–—-]*\|\s*{_NUMBER}[\s|]*$", re.IGNORECASE),  # … | 80
 )
-_BEFORE = re.compile(rf"[\s*_]*[(\[（]\s*(?:{_NAMED}[\s:：=]*)?{_NUMBER}\s*[)\]）][\s:：–—*_-]*", re.IGNORECASE)  # [80] …
+_BEFORE = re.compile(
+    rf"[\s*_]*[(\[（]\s*(?:{_NAMED}[\s:：=]*)?{_NUMBER}\s*[)\]）][\s:：–—*_-]*", re.IGNORECASE
+)  # [80] …
 _LONGEST = 1_000
 """characters of a line in which a weight is looked for, as the patterns take quadratic time"""
-_AROUND = " \t*_`\"“”|#"
+_AROUND = ' \t*_`"“”|#'
 
 
 def _of_lines(text: str, *, cut: bool) -> Iterator[tuple[str, float]]:

@@ -30,7 +30,9 @@ _MARKED = re.compile(
     r"(?!\s*(?:/|\||,|&|-|or\b|and\b|oder\b|或|和)\s*(?:response |answer )?[12])",
     re.IGNORECASE,
 )
-_ALONE = re.compile(r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer|judge?ment)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE)
+_ALONE = re.compile(
+    r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer|judge?ment)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE
+)
 _WORDS = {"1": "first", "2": "second"}
 
 

@@ -33,7 +33,9 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     judge: Annotated[str | None, about("the judge whose judgements are compared; none: the deciding one")] = None
     which: Annotated[
         Literal["most_varied", "every"],
-        about("whose judgements: of the prompt's answer whose scores vary most, or of every answer", "arXiv:2407.19594"),
+        about(
+            "whose judgements: of the prompt's answer whose scores vary most, or of every answer", "arXiv:2407.19594"
+        ),
     ] = "most_varied"
     most: Annotated[int, about("judgements of an answer that are compared: the first; none: all", least=2)] | None = (
         None
@@ -86,9 +88,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     return work
 
 
-def to_compare(
-    work: Work, judges: Sequence[Judge], settings: Settings
-) -> list[tuple[Response, list[Judgement]]]:
+def to_compare(work: Work, judges: Sequence[Judge], settings: Settings) -> list[tuple[Response, list[Judgement]]]:
     """The answers whose judgements are compared, each with its readable judgements that differ in text, in order of vote.
 
     With `most_varied`, the one whose scores have the largest variance; of equal ones the one with the smallest id.
