@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from factory.inference.journal import Choice
 from factory.inference.logprobs import check_given, digit_expectation
 from factory.templates.rendering import TemplateUse, conversation, render
-from factory.work.context import Context
+from factory.work.context import Context, Work
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.settings import about
-from schemas.tables import Call, Message, Prompt
+from schemas.tables import Call, Message
 
 _BOUNDS = {"rubric": (0, 5), "ten": (1, 10)}
 _MARKER = (
@@ -78,14 +78,14 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
 
 async def judge(
-    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
     """Scores a text; one request asks for all scores.
 
     Raises:
         FactoryError: log-probabilities are required, and the endpoint returns none.
     """
-    settings, template = judge.settings, judge.templates["score"]
+    prompt, settings, template = work.prompt, judge.settings, judge.templates["score"]
     assert isinstance(settings, Settings)
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from factory.recipes.recipe import Entry, Recipe, judges_given
-from factory.work.judging import JudgeSettings
 from factory.work.stage import stage_names, stage_of
 from schemas.errors import FactoryError, nearest
 from schemas.settings import read_settings
@@ -17,7 +16,7 @@ from stores.pairing import pairing_sql
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
-USUAL_ORDER = ("evolve", "reference", "sample", "judge", "compare", "search")
+USUAL_ORDER = ("evolve", "reference", "checklist", "sample", "judge", "meta_judge", "compare", "search")
 """The order of stages in older recipes, where they are a mapping, not a list."""
 OF_TWO_ANSWERS = ("best_over_worst", "all_ordered", "preferred", "two_answers")
 """Bundled pairings that set one sampled answer over another, and give no pair without two."""
@@ -270,12 +269,10 @@ def _check_judges(recipe: Recipe, entry: Entry, where: str) -> None:
         raise FactoryError(
             f"{where}: stages.{entry.name}.judge is {named!r}, but no judge before it has that name: {nearest(named, known)}"
         )
-    first = judges[0].settings
-    if isinstance(first, JudgeSettings) and not first.can_fail():
-        raise FactoryError(
-            f"{where}: stages.{entry.name} starts from answers that fail, but judge {judges[0].name!r} never fails one: "
-            f"set stages.{judges[0].name}.pass_points"
-        )
+    try:
+        entry.settings.check_judge(judges[0].name, judges[0].settings)
+    except ValueError as error:
+        raise FactoryError(f"{where}: stages.{entry.name} {error}") from None
 
 
 def _check_templates(recipe: Recipe, where: str) -> None:

@@ -106,6 +106,8 @@ class PairShown:
     """names by id"""
     judges: tuple[Judge, ...]
     comparisons: pa.Table
+    items: pa.Table
+    """how well each side meets each item of the prompt's checklist; no rows: it was not judged by one"""
     path: tuple[Step, ...]
     """from the root; empty: the pair comes from no search"""
     calls: pa.Table
@@ -170,6 +172,7 @@ def read_pair(lake: Lake, pair_id: str) -> PairShown:
         models={row["model_id"]: row["name"] for row in models.to_pylist()},
         judges=tuple(_judge(row) for row in query(lake, "pair_judges", sides).to_pylist()),
         comparisons=query(lake, "pair_comparisons", sides),
+        items=query(lake, "pair_items", sides),
         path=path,
         calls=query(lake, "pair_calls", {"responses": list(sides.values()), "calls": calls}),
         reviews=tuple(Said(**row) for row in query(lake, "pair_said", {"pair_id": pair_id}).to_pylist()),

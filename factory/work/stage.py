@@ -47,6 +47,13 @@ class StageSettings(Settings, frozen=True, kw_only=True):
         """The templates it renders, by name."""
         return {}
 
+    def check_judge(self, name: str, judge: Any) -> None:
+        """Rejects a judge that the stage cannot work with, by the judge's name and settings; for stages that are `judged`.
+
+        Raises:
+            ValueError: why, and how to fix it.
+        """
+
     def check_prompt(self, prompt: Prompt) -> None:
         """Rejects a prompt that the stage cannot use, before any model is asked.
 
