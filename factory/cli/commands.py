@@ -10,6 +10,7 @@ from factory.cli.auditing import audit
 from factory.cli.batch import batch
 from factory.cli.copying import clone
 from factory.cli.copying import gc as collect_garbage
+from factory.cli.documenting import documents
 from factory.cli.evaluating import evaluate
 from factory.cli.exporting import export
 from factory.cli.importing import import_
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PANELS = {
-    "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge),
+    "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge, documents),
     "Look": (view, sql, tree, pair, report, recipes),
     "Give away, and do again": (export, publish, publish_model, pull, lock, rerun),
     "Keep the lake": (views, snapshots, verify, clone, compact, expire, migrate, doctor),

@@ -12,6 +12,7 @@ from factory.inference.journal import Choice
 from factory.inference.logprobs import digit_expectation
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context
+from factory.work.insisting import Logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import bare
@@ -50,6 +51,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 1024
+    logprobs: Annotated[
+        Logprobs,
+        about(
+            "whether to ask for the digits' log-probabilities on the scale ten; false if the endpoint refuses; required: the "
+            "run ends if it returns none"
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         least, most = _BOUNDS[self.scale]
@@ -74,7 +82,9 @@ async def judge(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
     )
     # 20 is the most that OpenAI's endpoint returns.
-    digits: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" else {}
+    digits: dict[str, Any] = (
+        {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" and settings.logprobs else {}
+    )
     answered = await context.ask(
         prompt,
         settings.model,
@@ -83,6 +93,8 @@ async def judge(
         template=template.name,
         response_ids=(response_id,),
     )
+    if settings.scale == "ten":
+        insist(answered.reply.choices, settings.logprobs, f"judge {judge.name}")
     least, most = _BOUNDS[settings.scale]
     scores = []
     for choice in answered.reply.choices:

@@ -16,6 +16,7 @@ from factory.inference.journal import Choice
 from factory.inference.logprobs import label_probabilities, opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.stage import StageSettings, TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.ids import content_id, sha256_text
@@ -50,7 +51,11 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     ] = True
     votes: Annotated[int, about("the number of votes per order of two answers", least=1)] = 1
     logprobs: Annotated[
-        bool, about("whether to ask for the labels' log-probabilities; false if the endpoint refuses")
+        Logprobs,
+        about(
+            "whether to ask for the labels' log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
+        ),
     ] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
@@ -113,6 +118,7 @@ async def _compare(
     except SetAside:
         return None
     choices = answered.reply.choices
+    insist(choices, settings.logprobs, f"stage {context.stage}")
     comparison = Comparison(
         comparison_id=content_id("comparison", context.run_id, context.stage, *ids),
         run_id=context.run_id,

@@ -4,6 +4,15 @@ CREATE TEMP VIEW call_messages AS
 WITH critiques AS (
   -- All nodes of a call were refined from the same text.
   SELECT call_id, min(critique_judgement_id) AS judgement_id FROM nodes WHERE call_id IS NOT NULL GROUP BY call_id
+), claimed AS (
+  -- Equal claims share a call, and so do claims with the same question.
+  SELECT call_id, min(text) AS text, min(question) AS question, any_value(passages) AS passages
+  FROM (
+    SELECT unnest(call_ids) AS call_id, text, question,
+      array_to_string(list_transform(evidence, lambda e, number: '[' || number || '] ' || e.text), chr(10) || chr(10)) AS passages
+    FROM claims
+  )
+  GROUP BY call_id
 ), judging AS (SELECT run_id, hash, any_value(text) AS text FROM run_templates GROUP BY ALL)
 SELECT c.call_id, c.run_id, c.template, c.messages_hash,
   CASE
@@ -11,13 +20,15 @@ SELECT c.call_id, c.run_id, c.template, c.messages_hash,
     WHEN j.critique IS NOT NULL
       THEN refine_turns(coalesce(judging.text, usual.text), asked.text, conversation(p.messages), first.text, j.critique)
     ELSE [user_turn(render(asked.text, MAP {'prompt': conversation(p.messages), 'response': first.text,
-      'first': first.text, 'second': second.text, 'reference': p.reference}))]
+      'first': first.text, 'second': second.text, 'reference': p.reference,
+      'claim': claim.text, 'passages': claim.passages, 'question': claim.question}))]
   END AS messages
 FROM calls AS c
 JOIN prompts AS p USING (prompt_id)
 LEFT JOIN run_templates AS asked ON asked.run_id = c.run_id AND asked.name = c.template
 LEFT JOIN responses AS first ON first.response_id = c.response_ids[1]
 LEFT JOIN responses AS second ON second.response_id = c.response_ids[2]
+LEFT JOIN claimed AS claim ON claim.call_id = c.call_id
 LEFT JOIN critiques AS n ON n.call_id = c.call_id
 LEFT JOIN judgements AS j USING (judgement_id)
 LEFT JOIN judging ON judging.run_id = c.run_id AND judging.hash = j.template_hash
