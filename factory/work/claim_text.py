@@ -10,14 +10,14 @@ from factory.inference.logprobs import opening_probabilities
 from schemas.tables import Evidence
 
 LABELS = ("true", "false", "unknown")
-_ITEM = re.compile(r"\s*(?:[-*•‣–—·]|\(?\d{1,3}[.):]|[（(]?\d{1,3}[）)、])\s*(?=\S)(?!\*)(.*)")
-_NUMBERED_BOLD = re.compile(r"\*\*(.+?)\*\*|__(.+?)__")
+_ITEM = re.compile(r"\s*(?:[-•‣–—·]|\*(?!\*)|[（(]?\d{1,3}[.):）、](?!\d))\s*(.*\w.*)")
+_BOLD = re.compile(r"\*\*(.+?)\*\*|__(.+?)__")
 _NONE = re.compile(r"\W*(?:none|n/a|nothing|no (?:factual |verifiable |atomic )*claims?\b.*|无|没有)\W*", re.IGNORECASE)
 _QUOTES = "\"'“”„‚‘’«»`"
 _WORD = re.compile(r"(?<!\w)(not\s+|n't\s+)?(true|false|unknown)\b", re.IGNORECASE)
 _OPENING = re.compile(r"[\W_]*(true|false|unknown)\b", re.IGNORECASE)
 _ARTICLES = re.compile(r"^(?:the|a|an)\s+")
-_SENTENCE_END = re.compile(r"(?<=[^\W\d]{2}[.!?])\s|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"(?<=[^\W\d]{3}[.!?])\s|(?<=[。！？])")
 
 
 def read_claims(text: str, finish_reason: str | None = None) -> list[str]:
@@ -39,7 +39,10 @@ def read_claims(text: str, finish_reason: str | None = None) -> list[str]:
         found = items
     cleaned = [_plain(item) for item in found]
     kept = [claim for claim in cleaned if claim and not claim.endswith((":", "：")) and not _NONE.fullmatch(claim)]
-    return list({claim.casefold(): claim for claim in reversed(kept)}.values())[::-1]
+    first: dict[str, str] = {}
+    for claim in kept:
+        first.setdefault(claim.casefold(), claim)
+    return list(first.values())
 
 
 def _json_list(text: str) -> list[str] | None:
@@ -57,7 +60,7 @@ def _json_list(text: str) -> list[str] | None:
 
 
 def _plain(item: str) -> str:
-    item = _NUMBERED_BOLD.sub(lambda found: found[1] or found[2], item).strip()
+    item = _BOLD.sub(lambda found: found[1] or found[2], item).strip()
     return item.strip(_QUOTES).strip() if item[:1] in _QUOTES else item
 
 
