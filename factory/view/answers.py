@@ -6,6 +6,7 @@ from typing import Any
 
 from factory.monitor.difference import Part, parts_of
 from factory.view.asking import query, query_one
+from factory.view.claims import ClaimShown, read_claims
 from factory.view.nodes import Opinion
 from factory.view.tree import opinions_of
 from schemas.tables import Constraint
@@ -35,6 +36,7 @@ class Answer:
     visit: int | None
     state: str | None
     opinions: tuple[Opinion, ...]
+    claims: tuple[ClaimShown, ...]
     parts: tuple[Part, ...] | None
     """the difference from the answer that all are compared with; None: there is none, or it is too long"""
 
@@ -71,6 +73,7 @@ def read_answers(lake: Lake, prompt_id: str, run_ids: Sequence[str] = (), agains
     head = query_one(lake, "prompt_head", "prompts", prompt_id)
     rows = query(lake, "prompt_answers", {"prompt_id": prompt_id}).to_pylist()
     opinions = opinions_of(query(lake, "prompt_votes", {"prompt_id": prompt_id}).to_pylist())
+    claims = read_claims(lake, prompt_id)
     runs = tuple(dict.fromkeys(row["run_id"] for row in rows))
     base = next((row["text"] for row in rows if row["response_id"] == against), None)
     return Answered(
@@ -81,16 +84,25 @@ def read_answers(lake: Lake, prompt_id: str, run_ids: Sequence[str] = (), agains
         tuple(Constraint(c["id"], c["kwargs"]) for c in head["constraints"] or ()),
         head["reference"],
         head["evolved_from"],
-        tuple(_answer(row, opinions, base, against) for row in rows if not run_ids or row["run_id"] in run_ids),
+        tuple(_answer(row, opinions, claims, base, against) for row in rows if not run_ids or row["run_id"] in run_ids),
         runs,
     )
 
 
 def _answer(
-    row: dict[str, Any], opinions: dict[str, tuple[Opinion, ...]], base: str | None, against: str | None
+    row: dict[str, Any],
+    opinions: dict[str, tuple[Opinion, ...]],
+    claims: dict[str, tuple[ClaimShown, ...]],
+    base: str | None,
+    against: str | None,
 ) -> Answer:
     judged = row.pop("judged_response_id") or row["response_id"]
     parts = None
     if base is not None and row["response_id"] != against:
         parts = parts_of(base[:CHARACTERS_SHOWN], row["text"][:CHARACTERS_SHOWN])
-    return Answer(**row, opinions=opinions.get(judged, ()), parts=None if parts is None else tuple(parts))
+    return Answer(
+        **row,
+        opinions=opinions.get(judged, ()),
+        claims=claims.get(row["response_id"], ()),
+        parts=None if parts is None else tuple(parts),
+    )
