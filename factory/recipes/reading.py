@@ -16,7 +16,7 @@ from stores.pairing import pairing_sql
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
-USUAL_ORDER = ("evolve", "reference", "checklist", "sample", "judge", "meta_judge", "compare", "search")
+USUAL_ORDER = ("evolve", "reference", "checklist", "sample", "judge", "meta_judge", "compare", "claims", "search")
 """The order of stages in older recipes, where they are a mapping, not a list."""
 OF_TWO_ANSWERS = ("best_over_worst", "all_ordered", "preferred", "two_answers")
 """Bundled pairings that set one sampled answer over another, and give no pair without two."""
@@ -235,7 +235,8 @@ def _check_two_answers(recipe: Recipe, where: str) -> None:
 
 
 def _check_pairs(recipe: Recipe, where: str) -> None:
-    known = [e.judge_name for e in recipe.entries("judge")] + [e.name for e in recipe.entries("compare")]
+    known = [e.judge_name for e in recipe.entries("judge")]
+    known += [e.name for stage in ("compare", "claims") for e in recipe.entries(stage)]
     for given in recipe.pairs or ():
         judge = given.get("judge") if isinstance(given, dict) else None
         if judge is not None and judge not in known:

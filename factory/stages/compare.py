@@ -13,9 +13,10 @@ from typing import Annotated, ClassVar, Literal
 
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Choice
-from factory.inference.logprobs import check_given, label_probabilities, opening_probabilities
+from factory.inference.logprobs import label_probabilities, opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.stage import StageSettings, TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.ids import content_id, sha256_text
@@ -52,10 +53,10 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     ] = True
     votes: Annotated[int, about("the number of votes per order of two answers", least=1)] = 1
     logprobs: Annotated[
-        bool | Literal["required"],
+        Logprobs,
         about(
-            "whether to ask for the labels' log-probabilities: false if the endpoint refuses; required: end the run if it "
-            "returns none, instead of counting votes"
+            "whether to ask for the labels' log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
         ),
     ] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
@@ -123,8 +124,7 @@ async def _compare(
     except SetAside:
         return None
     choices, required = answered.reply.choices, settings.logprobs == "required"
-    for choice in choices if required else ():
-        check_given(choice.logprobs, choice.text, choice.note, f"stages.{context.stage}")
+    insist(choices, settings.logprobs, f"stage {context.stage}")
     comparison = Comparison(
         comparison_id=content_id("comparison", context.run_id, context.stage, *ids),
         run_id=context.run_id,
