@@ -146,11 +146,11 @@ def test_a_least_probability_leaves_undecided_pairs_out(tmp_path: Path) -> None:
     [
         (
             [{"stage": "sample", "n": 2}, {"stage": "compare", "logprobs": "required", "reasons": False}],
-            "stages.compare.logprobs is 'required', but the endpoint returns no log-probabilities: use one that does",
+            "stage compare: logprobs is 'required', but its endpoint returns no log-probabilities: use one that does",
         ),
         (
             [{"stage": "sample", "n": 2}, {"stage": "judge", "kind": "score", "scale": "ten", "logprobs": "required"}],
-            "stages.judge.logprobs is 'required', but the endpoint returns no log-probabilities",
+            "judge score: logprobs is 'required', but its endpoint returns no log-probabilities",
         ),
     ],
 )  # fmt: skip

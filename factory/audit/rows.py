@@ -64,7 +64,7 @@ class Audited:
     format: str
     rows: pl.DataFrame
     """id, split, prompt (all turns), task (the actor's prompt behind it), asked (the last user turn), chosen (or the
-    completion), rejected; prompt_key, task_key, chosen_key,
+    completion; NULL in a set of prompts), rejected; prompt_key, task_key, chosen_key,
     rejected_key: hashes of the texts as two are compared; figures and lineage"""
     turns: pl.DataFrame
     """id, prompt, chosen, rejected: as lists of turns"""
@@ -105,15 +105,16 @@ def audited(
     if not table.num_rows:
         raise FactoryError(f"training set {reference} has no rows to audit: build it from runs that made some")
     given = as_polars(table)
-    answer = "chosen" if format == "preference" else "completion"
+    answer = {"preference": "chosen", "prompt_completion": "completion"}.get(format)
     ids = row_ids(given)
     two = format == "preference"
+    none = pl.Series([None] * given.height, dtype=given["prompt"].dtype)
     turns = pl.DataFrame(
         {
             "id": ids,
             "prompt": given["prompt"],
-            "chosen": given[answer],
-            "rejected": given["rejected"] if two else pl.Series([None] * given.height, dtype=given[answer].dtype),
+            "chosen": given[answer] if answer is not None else none,
+            "rejected": given["rejected"] if two else none,
         }
     )
     rows = turns.select(

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 from factory.inference.thinking import split_thinking
 from factory.inference.values import storable
-from schemas.errors import FactoryError
 
 DIGITS = re.compile("[0-9]*")
 ABOVE_ZERO = 1e-3
@@ -136,23 +135,6 @@ def _from_text_on(tokens: list[TokenLogprob], text: str) -> list[TokenLogprob] |
     index, within = place
     first = tokens[index]
     return [TokenLogprob(first.token[within:], first.logprob, first.top), *tokens[index + 1 :]]
-
-
-def check_given(tokens: Sequence[TokenLogprob] | None, text: str, note: str | None, where: str) -> None:
-    """Ends a run that insists on log-probabilities at the first answer that came without any.
-
-    One whose log-probabilities were there but could not be read is let through: it counts as unreadable.
-
-    Raises:
-        FactoryError: the endpoint returned none, or no alternatives to the words written.
-    """
-    if not text or (tokens is None and note is not None and UNREADABLE in note):
-        return
-    if tokens is None or not any(token.top for token in tokens):
-        raise FactoryError(
-            f"{where}.logprobs is 'required', but the endpoint returns no {'alternatives (top_logprobs)' if tokens else 'log-probabilities'}: "
-            f"use one that does (docs/endpoints.md), or set {where}.logprobs to count what the model writes"
-        )
 
 
 def label_probabilities(

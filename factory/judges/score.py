@@ -9,14 +9,15 @@ import re
 from typing import Annotated, Any, Literal
 
 from factory.inference.journal import Choice
-from factory.inference.logprobs import check_given, digit_expectation
+from factory.inference.logprobs import digit_expectation
 from factory.templates.rendering import TemplateUse, conversation, render
-from factory.work.context import Context
+from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.settings import about
-from schemas.tables import Call, Message, Prompt
+from schemas.tables import Call, Message
 
 _BOUNDS = {"rubric": (0, 5), "ten": (1, 10)}
 _MARKER = (
@@ -47,26 +48,22 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     pass_points: (
         Annotated[float, about("the mean points that pass a response; none: points do not decide", least=0)] | None
     ) = None
-    logprobs: (
-        Annotated[
-            Literal["required"],
-            about(
-                "scale ten: required: end the run if the endpoint returns no log-probabilities, instead of taking the number "
-                "written"
-            ),
-        ]
-        | None
-    ) = None
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 1024
+    logprobs: Annotated[
+        Logprobs,
+        about(
+            "whether to ask for the digits' log-probabilities on the scale ten; false if the endpoint refuses; required: the "
+            "run ends if it returns none"
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         least, most = _BOUNDS[self.scale]
         if self.pass_points is not None and not least <= self.pass_points <= most:
             raise ValueError(f"pass_points must be in [{least}, {most}] on the scale {self.scale}: {self.pass_points}")
-
-        if self.logprobs is not None and self.scale != "ten":
+        if self.logprobs == "required" and self.scale != "ten":
             raise ValueError("logprobs is read on the scale ten alone: set scale: ten")
 
     def templates(self) -> dict[str, TemplateUse]:
@@ -78,20 +75,22 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
 
 async def judge(
-    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
     """Scores a text; one request asks for all scores.
 
     Raises:
         FactoryError: log-probabilities are required, and the endpoint returns none.
     """
-    settings, template = judge.settings, judge.templates["score"]
+    prompt, settings, template = work.prompt, judge.settings, judge.templates["score"]
     assert isinstance(settings, Settings)
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
     )
     # 20 is the most that OpenAI's endpoint returns.
-    digits: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" else {}
+    digits: dict[str, Any] = (
+        {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" and settings.logprobs else {}
+    )
     answered = await context.ask(
         prompt,
         settings.model,
@@ -100,12 +99,12 @@ async def judge(
         template=template.name,
         response_ids=(response_id,),
     )
+    if settings.scale == "ten":
+        insist(answered.reply.choices, settings.logprobs, f"judge {judge.name}")
     least, most = _BOUNDS[settings.scale]
     scores = []
     for choice in answered.reply.choices:
-        if settings.logprobs is not None:
-            check_given(choice.logprobs, choice.text, choice.note, f"stages.{context.stage}")
-        points, probabilities = _points(choice, least, most, settings.scale == "ten", settings.logprobs is not None)
+        points, probabilities = _points(choice, least, most, settings.scale == "ten", settings.logprobs == "required")
         value = None if points is None else (points - least) / (most - least)
         verdict = "unparsed" if points is None else None
         scores.append(

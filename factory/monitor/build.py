@@ -168,9 +168,10 @@ def _print_rows(built: TrainingSetRows, rows: pa.Table, console: Console) -> Non
     if len(classes) != 1:
         parts["all"] = (rows, built.train, built.held_out)
     for name, (part, train, held_out) in parts.items():
-        answer = "chosen" if "chosen" in rows.column_names else "completion"
+        answer = next((column for column in ("chosen", "completion") if column in rows.column_names), None)
         figures = (str(side.num_rows) for side in (part, train, held_out))
-        table.add_row(Text(visible(str(name))), *figures, _lengths(part, "prompt"), _lengths(part, answer))
+        answered = _lengths(part, answer) if answer is not None else "none"
+        table.add_row(Text(visible(str(name))), *figures, _lengths(part, "prompt"), answered)
     console.print(table)
 
 

@@ -13,9 +13,10 @@ from typing import Annotated, ClassVar, Literal
 
 from factory.inference.endpoints import SetAside
 from factory.inference.journal import Choice
-from factory.inference.logprobs import check_given, label_probabilities, opening_probabilities
+from factory.inference.logprobs import label_probabilities, opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.stage import StageSettings, TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.ids import content_id, sha256_text
@@ -25,12 +26,14 @@ from schemas.tables import Call, Comparison, Message, Response
 _MARKED = re.compile(
     r"(?:preferred|preference|better(?: one)?|winner|final (?:verdict|judge?ment|answer|choice)|verdict|choice|prefer"
     r"|首选|更好|偏好|较好|優先|優れ|더 나은|bevorzugte?|bessere?|préférée?|meilleure?|preferida?|mejor|лучший)"
-    r"(?:(?:\s+(?:is|ist|est|es))?\W|_){0,9}?(?:的)?(?:(?:response|answer|option|one|回答|回复|答案|antwort|réponse|respuesta|ответ)"
+    r"(?:(?:\s+(?:is|ist|est|es))?\W|_){0,9}?(?:的)?(?:(?:response|answer|option|one|judge?ment|回答|回复|答案|antwort|réponse|respuesta|ответ)"
     r"(?:\s+(?:is|ist|est|es)|\s+(?:préférée?|preferida))?(?:[^\w\-]|_|是){0,9}){0,2}(?:[^\w\-]|_|是){0,9}(?<!\d)([12])(?![\d.]*\d)"
     r"(?!\s*(?:/|\||,|&|-|or\b|and\b|oder\b|或|和)\s*(?:response |answer )?[12])",
     re.IGNORECASE,
 )
-_ALONE = re.compile(r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE)
+_ALONE = re.compile(
+    r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer|judge?ment)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE
+)
 _WORDS = {"1": "first", "2": "second"}
 
 
@@ -50,10 +53,10 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     ] = True
     votes: Annotated[int, about("the number of votes per order of two answers", least=1)] = 1
     logprobs: Annotated[
-        bool | Literal["required"],
+        Logprobs,
         about(
-            "whether to ask for the labels' log-probabilities: false if the endpoint refuses; required: end the run if it "
-            "returns none, instead of counting votes"
+            "whether to ask for the labels' log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
         ),
     ] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
@@ -121,8 +124,7 @@ async def _compare(
     except SetAside:
         return None
     choices, required = answered.reply.choices, settings.logprobs == "required"
-    for choice in choices if required else ():
-        check_given(choice.logprobs, choice.text, choice.note, f"stages.{context.stage}")
+    insist(choices, settings.logprobs, f"stage {context.stage}")
     comparison = Comparison(
         comparison_id=content_id("comparison", context.run_id, context.stage, *ids),
         run_id=context.run_id,
@@ -131,7 +133,7 @@ async def _compare(
         first_response_id=ids[0],
         second_response_id=ids[1],
         probability=first_is_better(choices, settings.reasons, required),
-        votes=[_vote(choice, settings.reasons, required) for choice in choices],
+        votes=[vote_of(choice, settings.reasons, required) for choice in choices],
         rationales=[choice.text for choice in choices],
         model_id=answered.call.model_id,
         template_hash=sha256_text(template.text),
@@ -164,7 +166,7 @@ def _probability(choice: Choice, reasons: bool, required: bool) -> float | None:
     return shares.get("1", 0.0)
 
 
-def _vote(choice: Choice, reasons: bool, required: bool) -> str:
+def vote_of(choice: Choice, reasons: bool, required: bool = False) -> str:
     """first, second or unparsed: the label written or, without reasons, the likelier one."""
     probability = _probability(choice, reasons, required)
     if reasons and probability is not None:
