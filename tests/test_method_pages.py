@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from factory.cli.main import app
+from factory.cli.commands import app
 from scripts.compare_methods import BEGIN, END, trained_recipes
 
 DOCS = Path(__file__).parents[1] / "docs"
