@@ -56,7 +56,7 @@ def test_a_preset_makes_another_loop() -> None:
 @pytest.mark.parametrize(
     ("recipe", "changes", "sentence"),
     [
-        ("spin", {"train.actr.config": "small-cpu"}, "actr"),
+        ("spin", {"train.actr.config": "small-cpu"}, "train: recipe spin has no role 'actr': did you mean 'actor'"),
         ("rlaif", {"train.actor.reward": "judg"}, "train.actor.reward: recipe rlaif has no role 'judg': did you mean 'judge'"),
         ("sppo", {"train.actor.trainer": "spo"}, "there is none called 'spo': did you mean 'sppo'"),
         ("rlaif", {"train.reward.reference": "first"}, "train.reward.reference: reward has no reference model"),
