@@ -25,6 +25,7 @@ OBJECTIVES = {
     "sft": Objective("supervised fine-tuning", "prompt_completion", "given answers"),
     "sppo": Objective("self-play preference optimization", "preference", "an actor by win rates", reference=True),
     "reward": Objective("reward modelling", "preference", "a reward model", task="text-classification"),
+    "online": Objective("online reinforcement learning", "prompt", "a policy by rewards", reference=True),
 }
 
 TRAINER = {objective.format: name for name, objective in reversed(OBJECTIVES.items())}

@@ -21,7 +21,7 @@ class TrainingSet:
         "JSON: the query's parameters; excluded_prompts, or of NAME.removed only_prompts: prompts whose rows are left out, or "
         "alone kept, after the query"
     )
-    format: str = column("preference or prompt_completion, both conversational")
+    format: str = column("preference, prompt_completion or prompt, all conversational")
     chat_template_hashes: list[str] = column("those of the models that wrote its answers, as far as known")
     audit: str | None = column(
         "JSON: each check of the audit that was asked for, with its figure, its threshold and whether it was allowed to fail"

@@ -34,6 +34,7 @@ class Asked:
     called: str | None  # the model's name in rows and cards; None: that of its folder or file, or its hub id
     reference: str | None  # where the objective has one: as `model`; None: the start
     reference_called: str | None
+    reward: str | None  # online alone: a reward model's folder, instead of the one in the settings
     other_template: bool  # whether the answers may have been written with another chat template
 
 
@@ -58,6 +59,8 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     if OBJECTIVES[objective].reference:
         parser.add_argument("--reference", help="the reference model, given as --model is (default: the start)")
         parser.add_argument("--reference-called", help="the reference's name in rows and cards")
+    if OBJECTIVES[objective].format == "prompt":
+        parser.add_argument("--reward", help="the folder of a reward model that pays, instead of the settings' reward")
     parser.add_argument(
         "--config",
         action="append",
@@ -91,6 +94,7 @@ def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:
                 given.called,
                 getattr(given, "reference", None),
                 getattr(given, "reference_called", None),
+                getattr(given, "reward", None),
                 given.allow_other_template,
             )
         )

@@ -19,7 +19,11 @@ from stores.training_sets import read_training_set
 from trainers.command import Asked
 from trainers.settings import TrainerSettings
 
-COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}
+COLUMNS = {
+    "preference": ("prompt", "chosen", "rejected"),
+    "prompt_completion": ("prompt", "completion"),
+    "prompt": ("prompt",),
+}
 NUMBERS = {
     "probability": (0.0, 1.0),
     "chosen_win_rate": (0.0, 1.0),
@@ -27,6 +31,8 @@ NUMBERS = {
     "margin": (0.0, math.inf),
 }
 """columns of numbers that a trainer may use beside the texts -> the least and the greatest value"""
+
+_CONVERSATIONS = {name for names in COLUMNS.values() for name in names}
 
 TAIL = 4
 """Among so many tokens at the end of an answer EOS must be: templates put a newline behind it."""
@@ -59,8 +65,12 @@ class Examples:
     dropped: int  # rows left out because they are too long
 
 
-def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = ()) -> Rows:
-    """The training set's rows, with the columns of the format `expected` alone, and those of `numbers` that it has.
+def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = (), others: Sequence[str] = ()) -> Rows:
+    """The training set's rows, with the columns of the format `expected` alone, and those of the others that it has.
+
+    Args:
+        numbers: columns of NUMBERS.
+        others: columns that are given as they are.
 
     Raises:
         FactoryError: no such set, rows that do not match its fingerprint, another format than `expected`, no row, or a
@@ -77,9 +87,10 @@ def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = ()) -> Rows:
         raise FactoryError(
             f"training set {asked.training_set} has no row to train on: build it from a run that has made pairs"
         )
-    columns = [*COLUMNS[expected], *(name for name in numbers if name in read.train.column_names)]
+    numbers, others = ([name for name in names if name in read.train.column_names] for names in (numbers, others))
+    columns = [*COLUMNS[expected], *numbers, *others]
     train, held_out = (table.select(columns).to_pylist() for table in (read.train, read.held_out))
-    for name in columns[len(COLUMNS[expected]) :]:
+    for name in numbers:
         for row in (*train, *held_out):
             row[name] = _number(row[name], name, asked.training_set)
     return Rows(read.row, train, held_out)
@@ -105,7 +116,7 @@ def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: TrainerSettings,
         FactoryError: rows are longer and `drop_too_long` is not set, or no row is left.
     """
     tokens = [tokenize(row, tokenizer) for row in rows]
-    lengths = [len(each.prompt) + max(map(len, each.answers)) for each in tokens]
+    lengths = [len(each.prompt) + max(map(len, each.answers), default=settings.generated_tokens) for each in tokens]
     fitting = [index for index, length in enumerate(lengths) if length <= settings.max_tokens]
     dropped = len(rows) - len(fitting)
     if dropped and not settings.drop_too_long:
@@ -126,7 +137,7 @@ def tokenize(row: Row, tokenizer: Any) -> Tokens:
     That is at the first token in which the prompt alone and the prompt with an answer differ; the prompt ends with
     the template's opening of an assistant's turn.
     """
-    columns = [name for name in row if name not in NUMBERS]
+    columns = [name for name in row if name in _CONVERSATIONS]
 
     def render(messages: list[dict[str, str]], opened: bool) -> list[int]:
         rendered = tokenizer.apply_chat_template(
@@ -136,7 +147,7 @@ def tokenize(row: Row, tokenizer: Any) -> Tokens:
 
     prompt = render(row[columns[0]], opened=True)
     whole = [render(row[columns[0]] + row[column], opened=False) for column in columns[1:]]
-    length = min(_shared_length(prompt, ids) for ids in whole)
+    length = min((_shared_length(prompt, ids) for ids in whole), default=len(prompt))
     return Tokens(prompt[:length], [ids[length:] for ids in whole])
 
 

@@ -60,5 +60,23 @@ def falling(entries: Sequence[Entry], steps: int, most: float, beta: float, toke
     )
 
 
+def sinking(entries: Sequence[Entry], steps: int, most: float) -> str | None:
+    """Whether the mean reward of the last `steps` steps is more than `most` deviations below that of the first ones.
+
+    Args:
+        most: in standard deviations of the answers' rewards in the first steps, as rewards have no unit of their own.
+    """
+    if len(entries) < 2 * steps:
+        return None
+    first, last = (_mean([entry["reward"] for entry in part]) for part in (entries[:steps], entries[-steps:]))
+    deviation = _mean([entry["reward_std"] for entry in entries[:steps]])
+    if first - last <= most * deviation:
+        return None
+    return (
+        f"the rewards fall: {last:.3f} in the last {steps} steps, {first:.3f} in the first, whose deviation is "
+        f"{deviation:.3f} (max_reward_fall {most:g} deviations)"
+    )
+
+
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)

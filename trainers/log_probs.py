@@ -21,6 +21,7 @@ LABELS = {
     "loss": "-log p of a token of the completions, nats",
     "reward_margin": "reward of the chosen answer less that of the rejected one",
     "preferred": "pairs whose chosen answer has the higher reward, 0..1",
+    "reward": "mean reward of an answer to a held-out prompt",
     "preference_loss": "-log p of the preferences, as trained, nats",
 }
 

@@ -156,10 +156,15 @@ def write_finished(lake: str, output: Path, record: Record, set_name: str) -> No
     print(f"trained before{', and recorded only now' if added else ''}: {output}\ntraining run: {run.training_run_id}")
 
 
-def _row(part: Part, known: Known, **found: Any) -> TrainingRun:
+def training_run_id(part: Part, known: Known) -> str:
+    """The id that the training's row will have, whatever comes out: known from its first start on."""
     what = (known["base_weights_sha256"], known["configuration"], known["seed"], part.started_at.isoformat())
+    return content_id("training run", known["training_set_id"], *what)
+
+
+def _row(part: Part, known: Known, **found: Any) -> TrainingRun:
     return TrainingRun(
-        training_run_id=content_id("training run", known["training_set_id"], *what),
+        training_run_id=training_run_id(part, known),
         started_at=part.started_at,
         ended_at=datetime.now(UTC),
         **known,

@@ -91,6 +91,27 @@ class TrainerSettings(Settings, frozen=True, kw_only=True):
         """What `max_loss_rise` counts, and its name."""
         return 1.0, "nats"
 
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens that the trained model may write after a prompt; 0: its answers are in the set."""
+        return 0
+
+
+class RewardedSettings(TrainerSettings, frozen=True, kw_only=True):
+    """What objectives share whose answers are paid for."""
+
+    max_reward_fall: (
+        Annotated[
+            float,
+            about(
+                "how far the mean reward may fall below that of the first steps, in its standard deviations there, or the "
+                "training ends",
+                above=0,
+            ),
+        ]
+        | None
+    ) = 3.0
+
 
 class PairSettings(TrainerSettings, frozen=True, kw_only=True):
     """What objectives share that compare with a reference model."""
@@ -188,7 +209,9 @@ class SftSettings(RftSettings, frozen=True, kw_only=True):
     """Supervised fine-tuning on given answers: as the refiner's, for SPaR's own start is not published."""
 
 
-NOT_IN_WEIGHTS = frozenset({"save_every", "keep_checkpoints", "guard_steps", "max_loss_rise", "max_fall"})
+NOT_IN_WEIGHTS = frozenset(
+    {"save_every", "keep_checkpoints", "guard_steps", "max_loss_rise", "max_fall", "max_reward_fall"}
+)
 """Settings that leave a training's weights as they are: with others, it is still the same training."""
 
 Kind = TypeVar("Kind", bound=TrainerSettings)

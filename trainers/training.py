@@ -18,12 +18,12 @@ from schemas.errors import FactoryError
 from trainers.checkpoints import Checkpoints, newest, step_of
 from trainers.command import Diverged
 from trainers.examples import Tokens
-from trainers.guards import Entry, climbing, falling, no_number
+from trainers.guards import Entry, climbing, falling, no_number, sinking
 from trainers.log_probs import LABELS, Figures, Scores, answer_log_probs
 from trainers.models import load_model, save_model
 from trainers.preparing import Job
 from trainers.record import write_diverged, write_record
-from trainers.settings import Lora, PairSettings, TrainerSettings
+from trainers.settings import Lora, PairSettings, RewardedSettings, TrainerSettings
 from trainers.unfinished import writing
 
 SCHEDULES = {"linear": "linear", "constant": "constant_with_warmup"}
@@ -124,7 +124,8 @@ class Progress(TrainerCallback):  # type: ignore[misc, unused-ignore]
         every = max(1, state.max_steps // LINES_OF_PROGRESS)
         due = state.global_step % every == 0 or state.global_step in (1, state.max_steps)
         if state.is_world_process_zero and due and "loss" in logs:
-            print(f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}", flush=True)
+            paid = f", reward {float(logs['reward']):.4f}" if logs.get("reward") is not None else ""
+            print(f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}{paid}", flush=True)
 
 
 class Guards(TrainerCallback):  # type: ignore[misc, unused-ignore]
@@ -151,6 +152,8 @@ class Guards(TrainerCallback):  # type: ignore[misc, unused-ignore]
             found = climbing(history, settings.guard_steps, settings.max_loss_rise, settings.loss_unit)
         if found is None and isinstance(settings, PairSettings) and settings.max_fall is not None:
             found = falling(history, settings.guard_steps, settings.max_fall, settings.beta, self.tokens)
+        if found is None and isinstance(settings, RewardedSettings) and settings.max_reward_fall is not None:
+            found = sinking(history, settings.guard_steps, settings.max_reward_fall)
         return found
 
 

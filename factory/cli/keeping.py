@@ -71,6 +71,9 @@ def train(
             help="A preset (small-cpu, sppo, ...) or a YAML file; may be repeated: of each key the last wins."
         ),
     ] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="online: the reward model's folder, instead of the reward in its settings.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
     allow_other_template: Annotated[
@@ -93,6 +96,8 @@ def train(
         raise FactoryError(
             f"--reference is for {_WITH_REFERENCE}: {objective} compares with no other model; leave it out"
         )
+    if reward is not None and OBJECTIVES[objective].format != "prompt":
+        raise FactoryError(f"--reward is for online: {objective} pays for no answers; leave it out")
     asked = Training(
         objective,
         training_set,
@@ -101,6 +106,7 @@ def train(
         output,
         seed,
         tuple(config or ()),
+        None if reward is None else Path(weights_of(reward).path),
     )
     command = command_of(lake, asked, None)
     command += ["--allow-other-template"] if allow_other_template else []

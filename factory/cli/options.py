@@ -36,7 +36,7 @@ LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take onl
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Endpoint of every model: embedded:NAME or FOLDER, vllm:FOLDER, or a base URL (repeat it for several servers)."
+        help="Endpoint of every model that writes: embedded:NAME or FOLDER, vllm:FOLDER, or a base URL (repeat it for several servers)."
     ),
 ]
 ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at the endpoint.")]
@@ -72,7 +72,9 @@ def specification(recipe: str, choices: Choices) -> Any:
         "stages.judge.by": choices.judge,
     }
     overrides = {path: value for path, value in changes.items() if value is not None} | assignments(choices.override)
-    for role in load_recipe(recipe).models:
+    for role, model in load_recipe(recipe).models.items():
+        if model.is_reward:
+            continue  # --model is of those that write
         if choices.model:
             overrides[f"models.{role}.endpoint"] = choices.model
         if choices.model_name is not None:

@@ -36,7 +36,7 @@ class LockedSet(_Section, frozen=True, kw_only=True):
     version: Annotated[int, msgspec.Meta(ge=1)]
     training_set_id: str
     snapshot: Count
-    format: Literal["preference", "prompt_completion"]
+    format: Literal["preference", "prompt_completion", "prompt"]
     fingerprint: Sha256
     train_rows: Count
     held_out_rows: Count
