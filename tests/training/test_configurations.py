@@ -1,6 +1,7 @@
 """Several configurations, the papers' presets, losses that do not fit, and settings as earlier versions recorded them."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from schemas.tables import TrainingRun
 from stores.lake import Lake
 from tests.rows import row
 from tests.training.tiny import build_numbers, captured, needs_torch, start, training_run
+from trainers.examples import checked_number
 from trainers.record import diverged_before
 from trainers.reward import RewardSettings
 from trainers.settings import NOT_IN_WEIGHTS, PRESETS, DpoSettings, as_now, load_settings, plain
@@ -187,7 +189,7 @@ def test_settings_reach_trl(monkeypatch: pytest.MonkeyPatch, place: SimpleNamesp
 def test_soft_labels_reach_the_loss(monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace) -> None:
     import torch
 
-    job, trainer = captured(monkeypatch, place, "dpo", set="soft@1")
+    job, trainer = captured(monkeypatch, place, "dpo", set="rated@1")
     wanted = [each["probability"] for each in job.examples.rows]
     seen: list[float] = []
     monkeypatch.setattr(type(trainer), "pair_loss", lambda _, loss, *given: seen.extend(given[-1].tolist()) or loss)
@@ -213,18 +215,9 @@ def test_sppo_trains_on_win_rates_and_records_its_reference(place: SimpleNamespa
     ("objective", "name", "columns", "config", "words"),
     [
         ("sppo", "spar_dpo@1", None, "", "has no column chosen_win_rate and no column rejected_win_rate: sppo learns"),
-        ("dpo", "soft@1", None, "loss_type: hinge", "has a column probability, and loss_type hinge has no soft form"),
-        ("dpo", "soft@1", None, "ld_alpha: 0.5", "ld_alpha does not go with soft labels"),
+        ("dpo", "rated@1", None, "loss_type: hinge", "has a column probability, and loss_type hinge has no soft form"),
+        ("dpo", "rated@1", None, "ld_alpha: 0.5", "ld_alpha does not go with soft labels"),
         ("reward", "both", "0.5 AS probability, 1 AS margin", "", "has both columns probability and margin"),
-        (
-            "reward",
-            "high",
-            "number AS probability",
-            "",
-            "column probability must be a number in [0, 1] in every row, got",
-        ),
-        ("reward", "null", "CAST(NULL AS DOUBLE) AS margin", "", "of at least 0 in every row, got NULL"),
-        ("sppo", "text", "'x' AS chosen_win_rate, 0.1 AS rejected_win_rate", "", "got 'x'"),
         ("reward", "completions@1", None, "", "use `factory train rft`"),
     ],
 )
@@ -245,6 +238,24 @@ def test_sets_that_do_not_fit_are_refused(
     assert start(place, objective, tmp_path / "out", set=name, config=tmp_path / "mine.yaml") == 1
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("probability", None, "column probability must be a number in [0, 1] in every row, got NULL"),
+        ("probability", 1.5, "in every row, got 1.5"),
+        ("chosen_win_rate", "x", "in every row, got 'x'"),
+        ("rejected_win_rate", float("nan"), "in every row, got nan"),
+        ("margin", -0.1, "column margin must be a number of at least 0 in every row, got -0.1"),
+        ("margin", float("inf"), "got inf"),
+    ],
+)
+def test_a_column_s_numbers_are_checked(name: str, value: Any, words: str) -> None:
+    with pytest.raises(FactoryError) as error:
+        checked_number(value, name, "a@1")
+    assert words in str(error.value)
+    assert [checked_number(good, name, "a@1") for good in (0, Decimal("0.5"), 1.0)] == [0.0, 0.5, 1.0]
 
 
 def test_a_format_s_own_trainer_is_the_first_that_takes_it() -> None:
