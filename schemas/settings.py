@@ -132,7 +132,7 @@ def _in_words(kind: Any) -> str:
     if isinstance(kind, types.UnionType) or origin is typing.Union:
         return " or ".join(map(_in_words, typing.get_args(kind)))
     if origin is Literal and len(typing.get_args(kind)) == 1:
-        return str(typing.get_args(kind)[0])
+        return repr(typing.get_args(kind)[0])
     if origin is Literal:
         return f"one of {', '.join(map(str, typing.get_args(kind)))}"
     return _WORDS.get(origin or kind, str(kind))

@@ -196,9 +196,7 @@ def test_an_endpoint_without_log_probabilities_ends_a_run_that_insists_on_them(p
         return [one if isinstance(one, str) else one.text for one in found]
 
     said, sent = refusal(place, written, stages__claims__logprobs="required", prompts=1)
-    assert said.startswith(
-        "stage claims insists on log-probabilities (logprobs: required), but its endpoint returned none"
-    )
+    assert said.startswith("stage claims: logprobs is 'required', but its endpoint returns no")
     assert sent <= 1 + 4 + 3
     with running_endpoint(written) as endpoint:
         run(place, "facttune_fs", endpoint, prompts=1)  # else the written word counts

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 from factory.inference.journal import Choice
 from factory.inference.logprobs import digit_expectation
 from factory.templates.rendering import TemplateUse, conversation, render
-from factory.work.context import Context
+from factory.work.context import Context, Work
 from factory.work.insisting import Logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.settings import about
-from schemas.tables import Call, Message, Prompt
+from schemas.tables import Call, Message
 
 _BOUNDS = {"rubric": (0, 5), "ten": (1, 10)}
 _MARKER = (
@@ -63,6 +63,8 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
         least, most = _BOUNDS[self.scale]
         if self.pass_points is not None and not least <= self.pass_points <= most:
             raise ValueError(f"pass_points must be in [{least}, {most}] on the scale {self.scale}: {self.pass_points}")
+        if self.logprobs == "required" and self.scale != "ten":
+            raise ValueError("logprobs is read on the scale ten alone: set scale: ten")
 
     def templates(self) -> dict[str, TemplateUse]:
         default = "score" if self.scale == "rubric" else "score_ten"
@@ -73,10 +75,14 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
 
 async def judge(
-    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
-    """Scores a text; one request asks for all scores."""
-    settings, template = judge.settings, judge.templates["score"]
+    """Scores a text; one request asks for all scores.
+
+    Raises:
+        FactoryError: log-probabilities are required, and the endpoint returns none.
+    """
+    prompt, settings, template = work.prompt, judge.settings, judge.templates["score"]
     assert isinstance(settings, Settings)
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
@@ -98,7 +104,7 @@ async def judge(
     least, most = _BOUNDS[settings.scale]
     scores = []
     for choice in answered.reply.choices:
-        points, probabilities = _points(choice, least, most, settings.scale == "ten")
+        points, probabilities = _points(choice, least, most, settings.scale == "ten", settings.logprobs == "required")
         value = None if points is None else (points - least) / (most - least)
         verdict = "unparsed" if points is None else None
         scores.append(
@@ -107,7 +113,9 @@ async def judge(
     return scores, [answered.call]
 
 
-def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[float | None, dict[str, float] | None]:
+def _points(
+    choice: Choice, least: int, most: int, expected: bool, required: bool
+) -> tuple[float | None, dict[str, float] | None]:
     found = find_points(choice.text, least, most, choice.finish_reason)
     if found is None:
         return None, None
@@ -115,7 +123,7 @@ def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[floa
     if expected and choice.logprobs and (read := digit_expectation(choice.logprobs, at, least, most)) is not None:
         probabilities, mean = read
         return mean, probabilities
-    return points, None
+    return (None if required else points), None
 
 
 def find_points(text: str, least: int, most: int, finish_reason: str | None = None) -> tuple[float, int] | None:

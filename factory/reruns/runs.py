@@ -58,7 +58,7 @@ class TableCompared:
     table: str
     same: int
     missing: int
-    """rows of then that are not there now"""
+    """original rows that are missing now"""
     new: int
     changed: int
     first: str | None
@@ -240,7 +240,7 @@ def _compare(lake: Lake, new: Lake, table: str, run_id: str) -> TableCompared:
 
 def _why(lake: Lake, new: Lake, run: Run, asked: int, requests: int, apart: Differences) -> str:
     if run.status != "finished":
-        return f"the run of then had not ended ({run.status}), and its repetition has"
+        return f"the original run had not ended ({run.status}), and its repetition has"
     models = (
         "SELECT DISTINCT role, name, revision FROM calls JOIN models USING (model_id) WHERE run_id = $id ORDER BY ALL"
     )

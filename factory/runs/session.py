@@ -132,7 +132,8 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
     listeners = Listeners(count, fail, partial(setattr, progress, "phase"), progress.notes.append)
     endpoints: dict[str, Endpoint] = {}
     by_settings: dict[ModelSettings, Endpoint] = {}
-    embedded = len({recipe.models[role] for role in recipe.roles() if recipe.models[role].embedded is not None})
+    asked = {recipe.models[role] for role in recipe.roles()}
+    here = sum(model.embedded is not None or model.reward_folder is not None for model in asked)
     async with AsyncExitStack() as stack:
         # Adapters first: their base models answer from the same servers.
         for role in sorted(recipe.roles(), key=lambda role: recipe.models[role].without_adapter is None):
@@ -140,7 +141,7 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
             if settings not in by_settings:
                 endpoint = _beside(by_settings, role, settings)
                 if endpoint is None:
-                    endpoint = await stack.enter_async_context(connect(role, settings, listeners, embedded))
+                    endpoint = await stack.enter_async_context(connect(role, settings, listeners, here))
                 by_settings[settings] = endpoint
             endpoints[role] = by_settings[settings]
         progress.endpoints = list(by_settings.values())

@@ -15,7 +15,7 @@ from stores.named_files import read_named
 
 FOLDER = Path(__file__).parent
 PLACEHOLDERS = (
-    "prompt", "response", "critique", "reference", "first", "second", "claim", "passages", "question",
+    "prompt", "response", "critique", "reference", "first", "second", "item", "examples", "claim", "passages", "question",
 )  # fmt: skip
 """What a template may show: a call's rows hold these, so that view `call_messages` can render it again."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

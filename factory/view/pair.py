@@ -107,6 +107,8 @@ class PairShown:
     """names by id"""
     judges: tuple[Judge, ...]
     comparisons: pa.Table
+    items: pa.Table
+    """how well each side meets each item of the prompt's checklist; no rows: it was not judged by one"""
     claims: tuple[tuple[str, ClaimShown], ...]
     """of both sides: chosen or rejected, and the claim"""
     path: tuple[Step, ...]
@@ -173,6 +175,7 @@ def read_pair(lake: Lake, pair_id: str) -> PairShown:
         models={row["model_id"]: row["name"] for row in models.to_pylist()},
         judges=tuple(_judge(row) for row in query(lake, "pair_judges", sides).to_pylist()),
         comparisons=query(lake, "pair_comparisons", sides),
+        items=query(lake, "pair_items", sides),
         claims=_claims(lake, pair),
         path=path,
         calls=query(lake, "pair_calls", {"responses": list(sides.values()), "calls": calls}),

@@ -31,6 +31,8 @@ class StageSettings(Settings, frozen=True, kw_only=True):
     """whether a batch service can answer its requests, hours later"""
     needs: ClassVar[Mapping[str, str]] = {}
     """stages that must come before it, and why"""
+    scores: ClassVar[bool] = False
+    """whether its models are reward models, which give a score and write no text"""
     on_answers: ClassVar[bool] = False
     """whether it can work on the answers of another run"""
     judged: ClassVar[bool] = False
@@ -44,6 +46,13 @@ class StageSettings(Settings, frozen=True, kw_only=True):
     def templates(self) -> dict[str, TemplateUse]:
         """The templates it renders, by name."""
         return {}
+
+    def check_judge(self, name: str, judge: Any) -> None:
+        """Rejects a judge that the stage cannot work with, by the judge's name and settings; for stages that are `judged`.
+
+        Raises:
+            ValueError: why, and how to fix it.
+        """
 
     def reads_documents(self) -> bool:
         """Whether it reads the lake's documents, which a copy of the run's lake then needs, too."""

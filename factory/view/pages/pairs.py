@@ -139,6 +139,8 @@ def _tables(found: PairShown) -> list[Shown]:
         tables.append(Shown("calls", found.calls, {"call_id": _call}, "Calls that wrote and judged it"))
     if found.judges:
         tables.append(_judges(found))
+    if found.items.num_rows:
+        tables.append(Shown("checklist", found.items, caption="How well each side meets each item, from 0 to 1"))
     if found.comparisons.num_rows:
         tables.append(
             Shown("comparisons", found.comparisons, caption="Compared: how probable it is that chosen is better")
