@@ -8,7 +8,7 @@ VENV = .venv
 TEST_VENV = .venv-test
 VLLM_VENV = .venv-vllm
 
-.PHONY: demo train-demo test test-all torture lint clean
+.PHONY: demo train-demo test test-all ready-to-test vllm-if-possible torture lint clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,13 +49,18 @@ lint: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/mypy
 
 # If vLLM cannot be installed, its tests are skipped; under CI=true they fail.
-test: lint
+vllm-if-possible:
 	-$(MAKE) $(VLLM_VENV)/installed
+
+# Both environments take minutes to install, most of it on one core.
+ready-to-test:
+	$(MAKE) --jobs 2 lint vllm-if-possible
+
+test: ready-to-test
 	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "not heavy"
 
 # Also those that take long: loops that are killed and resumed, conversions of every kind of model.
-test-all: lint
-	-$(MAKE) $(VLLM_VENV)/installed
+test-all: ready-to-test
 	$(TEST_VENV)/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 # A hundred runs disturbed at random points, each compared with an undisturbed one; odd replies; damaged lakes.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.columns import column
+from schemas.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class TrainingSet:
         "JSON: the query's parameters; excluded_prompts, or of NAME.removed only_prompts: prompts whose rows are left out, or "
         "alone kept, after the query"
     )
-    format: str = column("preference or prompt_completion, both conversational")
+    format: str = column("preference, prompt_completion or prompt, all conversational")
     chat_template_hashes: list[str] = column("those of the models that wrote its answers, as far as known")
     audit: str | None = column(
         "JSON: each check of the audit that was asked for, with its figure, its threshold and whether it was allowed to fail"
@@ -37,7 +38,7 @@ class TrainingRun:
 
     training_run_id: str = column("hash of training set, base model, configuration, seed and start")
     training_set_id: str = column("the training set")
-    objective: str = column("dpo, rft or sft")
+    objective: str = column(f"the trainer: {', '.join(OBJECTIVES)}")
     base_model: str = column(
         "the model that was trained: embedded:NAME, a hub id, or the last name of its folder or file"
     )

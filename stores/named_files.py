@@ -1,5 +1,6 @@
 """The project's own texts, found by name, and the user's, found by path: recipes, templates, queries."""
 
+import difflib
 from pathlib import Path
 
 from schemas.errors import FactoryError, nearest
@@ -19,6 +20,10 @@ def read_named(folder: Path, ending: str, name: str, kind: str) -> tuple[Path, s
         file = Path(name)
     if not file.is_file():
         known = sorted(path.stem for path in folder.glob(f"*{ending}"))
+        # A misspelt path is close to a file that is there, not to a name.
+        beside = [str(path) for path in file.parent.glob(f"*{file.suffix}")] if file.suffix and "*" not in name else []
+        if difflib.get_close_matches(name, beside, 1):
+            raise FactoryError(f"there is no {kind} {name!r}: {nearest(name, beside)}")
         raise FactoryError(f"there is no {kind} {name!r}: {nearest(name, known, 'give one of')} (or a file's path)")
     try:
         return file, file.read_text("utf-8-sig")  # some editors write a byte order mark

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from factory.view.app import make_app
 from factory.view.readers import Readers
@@ -57,6 +57,11 @@ def chromium() -> Iterator[Browser]:
             yield started
         finally:
             started.close()
+
+
+def wait_for_parts(page: Page) -> None:
+    """Waits until the parts of a page that are fetched after it are there."""
+    page.wait_for_selector("[data-load]:not([data-every])", state="detached")
 
 
 @pytest.fixture(scope="module")

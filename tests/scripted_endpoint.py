@@ -199,7 +199,7 @@ class ScriptedEndpoint:
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         match http.method, http.path:
-            case "POST", "/v1/chat/completions":
+            case "POST", "/v1/chat/completions" | "/classify":  # vLLM's, for reward models: the script gives the reply
                 return await self._chat(http)
             case "GET", "/v1/models":
                 if not self._has_key(http):

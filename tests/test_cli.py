@@ -193,6 +193,16 @@ def test_a_finished_run_that_is_resumed_asks_nothing(factory: Command, mine: Pat
     assert {name: count for name, count in contents(mine)[0].items() if name != "runs"} == before
 
 
+def test_a_misspelt_loop_or_run_is_named_and_no_lake_is_made(
+    factory: Command, made: tuple[Path, str], tmp_path: Path
+) -> None:
+    code, _, errors = factory("resume", "nothing")
+    assert code == 1 and f"no run or loop matches 'nothing' in lake {made[0]}: it has {made[1]}" in errors
+    for words in (("resume", "x"), ("fork", "x", "--from-round", 1)):
+        code, _, errors = factory(*words, "--lake", tmp_path / "none")
+        assert code == 1 and "none" in errors and not (tmp_path / "none").exists()
+
+
 def test_tree_and_pair_are_found_by_the_beginning_of_their_id(factory: Command, made: tuple[Path, str]) -> None:
     tree = one(made[0], "SELECT tree_id FROM trees WHERE outcome = 'accepted' ORDER BY 1")
     pair, text = (one(made[0], f"SELECT {what} FROM accepted_pairs ORDER BY pair_id") for what in ("pair_id", "prompt"))

@@ -1,8 +1,12 @@
 """Whether a new model is kept, and whether a round fits on the machine."""
 
+import re
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from factory.loops import resources
 from factory.loops.checking import check_before
@@ -10,6 +14,7 @@ from factory.loops.keeping import Figures, broken, check_metric, rule_of
 from factory.loops.plan import Step
 from factory.loops.reading import load_loop, loop_from_row
 from factory.loops.resources import check_resources, disk_of
+from factory.monitor.loop_plan import print_plan
 from schemas.errors import FactoryError
 from schemas.tables import Loop, LoopStep
 from stores.lake import Lake
@@ -102,6 +107,34 @@ def test_a_base_without_a_chat_template_is_refused_before_anything_is_paid_for(t
     )
     with pytest.raises(FactoryError, match=r"models.actor is known by its address only, .* give train.actor.weights"):
         check_before(nameless)
+
+
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        (
+            {"parameters": {"heldout": 0.2}},
+            "train.actor.parameters: unknown parameter 'heldout' .* did you mean 'held_out'",
+        ),
+        (
+            {"parameters": {"held_out": "some"}},
+            "train.actor.parameters: parameter held_out .* must be a number, got 'some'",
+        ),
+        ({"config": "small-cup"}, "train.actor.config: there is no preset and no file 'small-cup'"),
+        ({"weights": "./nowhere"}, r"the weights of models.actor are not at \./nowhere"),
+        ({"weights": "nowhere.gguf"}, r"the weights of models.actor are not at nowhere\.gguf"),
+    ],
+)
+def test_a_training_that_could_not_start_is_refused_before_anything_is_paid_for(
+    training: dict[str, Any], said: str
+) -> None:
+    served = {"endpoint": "http://127.0.0.1:9/v1", "name": "owner/served"}
+    loop = load_loop("spar", {"models.actor": served, "train": {"actor": {"set": "spar_dpo", **training}}})
+    with pytest.raises(FactoryError, match=said):
+        check_before(loop)
+    text = StringIO()
+    print_plan(None, loop, Console(file=text, width=300))
+    assert re.search(f"mend first +{said}", text.getvalue())
 
 
 @pytest.mark.parametrize(

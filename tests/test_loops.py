@@ -201,6 +201,9 @@ def test_a_changed_configuration_of_the_trainer_is_refused_when_a_loop_goes_on(
         assert found is not None
         with pytest.raises(FactoryError, match="the trainers' configuration have changed since it began"):
             loop_from_row(found)
+        config.unlink()
+        with pytest.raises(FactoryError, match=r"restore them \(train.actor.config: mine.yaml is not there\)"):
+            loop_from_row(found)
 
 
 def test_a_lake_from_somebody_else_names_no_folder_to_train_on_or_remove(
@@ -320,6 +323,9 @@ def test_changed_prompts_are_refused_when_a_loop_goes_on(
         found = find_loop(lake, loop.loop_id)
         assert found is not None and str(tmp_path) not in found.settings
         with pytest.raises(FactoryError, match="cannot continue: its prompts have changed since it began"):
+            loop_from_row(found)
+        file.unlink()
+        with pytest.raises(FactoryError, match=r"restore them \(prompts.source: prompts.jsonl is not there\)"):
             loop_from_row(found)
 
 

@@ -30,7 +30,13 @@ from tests.scripted_endpoint import running_endpoint
 
 OLD_LAKES = sorted((Path(__file__).parent / "old_lakes").glob("*.tar.gz"))
 VIEWS = ("verdicts", "failed_responses", "call_messages", "tree_paths", "accepted_pairs", "run_progress", "run_cost")
-NEW_TABLES = {"comparisons": 0, "checks": 0, "loops": 0, "loop_steps": 0, "reviews": 0, "reruns": 0}
+NEW_TABLES = dict.fromkeys(
+    (
+        *("comparisons", "checks", "loops", "loop_steps", "reviews", "reruns"),
+        *("documents", "claims", "checklist_items", "meta_judgements"),
+    ),
+    0,
+)
 """tables that some old lake lacks: each is empty there"""
 COPY = "catalog-before-migration.sqlite"
 

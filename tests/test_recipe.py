@@ -326,3 +326,9 @@ def test_every_recipe_of_the_page_on_endpoints_can_be_read() -> None:
 def test_an_unknown_recipe_lists_the_bundled_ones() -> None:
     with pytest.raises(FactoryError, match=f"no recipe 'own': give one of {', '.join(BUNDLED)}"):
         load_recipe("own")
+
+
+def test_a_misspelt_file_is_named_with_the_nearest_there(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    with pytest.raises(FactoryError, match=r"there is no recipe '.*/mien.yaml': did you mean '.*/mine.yaml'\?"):
+        load_recipe(str(tmp_path / "mien.yaml"))

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 from factory.view.tree_list import FACETS, HISTOGRAMS
 from schemas.tables import Run, Tree
 from stores.lake import Lake
-from tests.browser import browser, served
+from tests.browser import browser, served, wait_for_parts
 from tests.rows import fill, row
 from tests.runs import answer, run_spar
 from tests.scripted_endpoint import running_endpoint
@@ -68,6 +68,6 @@ def test_a_tree_fits_a_phone(address: str, browser: Browser) -> None:
     tree = str(page.locator("tbody a").first.get_attribute("href"))
     for path in ("trees", "tree/again", tree[1:], f"{tree[1:]}&diff=root&space=1"):
         page.goto(address + path)
-        page.wait_for_load_state("networkidle")
+        wait_for_parts(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.close()

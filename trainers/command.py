@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from schemas import signals
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES
 from schemas.parents import end_with
 from schemas.streams import standard_streams, visible
 
@@ -27,12 +28,13 @@ class Asked:
     lake: str
     training_set: str  # NAME@VERSION
     model: str  # the start: folder, .gguf file or hub id
-    config: str | None  # preset or YAML file
+    configs: tuple[str, ...]  # presets and YAML files; later ones win
     output: str | None
     seed: int
     called: str | None  # the model's name in rows and cards; None: that of its folder or file, or its hub id
-    reference: str | None  # dpo alone: as `model`; None: the start
+    reference: str | None  # where the objective has one: as `model`; None: the start
     reference_called: str | None
+    reward: str | None  # online alone: a reward model's folder, instead of the one in the settings
     other_template: bool  # whether the answers may have been written with another chat template
 
 
@@ -54,10 +56,17 @@ def run_command(objective: str, train: Callable[[Asked], None], arguments: Seque
     parser.add_argument(
         "--allow-other-template", action="store_true", help="train though the answers had another chat template"
     )
-    if objective == "dpo":
+    if OBJECTIVES[objective].reference:
         parser.add_argument("--reference", help="the reference model, given as --model is (default: the start)")
         parser.add_argument("--reference-called", help="the reference's name in rows and cards")
-    parser.add_argument("--config", help="preset or YAML file (default: settings for 7B-class models)")
+    if OBJECTIVES[objective].format == "prompt":
+        parser.add_argument("--reward", help="the folder of a reward model that pays, instead of the settings' reward")
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        help="preset or YAML file (default: settings for 7B-class models); may be repeated: of each key the last wins",
+    )
     parser.add_argument("--output", help="folder for the trained model (default: models/SET-OBJECTIVE-seedN)")
     parser.add_argument("--seed", type=int, default=0, help="of shuffling and initialisation (default: 0)")
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # the process with which a loop's training ends
@@ -79,12 +88,13 @@ def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:
                 given.lake,
                 given.set,
                 given.model,
-                given.config,
+                tuple(given.config),
                 given.output,
                 given.seed,
                 given.called,
                 getattr(given, "reference", None),
                 getattr(given, "reference_called", None),
+                getattr(given, "reward", None),
                 given.allow_other_template,
             )
         )

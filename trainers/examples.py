@@ -4,26 +4,41 @@ TRL cuts what is longer than its limit, and drops what has no answer left, witho
 no limit, and the lengths are checked here, before a model is loaded.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import takewhile
 from typing import Any
 
 from schemas.errors import FactoryError
+from schemas.objectives import TRAINER
 from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.training_sets import read_training_set
 from trainers.command import Asked
 from trainers.settings import TrainerSettings
 
-COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}
-TRAINER = {"preference": "dpo", "prompt_completion": "rft"}
+COLUMNS = {
+    "preference": ("prompt", "chosen", "rejected"),
+    "prompt_completion": ("prompt", "completion"),
+    "prompt": ("prompt",),
+}
+NUMBERS = {
+    "probability": (0.0, 1.0),
+    "chosen_win_rate": (0.0, 1.0),
+    "rejected_win_rate": (0.0, 1.0),
+    "margin": (0.0, math.inf),
+}
+"""columns of numbers that a trainer may use beside the texts -> the least and the greatest value"""
+
+_CONVERSATIONS = {name for names in COLUMNS.values() for name in names}
 
 TAIL = 4
 """Among so many tokens at the end of an answer EOS must be: templates put a newline behind it."""
 
-Row = dict[str, list[dict[str, str]]]
-"""column of the format -> messages, each with role and content"""
+Row = dict[str, Any]
+"""column of the format -> messages, each with role and content; column of NUMBERS -> number"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +65,46 @@ class Examples:
     dropped: int  # rows left out because they are too long
 
 
-def read_rows(asked: Asked, expected: str) -> Rows:
-    """The training set's rows, with the columns of the format `expected` alone.
+def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = (), others: Sequence[str] = ()) -> Rows:
+    """The training set's rows, with the columns of the format `expected` alone, and those of the others that it has.
+
+    Args:
+        numbers: columns of NUMBERS.
+        others: columns that are given as they are.
 
     Raises:
-        FactoryError: no such set, rows that do not match its fingerprint, another format than `expected`, no row.
+        FactoryError: no such set, rows that do not match its fingerprint, another format than `expected`, no row, or a
+            column of `numbers` with something else in it.
     """
     with Lake.open(asked.lake) as lake:
         read = read_training_set(lake, asked.training_set)
     if read.row.format != expected:
         raise FactoryError(
             f"training set {asked.training_set} has format {read.row.format}, and this trainer needs {expected}: "
-            f"use `factory train {TRAINER.get(read.row.format, '?')}`, or give another set"
+            f"use `factory train {TRAINER[read.row.format]}`, or give another set"
         )
     if not read.train.num_rows:
         raise FactoryError(
             f"training set {asked.training_set} has no row to train on: build it from a run that has made pairs"
         )
-    columns = list(COLUMNS[expected])
+    numbers, others = ([name for name in names if name in read.train.column_names] for names in (numbers, others))
+    columns = [*COLUMNS[expected], *numbers, *others]
     train, held_out = (table.select(columns).to_pylist() for table in (read.train, read.held_out))
+    for name in numbers:
+        for row in (*train, *held_out):
+            row[name] = _number(row[name], name, asked.training_set)
     return Rows(read.row, train, held_out)
+
+
+def _number(value: Any, name: str, of_set: str) -> float:
+    least, most = NUMBERS[name]
+    if isinstance(value, int | float | Decimal) and math.isfinite(value) and least <= value <= most:
+        return float(value)
+    bounds = f"in [{least:g}, {most:g}]" if most < math.inf else f"of at least {least:g}"
+    raise FactoryError(
+        f"training set {of_set}: its column {name} must be a number {bounds} in every row, got "
+        f"{'NULL' if value is None else repr(value)[:40]}: mend it in the set's query, or leave such rows out"
+    )
 
 
 def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: TrainerSettings, which: str) -> Examples:
@@ -81,7 +116,7 @@ def fit_examples(rows: Sequence[Row], tokenizer: Any, settings: TrainerSettings,
         FactoryError: rows are longer and `drop_too_long` is not set, or no row is left.
     """
     tokens = [tokenize(row, tokenizer) for row in rows]
-    lengths = [len(each.prompt) + max(map(len, each.answers)) for each in tokens]
+    lengths = [len(each.prompt) + max(map(len, each.answers), default=settings.generated_tokens) for each in tokens]
     fitting = [index for index, length in enumerate(lengths) if length <= settings.max_tokens]
     dropped = len(rows) - len(fitting)
     if dropped and not settings.drop_too_long:
@@ -102,7 +137,7 @@ def tokenize(row: Row, tokenizer: Any) -> Tokens:
     That is at the first token in which the prompt alone and the prompt with an answer differ; the prompt ends with
     the template's opening of an assistant's turn.
     """
-    columns = list(row)
+    columns = [name for name in row if name in _CONVERSATIONS]
 
     def render(messages: list[dict[str, str]], opened: bool) -> list[int]:
         rendered = tokenizer.apply_chat_template(
@@ -112,7 +147,7 @@ def tokenize(row: Row, tokenizer: Any) -> Tokens:
 
     prompt = render(row[columns[0]], opened=True)
     whole = [render(row[columns[0]] + row[column], opened=False) for column in columns[1:]]
-    length = min(_shared_length(prompt, ids) for ids in whole)
+    length = min((_shared_length(prompt, ids) for ids in whole), default=len(prompt))
     return Tokens(prompt[:length], [ids[length:] for ids in whole])
 
 

@@ -22,16 +22,18 @@ def no_number(entry: Entry) -> str | None:
     return None
 
 
-def climbing(entries: Sequence[Entry], steps: int, most: float) -> str | None:
-    """Whether the mean loss of the last `steps` steps is more than `most` nats above that of the first ones."""
+def climbing(entries: Sequence[Entry], steps: int, most: float, unit: tuple[float, str] = (1.0, "nats")) -> str | None:
+    """Whether the mean loss of the last `steps` steps is more than `most` units above that of the first ones.
+
+    Args:
+        unit: in which losses are counted, and its name.
+    """
     if len(entries) < 2 * steps:
         return None
     first, last = (_mean([entry["loss"] for entry in part]) for part in (entries[:steps], entries[-steps:]))
-    if last - first <= most:
+    if last - first <= most * unit[0]:
         return None
-    return (
-        f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} nats)"
-    )
+    return f"the loss climbs: {last:.3f} in the last {steps} steps, {first:.3f} in the first (max_loss_rise {most:g} {unit[1]})"
 
 
 def falling(entries: Sequence[Entry], steps: int, most: float, beta: float, tokens: Sequence[float]) -> str | None:
@@ -55,6 +57,24 @@ def falling(entries: Sequence[Entry], steps: int, most: float, beta: float, toke
     return (
         f"both log-probabilities fall: a token of the chosen answers has lost {falls[0]:.2f} nats and one of the "
         f"rejected {falls[1]:.2f}, in the last {steps} steps (max_fall {most:g})"
+    )
+
+
+def sinking(entries: Sequence[Entry], steps: int, most: float) -> str | None:
+    """Whether the mean reward of the last `steps` steps is more than `most` deviations below that of the first ones.
+
+    Args:
+        most: in standard deviations of the answers' rewards in the first steps, as rewards have no unit of their own.
+    """
+    if len(entries) < 2 * steps:
+        return None
+    first, last = (_mean([entry["reward"] for entry in part]) for part in (entries[:steps], entries[-steps:]))
+    deviation = _mean([entry["reward_std"] for entry in entries[:steps]])
+    if first - last <= most * deviation:
+        return None
+    return (
+        f"the rewards fall: {last:.3f} in the last {steps} steps, {first:.3f} in the first, whose deviation is "
+        f"{deviation:.3f} (max_reward_fall {most:g} deviations)"
     )
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from trainers.examples import Tokens
 
 Figures = dict[str, float]
+Scores = list[list[float]]
+"""[example][answer]: log-probabilities, or rewards"""
 
 LABELS = {
     "margin": "log p(chosen) - log p(rejected), mean over pairs, nats",
@@ -17,6 +19,10 @@ LABELS = {
     "reward_accuracy": "pairs whose margin is above the base model's, 0..1",
     "chosen_log_prob": "log p of a token of the chosen answers, nats",
     "loss": "-log p of a token of the completions, nats",
+    "reward_margin": "reward of the chosen answer less that of the rejected one",
+    "preferred": "pairs whose chosen answer has the higher reward, 0..1",
+    "reward": "mean reward of an answer to a held-out prompt",
+    "preference_loss": "-log p of the preferences, as trained, nats",
 }
 
 
@@ -35,7 +41,7 @@ def sequence_log_probs(logits: Tensor, token_ids: Tensor, answer_mask: Tensor) -
     return of_tokens.masked_fill(~answer_mask[:, 1:], 0.0).sum(dim=-1)
 
 
-def answer_log_probs(trainer: Any, examples: Sequence[Tokens]) -> list[list[float]]:
+def answer_log_probs(trainer: Any, examples: Sequence[Tokens]) -> Scores:
     """The log-probability of every answer of every example under the trainer's model as it is now."""
     sequences = [(example.prompt, answer) for example in examples for answer in example.answers]
     size = trainer.args.per_device_train_batch_size
@@ -64,7 +70,7 @@ def _pad(sequences: Sequence[tuple[list[int], list[int]]]) -> tuple[Tensor, Tens
     return ids, real, answers
 
 
-def pair_figures(pairs: Sequence[Tokens], now: list[list[float]], base: list[list[float]]) -> Figures:
+def pair_figures(pairs: Sequence[Tokens], now: Scores, base: Scores) -> Figures:
     """Figures of held-out pairs, see LABELS; `now` and `base` are [log p(chosen), log p(rejected)] by pair.
 
     Sums over tokens favour the shorter answer, so `accuracy` starts wherever the lengths put it; `reward_accuracy`
@@ -80,7 +86,7 @@ def pair_figures(pairs: Sequence[Tokens], now: list[list[float]], base: list[lis
     }
 
 
-def completion_figures(examples: Sequence[Tokens], now: list[list[float]], base: list[list[float]]) -> Figures:
+def completion_figures(examples: Sequence[Tokens], now: Scores, base: Scores) -> Figures:
     """The loss of held-out completions, each token counted alike; `base` is not needed."""
     return {"loss": -sum(chain.from_iterable(now)) / sum(len(example.answers[0]) for example in examples)}
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from schemas import ids
 from schemas.errors import FactoryError
 
+CLASSIFIER = "ForSequenceClassification"
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
 
@@ -54,11 +55,20 @@ def _download(name: str, option: str) -> Path:
         ) from error
 
 
-def load_model(base: Base, dtype: torch.dtype) -> Any:
-    """The causal language model, weights in `dtype`; a quantized GGUF is dequantized."""
-    source = {"gguf_file": base.gguf} if base.gguf else {}
+def load_model(base: Base, dtype: torch.dtype, kind: Any = AutoModelForCausalLM, **given: Any) -> Any:
+    """The model, weights in `dtype`; a quantized GGUF is dequantized.
+
+    Args:
+        kind: a language model, or another of transformers' classes, which takes `given`.
+    Raises:
+        FactoryError: it cannot be loaded, or a reward model was given for a language model.
+    """
+    if kind is AutoModelForCausalLM and architecture_of(base).endswith(CLASSIFIER):
+        # Loaded all the same, it would get an output layer of random numbers.
+        raise FactoryError(f"{base.option} {base.name} is a classifier, such as a reward model: give a language model")
+    source = given | ({"gguf_file": base.gguf} if base.gguf else {})
     try:
-        model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=dtype, **source)
+        model = kind.from_pretrained(base.folder, dtype=dtype, **source)
     except (OSError, ValueError) as error:
         raise FactoryError(
             f"{base.option} {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}"
@@ -69,6 +79,17 @@ def load_model(base: Base, dtype: torch.dtype) -> Any:
         model.hf_quantizer = model.quantization_method = None
         del model.config.quantization_config
     return model
+
+
+def architecture_of(base: Base) -> str:
+    """The name of the class that its configuration gives; empty: it gives none."""
+    if base.gguf:
+        return ""
+    try:
+        named = json.loads((base.folder / "config.json").read_text("utf-8")).get("architectures") or [""]
+    except (ValueError, AttributeError, OSError):
+        return ""  # what the model needs of it, loading the model will say
+    return str(named[0])
 
 
 def load_tokenizer(base: Base) -> Any:

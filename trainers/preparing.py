@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from schemas.errors import FactoryError
 from schemas.ids import sha256_text
 from schemas.tables import Model, TrainingSet
@@ -15,7 +13,7 @@ from trainers.command import Asked, Diverged
 from trainers.examples import Examples, Rows, end_warning, fit_examples
 from trainers.models import Base, end_tokens, find_model, load_tokenizer, weights_sha256
 from trainers.record import Known, diverged_before, known_columns, model_row, write_finished
-from trainers.settings import NOT_IN_WEIGHTS, TrainerSettings
+from trainers.settings import NOT_IN_WEIGHTS, TrainerSettings, plain
 from trainers.unfinished import Part, begin, finished
 
 
@@ -135,10 +133,9 @@ def _find_reference(asked: Asked, tokenizer: Any) -> Base | None:
 
 def _wanted(known: Known, set_name: str, settings: TrainerSettings) -> dict[str, Any]:
     names = ("objective", "training_set_id", "start_model_id", "base_weights_sha256", "reference_model_id")
-    plain = msgspec.to_builtins(settings)
     return {
         "set": set_name,
         **{name: known[name] for name in (*names, "chat_template_hash", "seed")},
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        **{key: value for key, value in plain.items() if key not in NOT_IN_WEIGHTS},
+        **{key: value for key, value in plain(settings).items() if key not in NOT_IN_WEIGHTS},
     }

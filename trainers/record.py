@@ -12,6 +12,7 @@ import msgspec
 
 from schemas.errors import FactoryError
 from schemas.ids import content_id, folder_model_name, model_id
+from schemas.objectives import OBJECTIVES, objective_of
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from stores.whole import put_folder
@@ -19,14 +20,8 @@ from trainers.command import Asked
 from trainers.environment import hardware, package_versions
 from trainers.log_probs import LABELS
 from trainers.models import Base, weights_sha256
-from trainers.settings import TrainerSettings
+from trainers.settings import TrainerSettings, as_now, plain
 from trainers.unfinished import RECORD, Part, Record, part_folder
-
-METHODS = {
-    "dpo": "direct preference optimization",
-    "rft": "rejection-sampling fine-tuning",
-    "sft": "supervised fine-tuning",
-}
 
 Known = Mapping[str, Any]
 """The columns of TrainingRun that are settled when a training begins"""
@@ -52,9 +47,9 @@ def known_columns(
         "base_model": asked.called or (path.resolve().name if path.exists() else asked.model),
         "base_weights_sha256": start_sha256,
         "start_model_id": models[0].model_id,
-        "reference_model_id": models[-1].model_id if objective == "dpo" else None,
+        "reference_model_id": models[-1].model_id if OBJECTIVES[objective].reference else None,
         "chat_template_hash": models[0].chat_template_hash,
-        "configuration": json.dumps(msgspec.to_builtins(settings), sort_keys=True),
+        "configuration": json.dumps(plain(settings), sort_keys=True),
         "seed": asked.seed,
         "package_versions": package_versions(),
         "hardware": hardware(int(os.environ.get("WORLD_SIZE", "1"))),
@@ -89,7 +84,13 @@ def diverged_before(lake: str, known: Known) -> str | None:
         runs = opened.read(
             TrainingRun, "status = 'diverged' AND training_set_id = $id", {"id": known["training_set_id"]}
         )
-    return next((run.reason for run in runs if all(getattr(run, name) == known[name] for name in known)), None)
+    return next((run.reason for run in runs if _is_the_same(run, known)), None)
+
+
+def _is_the_same(run: TrainingRun, known: Known) -> bool:
+    if any(getattr(run, name) != known[name] for name in known if name != "configuration"):
+        return False
+    return as_now(run.objective, json.loads(run.configuration)) == json.loads(known["configuration"])
 
 
 def write_record(
@@ -155,10 +156,15 @@ def write_finished(lake: str, output: Path, record: Record, set_name: str) -> No
     print(f"trained before{', and recorded only now' if added else ''}: {output}\ntraining run: {run.training_run_id}")
 
 
-def _row(part: Part, known: Known, **found: Any) -> TrainingRun:
+def training_run_id(part: Part, known: Known) -> str:
+    """The id that the training's row will have, whatever comes out: known from its first start on."""
     what = (known["base_weights_sha256"], known["configuration"], known["seed"], part.started_at.isoformat())
+    return content_id("training run", known["training_set_id"], *what)
+
+
+def _row(part: Part, known: Known, **found: Any) -> TrainingRun:
     return TrainingRun(
-        training_run_id=content_id("training run", known["training_set_id"], *what),
+        training_run_id=training_run_id(part, known),
         started_at=part.started_at,
         ended_at=datetime.now(UTC),
         **known,
@@ -173,17 +179,17 @@ def _add_rows(lake: str, record: Record, set_name: str) -> int:
 
 def model_card(run: TrainingRun, training_set: TrainingSet) -> str:
     """The trained model's README.md."""
-    metrics = json.loads(run.metrics)
+    metrics, objective = json.loads(run.metrics), objective_of(run.objective)
     lines = [
         "---",
         "library_name: transformers",
-        "pipeline_tag: text-generation",
+        f"pipeline_tag: {objective.task}",
         f"tags: [preference-factory, {run.objective}]",
         "---",
         "",
         f"# {run.output}",
         "",
-        f"`{run.base_model}`, trained by {METHODS[run.objective]} on `{training_set.name}@{training_set.version}`.",
+        f"`{run.base_model}`, trained by {objective.method} on `{training_set.name}@{training_set.version}`.",
         "The base model's licence and limits hold for this one too.",
         "",
         "| | |",

@@ -14,6 +14,7 @@ from trainers.command import Asked, run_command
 from trainers.settings import RftSettings
 
 OBJECTIVE = "rft"
+SETTINGS = RftSettings
 
 
 def train(asked: Asked) -> None:
@@ -27,7 +28,7 @@ def train_on_completions(asked: Asked, objective: str, kind: type[RftSettings]) 
     from trainers.examples import read_rows
     from trainers.settings import load_settings
 
-    settings = load_settings(kind, objective, asked.config)
+    settings = load_settings(kind, objective, asked.configs)
     rows = read_rows(asked, "prompt_completion")
 
     # After that: nobody should wait for torch to be told of a misspelt name.

@@ -13,6 +13,7 @@ from trainers.rft import train_on_completions
 from trainers.settings import SftSettings
 
 OBJECTIVE = "sft"
+SETTINGS = SftSettings
 
 
 def train(asked: Asked) -> None:

@@ -1,5 +1,6 @@
 """What the trainers do around TRL: its arguments, LoRA, a line of progress, checkpoints, guards, and the record."""
 
+import copy
 import json
 import math
 import os
@@ -17,20 +18,24 @@ from schemas.errors import FactoryError
 from trainers.checkpoints import Checkpoints, newest, step_of
 from trainers.command import Diverged
 from trainers.examples import Tokens
-from trainers.guards import Entry, climbing, falling, no_number
-from trainers.log_probs import LABELS, Figures, answer_log_probs
+from trainers.guards import Entry, climbing, falling, no_number, sinking
+from trainers.log_probs import LABELS, Figures, Scores, answer_log_probs
 from trainers.models import load_model, save_model
 from trainers.preparing import Job
 from trainers.record import write_diverged, write_record
-from trainers.settings import DpoSettings, Lora, TrainerSettings
+from trainers.settings import Lora, PairSettings, RewardedSettings, TrainerSettings
 from trainers.unfinished import writing
 
 SCHEDULES = {"linear": "linear", "constant": "constant_with_warmup"}
 LINES_OF_PROGRESS = 20
 
 
-def trainer_arguments(job: Job) -> dict[str, Any]:
-    """What TRL's DPOConfig and SFTConfig are both given."""
+def trainer_arguments(job: Job, rows: int | None = None) -> dict[str, Any]:
+    """What all of TRL's configurations are given.
+
+    Args:
+        rows: that an epoch goes over; None: an example is a row.
+    """
     settings = job.settings
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     at_once = settings.micro_batch_size * processes
@@ -42,11 +47,12 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
     accelerated = torch.accelerator.is_available()
     # A safeguard of deterministic mode that costs up to a fifth of a step; nothing here reads what it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    steps = settings.epochs * math.ceil(len(job.examples.rows) / settings.batch_size)
+    steps = settings.epochs * math.ceil((rows or len(job.examples.rows)) / settings.batch_size)
     return {
         "output_dir": str(job.part.saving),
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
+        **({"optim": settings.optimizer} if settings.optimizer != "adamw" else {}),  # TRL's own default is AdamW
         "lr_scheduler_type": SCHEDULES[settings.schedule],
         # Rounded down: the first step of a warm-up has rate 0, so that a single step would train nothing.
         "warmup_steps": int(settings.warmup * steps),
@@ -67,14 +73,28 @@ def trainer_arguments(job: Job) -> dict[str, Any]:
     }
 
 
-def trainer_parts(job: Job) -> dict[str, Any]:
-    """What TRL's trainers are both given beside their arguments: model, examples, tokenizer, adapters."""
+def trainer_parts(
+    job: Job, model: Any = None, rows: list[dict[str, Any]] | None = None, task: str = "CAUSAL_LM"
+) -> dict[str, Any]:
+    """What TRL's trainers are given beside their arguments: model, examples, tokenizer, adapters.
+
+    Args:
+        model, rows: None: the start as a language model, and the set's rows.
+        task: peft's name for what the model does.
+    """
     return {
-        "model": load_model(job.base, weights_dtype(job.settings)),
-        "train_dataset": Dataset.from_list(job.examples.rows),
+        "model": load_model(job.base, weights_dtype(job.settings)) if model is None else model,
+        "train_dataset": Dataset.from_list(job.examples.rows if rows is None else rows),
         "processing_class": job.tokenizer,
-        "peft_config": _lora_config(job.settings.lora),
+        "peft_config": _lora_config(job.settings.lora, task),
     }
+
+
+def reference_model(job: Job, model: Any) -> Any:
+    """The model that DPO compares with. None: the start, which with LoRA is `model` without its adapters."""
+    if job.reference is not None:
+        return load_model(job.reference, weights_dtype(job.settings))
+    return None if job.settings.lora else copy.deepcopy(model)
 
 
 def weights_dtype(settings: TrainerSettings) -> torch.dtype:
@@ -82,7 +102,7 @@ def weights_dtype(settings: TrainerSettings) -> torch.dtype:
     return torch.bfloat16 if settings.lora and settings.precision == "bfloat16" else torch.float32
 
 
-def _lora_config(lora: Lora | None) -> Any:
+def _lora_config(lora: Lora | None, task: str) -> Any:
     """peft's configuration; None for full fine-tuning."""
     if lora is None:
         return None
@@ -93,7 +113,7 @@ def _lora_config(lora: Lora | None) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules="all-linear",
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
 
 
@@ -104,7 +124,8 @@ class Progress(TrainerCallback):  # type: ignore[misc, unused-ignore]
         every = max(1, state.max_steps // LINES_OF_PROGRESS)
         due = state.global_step % every == 0 or state.global_step in (1, state.max_steps)
         if state.is_world_process_zero and due and "loss" in logs:
-            print(f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}", flush=True)
+            paid = f", reward {float(logs['reward']):.4f}" if logs.get("reward") is not None else ""
+            print(f"step {state.global_step}/{state.max_steps}: loss {float(logs['loss']):.4f}{paid}", flush=True)
 
 
 class Guards(TrainerCallback):  # type: ignore[misc, unused-ignore]
@@ -128,21 +149,27 @@ class Guards(TrainerCallback):  # type: ignore[misc, unused-ignore]
         settings = self.settings
         found = no_number(logs)
         if found is None and settings.max_loss_rise is not None:
-            found = climbing(history, settings.guard_steps, settings.max_loss_rise)
-        if found is None and isinstance(settings, DpoSettings) and settings.max_fall is not None:
+            found = climbing(history, settings.guard_steps, settings.max_loss_rise, settings.loss_unit)
+        if found is None and isinstance(settings, PairSettings) and settings.max_fall is not None:
             found = falling(history, settings.guard_steps, settings.max_fall, settings.beta, self.tokens)
+        if found is None and isinstance(settings, RewardedSettings) and settings.max_reward_fall is not None:
+            found = sinking(history, settings.guard_steps, settings.max_reward_fall)
         return found
 
 
 def train_and_record(
-    job: Job, trainer: Any, figures: Callable[[Sequence[Tokens], list[list[float]], list[list[float]]], Figures]
+    job: Job,
+    trainer: Any,
+    figures: Callable[[Sequence[Tokens], Scores, Scores], Figures],
+    scored: Callable[[Any, Sequence[Tokens]], Scores] = answer_log_probs,
 ) -> None:
     """Scores the held-out examples, trains, scores them again; saves model, card and rows.
 
     Called by every process; the main one prints and writes.
 
     Args:
-        figures: held-out examples, their log-probabilities now and at the start -> figures.
+        figures: held-out examples, the scores of their answers now and at the start -> figures.
+        scored: trainer, examples -> the scores of their answers.
     Raises:
         Diverged: a guard has ended it; its row is in the lake.
     """
@@ -157,13 +184,13 @@ def train_and_record(
         )
         for warning in job.warnings:
             print(f"warning: {warning}", file=sys.stderr, flush=True)
-    base = answer_log_probs(trainer, held_out.tokens)
+    base = scored(trainer, held_out.tokens)
     metrics: dict[str, Any] = dict(counts) | ({"warnings": job.warnings} if job.warnings else {})
     if held_out.tokens:
         metrics["before"] = figures(held_out.tokens, base, base)
     fault = _train(job, trainer)
     if fault is None:
-        now = answer_log_probs(trainer, held_out.tokens)
+        now = scored(trainer, held_out.tokens)
         fault = (
             None if all(map(math.isfinite, chain.from_iterable(now))) else "the trained model's scores are no numbers"
         )

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from schemas.errors import FactoryError
 from schemas.tables import Model, TrainingRun
 from stores.whole import whole_file
+from trainers.settings import NOT_IN_WEIGHTS, as_now
 
 RECORD = "training.json"
 _SHOWN = 3
@@ -163,6 +164,7 @@ def _asked(file: Path) -> dict[str, Any] | None:
 
 
 def _differences(one: Wanted, other: Wanted) -> str:
-    """The first few names whose values differ, with those of `one`; empty: none does."""
+    """The first few names whose values differ, with those of `one`, perhaps an earlier version's; empty: none does."""
+    one = {key: value for key, value in as_now(str(one.get("objective")), one).items() if key not in NOT_IN_WEIGHTS}
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return ", ".join(f"{name} {one.get(name)}" for name in names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

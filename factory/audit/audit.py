@@ -89,7 +89,7 @@ def audit_training_set(lake: Lake, reference: str, options: Options, tell: Tell 
     row = read.row
     table = pa.concat_tables([_with_split(read.train, "train"), _with_split(read.held_out, "held_out")])
     given = as_audited(lake, f"{row.name}@{row.version}", row.format, table, row.snapshot, benchmarks)
-    if tokenizer is not None:
+    if tokenizer is not None and row.format != "prompt":
         most = options.max_tokens or MAX_TOKENS[row.format]
         told = as_trained(
             given.turns, tokenizer, most, lambda done: tell(f"tokens of {done:,} of {table.num_rows:,} rows")
@@ -157,7 +157,7 @@ def examination(
     benchmarks = benchmarks_of(settings.decontaminate) or benchmarks_of(None)
 
     def examine(name: str, format: str, rows: pa.Table, snapshot: int) -> Examined:
-        excluded = overlapping_prompts(lake, name, rows, benchmarks) if settings.decontaminate else []
+        excluded = overlapping_prompts(lake, name, format, rows, benchmarks) if settings.decontaminate else []
         asked: dict[str, Any] = {}
         if settings.decontaminate:
             asked["decontaminated"] = {b.name: b.version for b in benchmarks}
@@ -170,7 +170,9 @@ def examination(
     return examine
 
 
-def overlapping_prompts(lake: Lake, name: str, rows: pa.Table, benchmarks: Sequence[Benchmark]) -> list[str]:
+def overlapping_prompts(
+    lake: Lake, name: str, format: str, rows: pa.Table, benchmarks: Sequence[Benchmark]
+) -> list[str]:
     """The ids of the prompts that overlap with an evaluation set, sorted.
 
     Raises:
@@ -180,7 +182,6 @@ def overlapping_prompts(lake: Lake, name: str, rows: pa.Table, benchmarks: Seque
         raise FactoryError(
             f"training set {name} cannot be decontaminated, as its rows have no prompt_id: add the column to its query"
         )
-    format = "preference" if "chosen" in rows.column_names else "prompt_completion"
     given = audited(name, format, rows, tasks_of(lake, rows)).rows
     texts = texts_of(given)
     bad = {text for b in benchmarks for text in overlaps_with(texts, b).prompts["prompt"].to_list()}

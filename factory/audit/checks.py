@@ -70,6 +70,8 @@ def findings(
         if tell is not None:
             tell(check.name)
         reason = given.why_not(check.needs)
+        if given.format == "prompt" and not check.of_prompts:
+            reason = "the rows are prompts without answers"
         measured = not_applicable(reason) if reason is not None else check.run(given)
         found.append(judged(check, measured, (thresholds or {}).get(check.name)))
     return found

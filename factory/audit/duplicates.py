@@ -141,12 +141,14 @@ CHECKS = (
         "Share of rows that repeat an earlier row's texts.",
         duplicate_rows,
         0.0,
+        of_prompts=True,
     ),
     Check(
         "near_duplicate_prompts",
         "Share of distinct prompts with a near duplicate (MinHash, Jaccard similarity of word 3-grams at least 0.8).",
         near_duplicate_prompts,
         0.1,
+        of_prompts=True,
     ),
     Check(
         "split_leak",
@@ -154,5 +156,6 @@ CHECKS = (
         split_leak,
         0.0,
         beyond="fail",
+        of_prompts=True,
     ),
 )

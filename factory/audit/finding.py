@@ -62,6 +62,8 @@ class Check:
     """what the check says if the figure is beyond its default threshold; beyond one that the user gave, it fails"""
     needs: tuple[str, ...] = ()
     """columns of the rows without which it is not applicable"""
+    of_prompts: bool = False
+    """whether it looks at prompts, so that it holds for a set without answers too"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ CHECKS = (
         overlap,
         0.0,
         beyond="fail",
+        of_prompts=True,
     ),
     Check(
         "constraint_kinds",
@@ -134,5 +135,6 @@ CHECKS = (
         constraint_kinds,
         0.5,
         needs=("kinds",),
+        of_prompts=True,
     ),
 )

@@ -23,12 +23,13 @@ REASONS = {
     "kinds": "no prompt has constraints that a program can check",
     "constraint_gap": "the verifier has not checked both sides of any pair",
     "similarity": "the rows have one answer, not two",
+    "chosen_win_rate": "the rows have no win rates",
 }
 """Why a check that needs a column is not applicable without it."""
 _TEXTS = ("split", "prompt_id", "source", "licence", "chosen_model", "rejected_model")
 _NUMBERS = (
     "chosen_value", "rejected_value", "score_chosen", "score_rejected", "chosen_score", "rejected_score", "similarity",
-    "constraint_gap",
+    "constraint_gap", "chosen_win_rate", "rejected_win_rate",
 )  # fmt: skip
 """Columns of a set's own that checks use, if they are of that kind; else what the lake knows stands for them."""
 _ID_COLUMNS = ("pair_id", "response_id", "id")
@@ -63,7 +64,7 @@ class Audited:
     format: str
     rows: pl.DataFrame
     """id, split, prompt (all turns), task (the actor's prompt behind it), asked (the last user turn), chosen (or the
-    completion), rejected; prompt_key, task_key, chosen_key,
+    completion; NULL in a set of prompts), rejected; prompt_key, task_key, chosen_key,
     rejected_key: hashes of the texts as two are compared; figures and lineage"""
     turns: pl.DataFrame
     """id, prompt, chosen, rejected: as lists of turns"""
@@ -104,15 +105,16 @@ def audited(
     if not table.num_rows:
         raise FactoryError(f"training set {reference} has no rows to audit: build it from runs that made some")
     given = as_polars(table)
-    answer = "chosen" if format == "preference" else "completion"
+    answer = {"preference": "chosen", "prompt_completion": "completion"}.get(format)
     ids = row_ids(given)
     two = format == "preference"
+    none = pl.Series([None] * given.height, dtype=given["prompt"].dtype)
     turns = pl.DataFrame(
         {
             "id": ids,
             "prompt": given["prompt"],
-            "chosen": given[answer],
-            "rejected": given["rejected"] if two else pl.Series([None] * given.height, dtype=given[answer].dtype),
+            "chosen": given[answer] if answer is not None else none,
+            "rejected": given["rejected"] if two else none,
         }
     )
     rows = turns.select(

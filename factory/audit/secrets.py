@@ -125,11 +125,13 @@ CHECKS = (
         secrets,
         0.0,
         beyond="fail",
+        of_prompts=True,
     ),
     Check(
         "personal_data",
         "Share of rows with an e-mail address, telephone, card, bank account or social security number in a text.",
         personal_data,
         0.0,
+        of_prompts=True,
     ),
 )

@@ -65,6 +65,7 @@ CHECKS = (
         known_faults,
         0.0,
         needs=("source",),
+        of_prompts=True,
     ),
     Check(
         "licences",
@@ -72,6 +73,7 @@ CHECKS = (
         licences,
         0.0,
         needs=("source",),
+        of_prompts=True,
     ),
     Check(
         "generator_terms",

@@ -1,4 +1,4 @@
-"""What is left of a pair behind the trainer's own chat template and its limit on tokens (needs a model's tokenizer)."""
+"""What is left of a pair after the trainer's own chat template and its limit on tokens (needs a model's tokenizer)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,13 +115,13 @@ def load_tokenizer(model: str) -> Any:
 CHECKS = (
     Check(
         "cut_by_trainer",
-        "Share of rows longer than the trainer's max_tokens behind the model's chat template (needs --model).",
+        "Share of rows longer than the trainer's max_tokens with the model's chat template (needs --model).",
         cut_by_trainer,
         0.01,
     ),
     Check(
         "equal_after_template",
-        "Share of pairs whose sides are the same tokens behind the chat template and cut at max_tokens (needs --model).",
+        "Share of pairs whose sides are the same tokens once the chat template is applied and cut at max_tokens (needs --model).",
         equal_after_template,
         0.0,
         beyond="fail",

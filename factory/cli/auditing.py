@@ -21,7 +21,7 @@ def audit(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Also look behind this model's chat template and tokenizer: a folder, .gguf or embedded:NAME."
+            help="Also check the rows with this model's chat template and tokenizer: a folder, .gguf or embedded:NAME."
         ),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The trainer's limit; by default, its default.")] = None,
@@ -41,7 +41,7 @@ def audit(
     judge: Annotated[
         str | None, typer.Option(help="The other judge: embedded:NAME, vllm:FOLDER or a base URL.")
     ] = None,
-    all_checks: Annotated[bool, typer.Option("--all", help="Show the checks that pass in full, too.")] = False,
+    all_checks: Annotated[bool, typer.Option("--all", help="Also show in full the checks that pass.")] = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Audit a training set: is the data fit to train on? Exits with 1 if a check fails. Only --second-judge calls a model."""

@@ -22,7 +22,7 @@ from factory.cli.options import (
 from factory.monitor.console import Console
 
 batch = typer.Typer(
-    help="Half the price: write requests for a batch service (OpenAI's format), send them, fetch the answers.",
+    help="Use a batch service (OpenAI's format) at half the price: write requests, send them, fetch the answers.",
     no_args_is_help=True,
 )
 
@@ -42,7 +42,7 @@ def batch_write(
 ) -> None:
     """Write a run's next requests as files for a batch service. Sends nothing; answers already read become rows.
 
-    Leaves out stages that ask back and forth, such as search; run them live with `factory resume`.
+    Stages that go back and forth, such as search, are left out; run them live with `factory resume`.
     """
     from factory.batch.batches import write_and_report
 
@@ -66,9 +66,9 @@ def batch_submit(
     files: Annotated[list[Path], typer.Argument(help="Files of requests that `factory batch write` wrote.")],
     lake: LakeOption = "lake",
 ) -> None:
-    """Send files of requests to their model's Batch API, each once: a file that is there already is not sent again.
+    """Send files of requests to their model's Batch API, each once: a file that was sent before is not sent again.
 
-    The address and the place of the key are those of the recipe's model.
+    The recipe's model says the address and where the key is.
     """
     from factory.batch.submitting import submit
 

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from factory.cli.auditing import audit
 from factory.cli.batch import batch
 from factory.cli.copying import clone
 from factory.cli.copying import gc as collect_garbage
+from factory.cli.documenting import documents
 from factory.cli.evaluating import evaluate
 from factory.cli.exporting import export
 from factory.cli.importing import import_
@@ -28,6 +30,12 @@ from factory.cli.viewing import view
 gc.set_threshold(50_000, 20, 20)
 atexit.register(gc.freeze)
 
+
+def _in_paragraphs(command: Callable[..., None]) -> str:
+    """A command's docstring with a line for each paragraph; typer would break the terminal's lines where it does."""
+    return "\n\n".join(" ".join(each.split()) for each in str(command.__doc__).split("\n\n"))
+
+
 app = typer.Typer(
     help="A factory for preference datasets: a model answers, a judge finds its failures, a tree search fixes them; "
     "a versioned lake keeps every row with its lineage.",
@@ -36,17 +44,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PANELS = {
-    "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge),
-    "Look": (view, sql, tree, pair, report, recipes),
-    "Give away, and do again": (export, publish, publish_model, pull, lock, rerun),
-    "Keep the lake": (views, snapshots, verify, clone, compact, expire, migrate, doctor),
+    "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge, documents),
+    "Inspect": (view, sql, tree, pair, report, recipes),
+    "Share and reproduce": (export, publish, publish_model, pull, lock, rerun),
+    "Maintain the lake": (views, snapshots, verify, clone, compact, expire, migrate, doctor),
 }
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(rich_help_panel=panel, help=_in_paragraphs(command))(command)
 making, *_, keeping = PANELS
 app.command("import", rich_help_panel=making)(import_)
-app.command("gc", rich_help_panel=keeping)(collect_garbage)
+app.command("gc", rich_help_panel=keeping, help=_in_paragraphs(collect_garbage))(collect_garbage)
 app.add_typer(batch, name="batch", rich_help_panel=making)
 
 

@@ -18,7 +18,7 @@ def clone(
         ),
     ],
 ) -> None:
-    """Copy a lake with all its snapshots; every training set of the copy is read again before it is there.
+    """Copy a lake with all its snapshots; every training set is read back and checked before the copy appears.
 
     Trained models and the Parquet files of sets are not copied; a folder's journal of answers is.
     """
@@ -33,9 +33,11 @@ def clone(
 
 
 def gc(
-    delete: Annotated[bool, typer.Option("--delete", help="Remove it; by default, it is only listed.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove what is listed; by default, nothing is removed.")
+    ] = False,
     older_than_hours: Annotated[
-        float, typer.Option(min=0, help="Leave what was written later: it may be about to be committed.")
+        float, typer.Option(min=0, help="Leave newer files alone: they may be about to be committed.")
     ] = 24,
     files: Annotated[bool, typer.Option("--files", help="List every file and folder.")] = False,
     lake: LakeOption = "lake",

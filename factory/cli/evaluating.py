@@ -83,10 +83,10 @@ def evaluate(
     seed: SeedOption = 0,
     format: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
     allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Measure on prompts that the lake's data were made from, too.")
+        bool, typer.Option("--allow-overlap", help="Also measure on prompts that the lake's data were made from.")
     ] = False,
     by_kind: Annotated[
-        bool, typer.Option("--by-kind", help="Show how often each kind of constraint is followed, too.")
+        bool, typer.Option("--by-kind", help="Also show how often each kind of constraint is followed.")
     ] = False,
     actor: Annotated[
         str | None,

@@ -26,12 +26,12 @@ def export(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="The folder to write, of several formats FOLDER/FORMAT; by default, in the lake's exports.",
+            help="Folder to write to (with several formats, FOLDER/FORMAT); by default, in the lake's exports.",
         ),
     ] = None,
     lake: LakeOption = "lake",
 ) -> None:
-    """Write a training set as the files that another trainer reads, and say what they cannot hold."""
+    """Write a training set as the files that another trainer reads, and report what they cannot hold."""
     from factory.exporting.export import export as export_set
     from factory.exporting.formats import format_named
     from factory.exporting.printing import print_exported

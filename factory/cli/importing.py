@@ -23,7 +23,7 @@ def import_(
     ],
     lake: LakeOption = "lake",
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Import only the first rows of each.")
+        int | None, typer.Option("--limit", "-n", min=1, help="Import only the first N rows of each.")
     ] = None,
     licence: Annotated[str | None, typer.Option(help="SPDX identifier, for rows that name no licence.")] = None,
     best_by: Annotated[

@@ -39,12 +39,12 @@ def judge(
     lake: LakeOption = "lake",
     limit: LimitOption = None,
     seed: SeedOption = 0,
-    rows: Annotated[int, typer.Option(min=0, help="Most flipped answers to show.")] = 20,
+    rows: Annotated[int, typer.Option(min=0, help="Maximum flipped answers to show.")] = 20,
     format: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
     log_format: LogFormatOption = None,
     override: OverrideOption = None,
 ) -> None:
-    """Judge a run's answers again by another judge, and show what changed. Its verdicts are a run of their own."""
+    """Judge a run's answers again with another judge, and show what changed. Its verdicts are a run of their own."""
     from factory.cli.evaluating import model_settings
     from factory.evaluation.again import earlier_judge, judge_again
     from factory.evaluation.recipes import reasons_by_default

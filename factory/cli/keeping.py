@@ -9,8 +9,9 @@ import typer
 from factory.cli.options import LakeOption, ThresholdOption, assignments, thresholds
 from factory.monitor.console import Console
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES, in_words
 
-OBJECTIVES = ("dpo", "rft", "sft")
+_WITH_REFERENCE = " and ".join(name for name, objective in OBJECTIVES.items() if objective.reference)
 
 
 def build(
@@ -28,7 +29,7 @@ def build(
     threshold: ThresholdOption = None,
     allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHECK", help="Build though this check fails; the set's row says so."),
+        typer.Option(metavar="CHECK", help="Build even if this check fails; the set's row records it."),
     ] = None,
     decontaminate: Annotated[
         list[str] | None,
@@ -51,36 +52,52 @@ def build(
 
 def train(
     context: typer.Context,
-    objective: Annotated[str, typer.Argument(help="dpo (actor), rft (refiner), or sft (given answers).")],
+    objective: Annotated[str, typer.Argument(help=f"{in_words()}.")],
     training_set: Annotated[
         str, typer.Option("--set", help="A training set, such as spar_dpo@1; without a version, the newest.")
     ],
-    model: Annotated[str, typer.Option(help="The start: embedded:NAME, a folder, a .gguf file or a hub id.")],
+    model: Annotated[
+        str, typer.Option(help="What training starts from: embedded:NAME, a folder, a .gguf file or a hub id.")
+    ],
     reference: Annotated[
-        str | None, typer.Option(help="dpo: the reference model, given as --model is; by default, the start.")
+        str | None,
+        typer.Option(
+            help=f"{_WITH_REFERENCE}: the reference model, in the same form as --model; by default, the same model."
+        ),
     ] = None,
-    config: Annotated[str | None, typer.Option(help="A preset (small-cpu) or a YAML file.")] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A preset (small-cpu, sppo, ...) or a YAML file; may be repeated: of each key the last wins."
+        ),
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="online: the reward model's folder, instead of the reward in its settings.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the trained model.")] = None,
     seed: Annotated[int, typer.Option(help="The trainer's seed.")] = 0,
     allow_other_template: Annotated[
-        bool, typer.Option("--allow-other-template", help="Train though the answers had another chat template.")
+        bool,
+        typer.Option("--allow-other-template", help="Train even if the answers were made with another chat template."),
     ] = False,
     lake: LakeOption = "lake",
 ) -> None:
     """Train on a pinned training set, in a separate process.
 
-    Started again after a kill, it goes on from its checkpoint. Exit code 3: it diverged, and gives no model.
+    Repeated after a kill, it continues from its checkpoint. Exit code 3: it diverged, and leaves no model.
     """
     import subprocess
 
     from factory.loops.training import Training, command_of, weights_of
 
     if objective not in OBJECTIVES:
+        raise FactoryError(f"there is no objective {objective!r}: give {in_words()}")
+    if reference is not None and not OBJECTIVES[objective].reference:
         raise FactoryError(
-            f"there is no objective {objective!r}: give dpo (the actor), rft (the refiner) or sft (given answers)"
+            f"--reference is for {_WITH_REFERENCE}: {objective} compares with no other model; leave it out"
         )
-    if reference is not None and objective != "dpo":
-        raise FactoryError(f"--reference is for dpo: {objective} compares with no other model; leave it out")
+    if reward is not None and OBJECTIVES[objective].format != "prompt":
+        raise FactoryError(f"--reward is for online: {objective} pays for no answers; leave it out")
     asked = Training(
         objective,
         training_set,
@@ -88,7 +105,8 @@ def train(
         None if reference is None else weights_of(reference),
         output,
         seed,
-        (config,) if config else (),
+        tuple(config or ()),
+        None if reward is None else Path(weights_of(reward).path),
     )
     command = command_of(lake, asked, None)
     command += ["--allow-other-template"] if allow_other_template else []
@@ -132,13 +150,13 @@ def migrate(lake: LakeOption = "lake") -> None:
 
 def verify(
     where: Annotated[str | None, typer.Argument(metavar="WHERE", help="The lake; the same as --lake.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Look at the files and the catalog alone.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Check only the files and the catalog.")] = False,
     lake: LakeOption = "lake",
 ) -> None:
-    """Look at all of a lake, and name what is wrong, with its table and file, and what depends on it.
+    """Check a whole lake, and name what is wrong, with its table and file, and what depends on it.
 
-    Files are as they were written (checksums), every id is the hash of what it stands for, trees are trees, pairs lead back
-    to their prompts, and every pinned training set is read again.
+    Files must be as they were written (checksums), every id the hash of what it stands for, trees well formed; pairs must
+    lead back to their prompts, and every pinned training set must read back to its fingerprint.
     """
     from factory.monitor.verify import verify_and_report
     from stores.lake import Lake

@@ -11,7 +11,7 @@ from factory.cli.options import LakeOption
 from factory.monitor.console import Console
 from schemas.errors import FactoryError
 
-FullOption = Annotated[bool, typer.Option("--full", help="Show long texts whole.")]
+FullOption = Annotated[bool, typer.Option("--full", help="Show long texts in full.")]
 
 
 def recipes(
@@ -56,7 +56,7 @@ def sql(
     at: Annotated[int | None, typer.Option(help="Query the lake as of this snapshot.")] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write to; needed for parquet.")] = None,
-    rows: Annotated[int, typer.Option(help="Most rows to show in a table.")] = 50,
+    rows: Annotated[int, typer.Option(help="Maximum rows to show in a table.")] = 50,
     timeout: Annotated[float, typer.Option(min=0.1, help="End the query after this many seconds.")] = 60,
     full: FullOption = False,
     lake: LakeOption = "lake",
@@ -81,7 +81,7 @@ def sql(
 
 
 def views() -> None:
-    """Print the SQL that makes the views and macros, for a plain DuckDB shell: they are made anew, not kept in a lake."""
+    """Print the SQL of the views and macros, for a plain DuckDB shell; a lake does not store them."""
     from stores.sql import views as text
 
     typer.echo(text())
@@ -95,7 +95,7 @@ def tree(
     diff: Annotated[
         str, typer.Option(metavar="NODE", help="With --node, what its text is compared with: parent, root or accepted.")
     ] = "parent",
-    space: Annotated[bool, typer.Option("--space", help="With --node, white space counts and is shown.")] = False,
+    space: Annotated[bool, typer.Option("--space", help="With --node, compare white space too, and show it.")] = False,
     sets: Annotated[
         bool, typer.Option("--sets", help="With --node, wait until all training sets have been searched for it.")
     ] = False,

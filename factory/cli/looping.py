@@ -23,15 +23,13 @@ def loop(
     rounds: Annotated[int | None, typer.Option(min=1, help="The number of rounds.")] = None,
     prompts: Annotated[str | None, typer.Option(help="Where the prompts come from.")] = None,
     each_round: Annotated[int | None, typer.Option(min=1, help="Prompts in each round.")] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Print what each round will do, cost and need, and do nothing.")
-    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Only print what each round will do, cost and need.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of all rounds.")] = None,
     lake: LakeOption = "lake",
     log_format: LogFormatOption = None,
     override: SetOption = None,
 ) -> None:
-    """Run rounds of self-play: run, build, train, evaluate, again on the new models. To continue, repeat the command."""
+    """Run rounds of self-play: run, build, train, evaluate, then again with the new models. To continue, repeat the command."""
     from factory.loops.reading import load_loop
 
     changes = {
@@ -59,7 +57,7 @@ def fork(
     from factory.loops.forking import fork as fork_loop
     from stores.lake import Lake
 
-    with Lake.open(lake, create=True) as opened:
+    with Lake.open(lake) as opened:
         found = fork_loop(opened, loop_id, from_round, assignments(override))
     run_loop_and_report(found, lake, log_format)
 

@@ -32,18 +32,18 @@ RayAddressOption = Annotated[
 GpusOption = Annotated[float, typer.Option(min=0, help="GPUs per worker on the Ray cluster.")]
 RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name or a YAML file.")]
 PromptsOption = Annotated[str | None, typer.Option(help="bundled, a file or folder (docs/prompts.md), or datasets:ID.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take only the first so many prompts.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", help="Take only the first N prompts.")]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Endpoint of every model: embedded:NAME or FOLDER, vllm:FOLDER, or a base URL (repeat it for several servers)."
+        help="Endpoint of every model that writes: embedded:NAME or FOLDER, vllm:FOLDER, or a base URL (repeat it for several servers)."
     ),
 ]
 ModelNameOption = Annotated[str | None, typer.Option(help="The model's name at the endpoint.")]
 JudgeOption = Annotated[str | None, typer.Option(help="Judge by votes, verifier or both.")]
 ThresholdOption = Annotated[
     list[str] | None,
-    typer.Option("--threshold", metavar="CHECK=NUMBER", help="Hold a check's figure against this: longer_chosen=0.6"),
+    typer.Option("--threshold", metavar="CHECK=NUMBER", help="Set a check's threshold: longer_chosen=0.6"),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed from which every sampling seed is derived.")]
 
@@ -72,7 +72,9 @@ def specification(recipe: str, choices: Choices) -> Any:
         "stages.judge.by": choices.judge,
     }
     overrides = {path: value for path, value in changes.items() if value is not None} | assignments(choices.override)
-    for role in load_recipe(recipe).models:
+    for role, model in load_recipe(recipe).models.items():
+        if model.is_reward:
+            continue  # --model is of those that write
         if choices.model:
             overrides[f"models.{role}.endpoint"] = choices.model
         if choices.model_name is not None:

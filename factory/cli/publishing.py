@@ -33,12 +33,16 @@ def publish(
     dry_run: DryRunOption = None,
     with_lineage: Annotated[
         bool,
-        typer.Option("--with-lineage", help="Also publish prompts, answers, trees, judgements and calls behind it."),
+        typer.Option(
+            "--with-lineage", help="Also publish the prompts, answers, trees, judgements and calls behind it."
+        ),
     ] = False,
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="Publish though this check fails; the card says so.")
+        list[str] | None, typer.Option(metavar="CHECK", help="Publish even if this check fails; the card says so.")
     ] = None,
-    note: Annotated[str | None, typer.Option(help="What changed and why; needed where a version is published.")] = None,
+    note: Annotated[
+        str | None, typer.Option(help="What changed and why; needed if a version is already published.")
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,7 +94,7 @@ def pull(
     revision: Annotated[str | None, typer.Option(help="A branch, a commit, or a version's tag, such as v1.")] = None,
     lake: LakeOption = "lake",
 ) -> None:
-    """Make a lake of a published training set, which `factory view`, `sql`, `tree`, `verify` and `train` open.
+    """Make a lake from a published training set, for `factory view`, `sql`, `tree`, `verify` and `train` to open.
 
     Everything fetched is checked, down to the set's fingerprint; nothing in it runs.
     """
@@ -117,7 +121,8 @@ def publish_model(
     ] = None,
     dry_run: DryRunOption = None,
     allow: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="licences, model_licences: publish though one is unknown.")
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="licences, model_licences: publish even if one is unknown."),
     ] = None,
     model_licence: ModelLicenceOption = None,
     lake: LakeOption = "lake",

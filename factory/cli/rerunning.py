@@ -1,4 +1,4 @@
-"""Commands that make it possible to do it again, and do it again."""
+"""Commands that write what a repetition needs, and that repeat trainings and runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,9 +22,9 @@ def lock(
     ] = None,
     lake: LakeOption = "lake",
 ) -> None:
-    """Write a lock file: all that decides a training set or a model, so that another machine can make it again.
+    """Write a lock file: everything that determines a training set or a model, so that another machine can make it again.
 
-    It makes it with `factory rerun FILE`, from the lake or from the published dataset alone.
+    There, `factory rerun FILE` makes it from the lake or from the published dataset alone.
     """
     from rich.text import Text
 
@@ -48,17 +48,18 @@ def rerun(
         typer.Argument(metavar="WHAT", help="A training (its id, or its model), a run's id, or a lock file."),
     ],
     model: Annotated[
-        str | None, typer.Option(help="The start of the training, if it is not found: a folder, .gguf file or hub id.")
+        str | None,
+        typer.Option(help="The model that training started from, if not found: a folder, .gguf file or hub id."),
     ] = None,
-    reference: Annotated[str | None, typer.Option(help="The reference model of the training, likewise.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Likewise, the training's reference model.")] = None,
     original: Annotated[
-        Path | None, typer.Option(help="The model's folder of then, to tell by how much weights differ.")
+        Path | None, typer.Option(help="Folder of the original model, to report by how much the weights differ.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Keep the repetition's model in this folder; by default, it is removed.")
     ] = None,
     launch: Annotated[
-        str | None, typer.Option(help="What starts the trainer: 'accelerate launch --num_processes 8'.")
+        str | None, typer.Option(help="Command that starts the trainer: 'accelerate launch --num_processes 8'.")
     ] = None,
     data: Annotated[
         str | None,
@@ -69,16 +70,16 @@ def rerun(
         typer.Option(help="For a run: keep the repetition's lake in this folder; by default, it is removed."),
     ] = None,
     anew: Annotated[
-        bool, typer.Option("--anew", help="For a run: ask everything again, though the journal has the answers.")
+        bool, typer.Option("--anew", help="For a run: ask everything again, even what the journal can answer.")
     ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="For a run: ask nobody; what the journal does not answer is left out.")
+        bool, typer.Option("--offline", help="For a run: ask no model; what the journal cannot answer is left out.")
     ] = False,
     log_format: LogFormatOption = None,
     override: OverrideOption = None,
     lake: LakeOption = "lake",
 ) -> None:
-    """Do a training or a run again, and say whether it comes out the same.
+    """Repeat a training or a run, and report whether it comes out the same.
 
     Exit code 0: identical. 4: different; the report says where and why. The outcome is a row of `reruns`.
     """

@@ -27,7 +27,7 @@ from factory.cli.options import (
     to_type,
 )
 from factory.monitor.console import Console
-from schemas.errors import FactoryError, Stopped
+from schemas.errors import FactoryError, Stopped, nearest
 
 
 def run(
@@ -80,7 +80,7 @@ def resume(
     ray_address: RayAddressOption = None,
     gpus_per_worker: GpusOption = 0,
     retry_set_aside: Annotated[
-        bool, typer.Option("--retry-set-aside", help="Ask again what was set aside: prompts, votes and refinements.")
+        bool, typer.Option("--retry-set-aside", help="Retry what was set aside: prompts, votes and refinements.")
     ] = False,
     override: OverrideOption = None,
 ) -> None:
@@ -95,8 +95,14 @@ def resume(
 
     with Lake.open(lake) as opened:
         row = find_loop(opened, run_id)
-        runs = "SELECT run_id FROM current_runs WHERE starts_with(run_id, $id)"
-        if row is not None and opened.query(runs, {"id": run_id}).num_rows:
+        runs = opened.query("SELECT run_id FROM current_runs WHERE starts_with(run_id, $id)", {"id": run_id}).num_rows
+        if row is None and not runs:
+            ids = "SELECT loop_id, started_at FROM current_loops UNION ALL SELECT run_id, started_at FROM current_runs"
+            known = opened.query(f"FROM ({ids}) ORDER BY started_at").column(0).to_pylist()
+            raise FactoryError(
+                f"no run or loop matches {run_id!r} in lake {lake}: {nearest(run_id, known, 'it has') if known else 'it has none'}"
+            )
+        if row is not None and runs:
             raise FactoryError(f"{run_id!r} begins the ids of a loop and of runs: give more of it, as {row.loop_id}")
         if row is not None:
             run_loop_and_report(resumed(row, assignments(override)), lake, log_format)

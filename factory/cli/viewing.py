@@ -14,10 +14,10 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; if it is in use, the next free one.")] = 8360,
     host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs --token.")] = "127.0.0.1",
     name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Another name under which browsers reach this machine.")
+        list[str] | None, typer.Option(metavar="NAME", help="Another name by which browsers reach this machine.")
     ] = None,
     token: Annotated[
-        bool, typer.Option("--token", help="Ask browsers for a token, which is made and told once.")
+        bool, typer.Option("--token", help="Ask browsers for a token, which is generated and printed once.")
     ] = False,
     browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
     queries: Annotated[Path | None, typer.Option(help="Folder of ready-made .sql queries for the console.")] = None,

@@ -101,7 +101,7 @@ def identified(role: str, settings: ModelSettings) -> ModelSettings:
     Raises:
         FactoryError: the endpoint does not answer, or serves several models.
     """
-    if settings.vllm is not None or settings.revision is not None:
+    if settings.vllm is not None or settings.revision is not None or settings.reward_folder is not None:
         return settings
     embedded = settings.embedded
     if embedded is None:

@@ -65,6 +65,12 @@ def export(lake: Lake, reference: str, to: str, folder: Path | None, tell: Tell 
     """
     format = format_named(to)
     built = read_training_set(lake, reference)
+    if built.row.format not in format.layouts:
+        holding = [name for name, other in FORMATS.items() if built.row.format in other.layouts]
+        raise FactoryError(
+            f"{built.row.name}@{built.row.version} holds prompts without answers, which the export to {to} has no form for: "
+            f"these have one: {', '.join(holding)}"
+        )
     name = _plain_name(f"{built.row.name}-{built.row.version}")
     folder = folder or (lake.place.folder or Path()) / "exports" / f"{name}-{to}"
     with whole_folder(folder, _ours(folder)) as made:

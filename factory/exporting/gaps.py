@@ -102,5 +102,9 @@ def trains_on_history(why: str) -> Gap:
     return Gap("with earlier answers in the prompt", why, lambda row: "assistant" in _roles(row))
 
 
-COMMON = {"preference": (TIES, SOFT_LABELS, EXTRA_FIELDS), "prompt_completion": (SCORES, EXTRA_FIELDS)}
+COMMON = {
+    "preference": (TIES, SOFT_LABELS, EXTRA_FIELDS),
+    "prompt_completion": (SCORES, EXTRA_FIELDS),
+    "prompt": (EXTRA_FIELDS,),
+}
 """format of a set -> what no trainer's format holds"""

@@ -29,7 +29,7 @@ def _load(kind: str) -> Layout:
 
 def _format(kind: str, title: str, source: str) -> Format:
     layouts = (_load(kind),)
-    return Format(title, source, {"preference": layouts, "prompt_completion": layouts})
+    return Format(title, source, dict.fromkeys(("preference", "prompt_completion", "prompt"), layouts))
 
 
 JSONL = _format("jsonl", "JSON lines", "a JSON object a line, with all columns of the set")

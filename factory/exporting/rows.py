@@ -10,7 +10,7 @@ Turns = list[dict[str, str]]
 
 SLICE = 10_000
 """rows that are held as Python objects at once"""
-ANSWERS = {"preference": ("chosen", "rejected"), "prompt_completion": ("completion",)}
+ANSWERS = {"preference": ("chosen", "rejected"), "prompt_completion": ("completion",), "prompt": ()}
 """format of a set -> its columns with answers"""
 
 

@@ -1,4 +1,4 @@
-"""TRL: conversational preference and prompt-completion data (its docs/source/dataset_formats.md)."""
+"""TRL: conversational preference, prompt-completion and prompt-only data (its docs/source/dataset_formats.md)."""
 
 import pyarrow as pa
 
@@ -18,6 +18,10 @@ def _layout(kind: str, command: str) -> Layout:
 
 TRL = Format(
     "TRL",
-    "TRL 1.16, docs/source/dataset_formats.md: conversational preference, and conversational prompt-completion",
-    {"preference": (_layout("preference", "dpo"),), "prompt_completion": (_layout("prompt_completion", "sft"),)},
+    "TRL 1.16, docs/source/dataset_formats.md: conversational preference, prompt-completion and prompt-only",
+    {
+        "preference": (_layout("preference", "dpo"),),
+        "prompt_completion": (_layout("prompt_completion", "sft"),),
+        "prompt": (_layout("prompt", "rloo --reward_model_name_or_path REWARD_MODEL"),),
+    },
 )

@@ -8,14 +8,16 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import Any
 
+from factory.inference import scores
 from factory.inference.client import Client, client_of, exchange, public_address
 from factory.inference.concurrency import Concurrency
 from factory.inference.embedded import serve, usable_cores
 from factory.inference.endpoints import Endpoint, Listeners
 from factory.inference.failures import Failure
-from factory.inference.folders import chat_template, folder_of, template_hash
+from factory.inference.folders import chat_template, folder_of, folder_sha256, template_hash
 from factory.inference.keys import key_place, read_key
 from factory.inference.memory import check_memory, serving_parts
+from factory.inference.reward_model import serve_reward_model
 from factory.inference.servers import Server
 from factory.inference.settings import ModelSettings, VllmSettings
 from factory.inference.values import storable
@@ -47,6 +49,8 @@ async def connect(
         connecting = _embedded(role, settings, listeners, settings.embedded, embedded_servers)
     elif settings.vllm is not None:
         connecting = _vllm(role, settings, listeners, settings.vllm)
+    elif settings.reward_folder is not None:
+        connecting = _reward(role, settings, listeners, settings.reward_folder, embedded_servers)
     else:
         connecting = _behind_urls(role, settings, listeners)
     async with connecting as endpoint:
@@ -58,7 +62,7 @@ async def _behind_urls(role: str, settings: ModelSettings, listeners: Listeners)
     async with AsyncExitStack() as stack:
         name, context_tokens = settings.name, None
         servers, silent = [], []
-        for url in settings.endpoint:
+        for url in settings.urls:
             client = await stack.enter_async_context(_client(url, settings))
             server = _server(public_address(url), url, client, settings)
             servers.append(server)
@@ -71,10 +75,27 @@ async def _behind_urls(role: str, settings: ModelSettings, listeners: Listeners)
                 continue
             name, tokens = _served_model(role, url, name, served)
             context_tokens = min(filter(None, (context_tokens, tokens)), default=None)
+            if settings.is_reward:
+                await _check_scores(role, server, name)
         if len(silent) == len(servers):
             raise silent[0]
         assert name is not None
-        yield Endpoint(role, _model(name, settings), servers, context_tokens, listeners, parameters=settings.parameters)
+        yield Endpoint(role, _model(name, settings), servers, context_tokens, listeners, parameters=settings.sent_as)
+
+
+async def _check_scores(role: str, server: Server, name: str) -> None:
+    """
+    Raises:
+        FactoryError: the server does not score, or its model's head has several outputs.
+    """
+    messages = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello!"}]
+    try:
+        await server.send({"model": name, "messages": messages})
+    except Failure as failure:
+        raise FactoryError(
+            f"models.{role}: {server.address} does not score a conversation ({failure}): give the base URL of a vLLM server "
+            "of a sequence classifier with one output (`vllm serve FOLDER --runner pooling`)"
+        ) from failure
 
 
 def named(role: str, settings: ModelSettings) -> Endpoint:
@@ -88,6 +109,10 @@ def named(role: str, settings: ModelSettings) -> Endpoint:
             f"models.{role} is the embedded model, which no batch service has: give the base URL of one that has the "
             f"model (models.{role}.endpoint or --model) and the model's name there (models.{role}.name or --model-name)"
         )
+    if settings.is_reward:
+        raise FactoryError(
+            f"models.{role} is a reward model, which no batch service has: leave its judge out of the recipe, and run it later"
+        )
     if settings.name is None:
         raise FactoryError(
             f"models.{role}.name is missing, and writing a batch calls no server to look it up: "
@@ -100,7 +125,7 @@ def _model(name: str, settings: ModelSettings) -> Model:
     return Model(
         model_id=model_id(name, settings.revision),
         name=name,
-        origin=public_address(settings.endpoint[0]),
+        origin=public_address(settings.urls[0]),
         revision=settings.revision,
         training_run_id=None,
         chat_template_hash=None,
@@ -153,6 +178,33 @@ def _embedded_model(weights: Weights) -> Model:
     )
 
 
+@asynccontextmanager
+async def _reward(
+    role: str, settings: ModelSettings, listeners: Listeners, folder: Path, servers: int
+) -> AsyncIterator[Endpoint]:
+    where = f"models.{role}.endpoint"
+    if not folder.is_dir():
+        raise FactoryError(f"{where}: there is no folder {folder}: give the folder of a reward model (reward:FOLDER)")
+    sha256 = await asyncio.to_thread(folder_sha256, folder)
+    name = folder_model_name(folder, sha256)
+    listeners.on_status(f"starting the reward model {name}")
+    async with (
+        serve_reward_model(folder, name, where, max(1, usable_cores() // max(1, servers))) as started,
+        client_of(started.api_key, started.base_url, settings.max_reply_bytes) as client,
+    ):
+        served = await _list_models(role, started.base_url, settings, client, listeners.on_note)
+        model = Model(
+            model_id=model_id(name, sha256),
+            name=name,
+            origin=f"reward:{name}",
+            revision=sha256,
+            training_run_id=None,
+            chat_template_hash=template_hash(chat_template(folder)),
+        )
+        server = _server(model.origin, started.base_url, client, settings)
+        yield Endpoint(role, model, [server], served[name], listeners, parameters=settings.sent_as)
+
+
 def _check_fits(role: str, model: Path) -> None:
     parts = serving_parts(model, EMBEDDED_SLOTS, EMBEDDED_CONTEXT_TOKENS)
     remedy = "end other programs, take a smaller model, or give the base URL of a server on a larger machine"
@@ -195,9 +247,11 @@ def _client(url: str, settings: ModelSettings) -> AbstractAsyncContextManager[Cl
 
 def _server(address: str, base_url: str, client: Client, settings: ModelSettings) -> Server:
     pace = Concurrency(settings.concurrency, time.monotonic())
-    chat_url = base_url.rstrip("/") + "/chat/completions"
-    waits_s = settings.max_retry_after_s
-    return Server(address, chat_url, client, pace, settings.timeout_s, waits_s, names=dict(settings.parameters))
+    base = base_url.rstrip("/")
+    more: dict[str, Any] = {"beside": scores.BESIDE, "read": scores.read_score} if settings.is_reward else {}
+    url = base.removesuffix("/v1") + scores.PATH if settings.is_reward else base + "/chat/completions"
+    names = dict(settings.sent_as)
+    return Server(address, url, client, pace, settings.timeout_s, settings.max_retry_after_s, names=names, **more)
 
 
 class ServerSilent(FactoryError):
@@ -211,7 +265,7 @@ async def served_models(role: str, settings: ModelSettings) -> tuple[dict[str, i
     Raises:
         FactoryError: nothing answers there, the key is refused, or it is not such an endpoint.
     """
-    url = settings.endpoint[0]
+    url = settings.urls[0]
     async with _client(url, settings) as client:
         served = await _list_models(role, url, settings, client, NO_LISTENERS.on_note)
         if not served and (lacking := await _server(public_address(url), url, client, settings).lacks_path()):

@@ -19,12 +19,20 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from factory.inference.children import child_server
 from factory.inference.weights import Weights
 from schemas.errors import FactoryError
-from schemas.parents import end_with
+from schemas.parents import die_with
+
+ENVIRONMENT = {
+    # Threads that wait at a barrier spin briefly, then sleep. Spinning longer is a fifth faster on an idle machine,
+    # but 3 times slower beside another busy process, because it burns the time slice that the other thread needs.
+    "GOMP_SPINCOUNT": "20000",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,62 +97,20 @@ async def serve(
         verbosity=3 if log_path else 1,
     )
     with log_path.open("a+b") if log_path else tempfile.TemporaryFile() as log:
-        process = await _spawn(log)
-        try:
-            address = await _start(process, settings, start_timeout_s, log)
+        starting = child_server(
+            "factory.inference.embedded",
+            asdict(settings),
+            start_timeout_s,
+            log,
+            ENVIRONMENT,
+            partial(_explain, settings),
+        )
+        async with starting as (address, process):
             yield EmbeddedServer(f"{address}/v1", settings.api_key, weights.name, process)
-        finally:
-            await stop(process)
 
 
-async def stop(process: asyncio.subprocess.Process, grace_s: float = 5.0) -> None:
-    """Stops the server: SIGTERM, then SIGKILL after `grace_s`. Does nothing if it has exited."""
-    if process.returncode is None:
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), grace_s)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-async def _spawn(log: BinaryIO) -> asyncio.subprocess.Process:
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {
-        # Threads that wait at a barrier spin briefly, then sleep. Spinning longer is a fifth faster on an idle machine,
-        # but 3 times slower beside another busy process, because it burns the time slice that the other thread needs.
-        "GOMP_SPINCOUNT": "20000",
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "factory.inference.embedded",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=log,
-        env=environment,
-        start_new_session=True,  # Ctrl-C must not reach it: the parent still has answers to collect
-    )
-
-
-async def _start(process: asyncio.subprocess.Process, settings: _Settings, timeout_s: float, log: BinaryIO) -> str:
-    """Sends the settings and waits for the child's one line: the address of the healthy server."""
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(asdict(settings)).encode() + b"\n")
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), timeout_s)
-    except TimeoutError:
-        what = f"did not start within {timeout_s:.0f} s"
-    else:
-        if line:
-            return line.decode().strip()
-        what = f"exited with status {await process.wait()} during startup"
-    log.seek(0)
-    tail = " | ".join(log.read().decode(errors="replace").strip().splitlines()[-8:])
-    raise FactoryError(
+def _explain(settings: _Settings, what: str, tail: str) -> FactoryError:
+    return FactoryError(
         f"the embedded server for {settings.path} {what}: "
         f"check the file, and that slots × context_tokens fits in memory ({tail or 'its log is empty'})"
     )
@@ -160,7 +126,7 @@ def usable_cores() -> int:
 def main() -> None:
     """Serves until standard input closes, which happens when the parent exits."""
     settings = _Settings(**json.loads(sys.stdin.readline()))
-    _die_with(settings.parent_pid)
+    die_with(settings.parent_pid)
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # llama.cpp logs to both streams; the parent expects exactly one line on stdout
     try:
@@ -171,16 +137,6 @@ def main() -> None:
     direct.open(f"{server.listening_address}/health", timeout=60).close()
     print(server.listening_address, file=report, flush=True)
     threading.Event().wait()
-
-
-def _die_with(parent_pid: int) -> None:
-    """Ends this process with its parent: by a signal on Linux, and everywhere when standard input closes.
-
-    It needs both: a forked sibling may hold the pipe's other end, and only Linux has the signal (sent when the thread
-    that started the child ends: here the event loop's).
-    """
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    end_with(parent_pid)
 
 
 def _llama_server(settings: _Settings) -> Any:

@@ -36,7 +36,7 @@ def check_shown(role: str, settings: ModelSettings, name: str) -> None:
     Raises:
         FactoryError: one does not, or does not answer; the sentence says what it serves instead.
     """
-    for address in settings.endpoint if settings.embedded is None else ():
+    for address in settings.urls:
         served = _listed(role, settings, address)
         if name not in served:
             shown = f"serves {', '.join(sorted(served)[:8])} instead" if served else "does not list its models"
@@ -80,7 +80,7 @@ def push_weights(
             ) from not_yet
         if now_s - told_s >= TOLD_EVERY_S:
             told_s = now_s
-            show(f"waiting for {name} at {', '.join(map(public_address, settings.endpoint))} ({now_s - begun_s:.0f} s)")
+            show(f"waiting for {name} at {', '.join(map(public_address, settings.urls))} ({now_s - begun_s:.0f} s)")
         time.sleep(min(ASKED_EVERY_S, timeout_s))
 
 

@@ -17,7 +17,11 @@ _THINKING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 """of a message: vLLM, SGLang, DeepSeek and llama.cpp; OpenRouter, vLLM and Ollama; others"""
 
 
-def read_completion(document: Any) -> tuple[list[Choice], int | None, int | None]:
+Completion = tuple[list[Choice], int | None, int | None]
+"""choices in order, prompt tokens, completion tokens"""
+
+
+def read_completion(document: Any) -> Completion:
     """The choices of a chat completion in order, its prompt tokens and its completion tokens.
 
     Only what would lose an answer is a failure; any other odd value becomes None, and a choice's `note` names it.

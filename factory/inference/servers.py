@@ -1,15 +1,14 @@
-"""One server that speaks OpenAI's chat protocol: its requests, replies and health."""
+"""One server that speaks OpenAI's chat protocol, or scores conversations as vLLM does: requests, replies and health."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from factory.inference.client import Client, exchange
 from factory.inference.concurrency import Concurrency
 from factory.inference.failures import Failure, wait_s
-from factory.inference.journal import Choice
-from factory.inference.replies import read_completion
+from factory.inference.replies import Completion, read_completion
 
 DOWN_AFTER = 5
 """Failures in a row after which a server is paused."""
@@ -43,6 +42,8 @@ class Server:
     """parameters that it knows by another name; None: not sent"""
     beside: Mapping[str, Any] = field(default_factory=dict)
     """what its requests have beside OpenAI's parameters"""
+    read: Callable[[Any], Completion] = read_completion
+    """a reply's JSON -> its choices, prompt tokens and completion tokens"""
     last_answer_s: float = field(default_factory=time.monotonic)
     longest_s: float = 0.0
     answers: int = 0
@@ -63,15 +64,15 @@ class Server:
             return self.timeout_s
         return min(self.timeout_s, max(SHORTEST_PATIENCE_S, PATIENCE * self.longest_s))
 
-    async def send(self, body: dict[str, Any]) -> tuple[list[Choice], int | None, int | None]:
-        """Sends a chat request and reads the reply; see `read_completion`.
+    async def send(self, body: dict[str, Any]) -> Completion:
+        """Sends a request and reads the reply.
 
         Raises:
             Failure: no reply, or not the expected one.
         """
         started_s = time.monotonic()
         try:
-            completion = read_completion(
+            completion = self.read(
                 await exchange(
                     self.client, self.chat_url, self.patience_s, {**renamed(body, self.names), **self.beside}
                 )
@@ -112,7 +113,7 @@ class Server:
         """Whether it answers a test request within PROBE_S."""
         probe = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
-            read_completion(
+            self.read(
                 await exchange(self.client, self.chat_url, PROBE_S, {**renamed(probe, self.names), **self.beside})
             )
         except Failure as failure:

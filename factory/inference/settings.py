@@ -66,7 +66,7 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         tuple[str, ...],
         about(
             "embedded:NAME, embedded:FILE.gguf, embedded:FOLDER or vllm:FOLDER of safetensors, or one or more base URLs, "
-            "such as http://localhost:8000/v1"
+            "such as http://localhost:8000/v1; of a reward model, reward:FOLDER or reward: and a vLLM server's base URL"
         ),
     ] = ()
     vllm: Annotated[
@@ -114,11 +114,14 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
             return
         if not self.endpoint:
             raise ValueError("key 'endpoint' is missing: give it, or give vllm with the model for the run to serve")
-        for address in self.endpoint:
-            if not address.startswith("embedded:"):
-                _check_base_url(address)
-        if len(self.endpoint) > 1 and any(address.startswith("embedded:") for address in self.endpoint):
-            raise ValueError("endpoint must be embedded:NAME, or one or more base URLs")
+        if self.is_reward and not all(address.startswith(_REWARD) for address in self.endpoint):
+            raise ValueError("endpoint: a reward model's addresses all begin with reward:")
+        if _REWARD in self.endpoint:
+            raise ValueError("endpoint: reward: needs a folder or a base URL behind it, as in reward:models/reward")
+        for address in self.urls:
+            _check_base_url(address)
+        if len(self.endpoint) > 1 and len(self.urls) < len(self.endpoint):
+            raise ValueError("endpoint must be embedded:NAME, reward:FOLDER, or one or more base URLs")
 
     def __hash__(self) -> int:
         return hash((self.endpoint, self.vllm, self.name))  # a dict has no hash, but equal ones are equal
@@ -128,6 +131,27 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         """The name of the embedded model; None if it is not embedded."""
         first = next(iter(self.endpoint), "")
         return first.removeprefix("embedded:") if first.startswith("embedded:") else None
+
+    @property
+    def is_reward(self) -> bool:
+        """Whether it is a reward model, which scores a conversation and writes no text."""
+        return any(address.startswith(_REWARD) for address in self.endpoint)
+
+    @property
+    def reward_folder(self) -> Path | None:
+        """The folder of a reward model that the run itself serves; None: it is at a base URL, or is none."""
+        return None if not self.is_reward or self.urls else Path(self.endpoint[0].removeprefix(_REWARD)).expanduser()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The base URLs of the servers that somebody else runs."""
+        plain = (address.removeprefix(_REWARD) for address in self.endpoint if not address.startswith("embedded:"))
+        return tuple(url for url in plain if not self.is_reward or url.startswith(("http://", "https://")))
+
+    @property
+    def sent_as(self) -> Mapping[str, str | None]:
+        """`parameters`; a reward model is sent none of how text is sampled."""
+        return dict.fromkeys(SENT) if self.is_reward else self.parameters
 
     @property
     def without_adapter(self) -> "ModelSettings | None":
@@ -146,13 +170,20 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
             "name": self.name,
             "revision": self.revision,
             "embedded": (folder_sha256(folder) if folder else None) or embedded,
+            "reward": self._reward_identity(),
             "base": self.without_adapter.deciding()["embedded"] if self.without_adapter else None,
             "vllm": self.vllm.deciding() if self.vllm else None,
         }
         return {name: value for name, value in asked.items() if value is not None}
 
+    def _reward_identity(self) -> str | None:
+        folder = self.reward_folder
+        if folder is not None:
+            return folder_sha256(folder) or str(folder)
+        return "scores" if self.is_reward else None
 
-_VLLM = "vllm:"
+
+_VLLM, _REWARD = "vllm:", "reward:"
 _PATHS = ("/chat/completions", "/completions", "/models", "/responses")
 
 

@@ -87,6 +87,8 @@ def _uses(models: Models, sources: Sources) -> Iterator[_Use]:
             name = (named or "").removeprefix("embedded:")
             if name not in MODELS:
                 yield from _opening(option, "to load", name)
+        if model.reward_folder is not None:
+            yield from _opening(option, "to load", str(model.reward_folder))
     for option, source in sources:
         if source.startswith("datasets:"):
             said = f"to fetch the dataset {source.removeprefix('datasets:')}"
@@ -101,7 +103,7 @@ def _asking(model: ModelSettings) -> Iterator[str]:
         plain = msgspec.to_builtins(model.vllm)
         yield f"to start the program {canonical_json({name: plain[name] for name in ('command', 'model', 'args')})}"
     with_key = model.api_key_file is not None or os.environ.get(model.api_key_env)
-    for url in (urlsplit(address) for address in model.endpoint if not address.startswith("embedded:")):
+    for url in map(urlsplit, model.urls):
         if with_key and not is_loopback(url.hostname or ""):  # a server on this machine gives no key away
             yield f"to send the key in {key_place(model)} to {url.scheme}://{url.netloc}"
         yield f"to ask {url.scheme}://{url.netloc}"

@@ -8,6 +8,7 @@ from factory.inference.journal import Choice
 from factory.inference.logprobs import opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import read_json_verdict, read_yes_or_no
@@ -55,9 +56,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
             "its log-probabilities if the endpoint gives them"
         ),
     ] = "text"
-    logprobs: Annotated[bool, about("whether to ask for a word's log-probabilities; false if the endpoint refuses")] = (
-        True
-    )
+    logprobs: Annotated[
+        Logprobs,
+        about(
+            "whether to ask for a word's log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
@@ -101,6 +106,8 @@ async def judge(
             draw=draw,
         )
         calls.append(answered.call)
+        if settings.verdict == "word":
+            insist(answered.reply.choices, settings.logprobs, f"judge {judge.name}")
         for choice in answered.reply.choices:
             if settings.verdict == "word":
                 votes.append(read_word_vote(choice, answered.call.call_id))

@@ -1,6 +1,7 @@
 """What would end a loop later, found before anything is paid for."""
 
 import importlib.util
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -11,18 +12,23 @@ from factory.inference.folders import chat_template
 from factory.inference.gguf_header import read_header
 from factory.loops.plan import JUDGING, REFINING
 from factory.loops.reading import Loop
+from factory.loops.resources import trainer_settings
 from factory.loops.training import first_weights
 from factory.prompts.sources import read_prompts
 from schemas.errors import FactoryError
+from stores.training_sets import check_parameters
 
+_IS_PATH = re.compile(r"^[./~]|/.*/|\.gguf$")
+"""what no hub id, OWNER/NAME, looks like"""
 TRAINERS_NEED = ("torch", "transformers", "trl", "datasets", "peft")
 
 
 def check_before(loop: Loop) -> None:
     """
     Raises:
-        FactoryError: the trainers are not installed, a model to train has no chat template, the prompts do not last for all rounds, or an evaluation is not known,
-            cannot be read, or has prompts that the rounds would train on.
+        FactoryError: the trainers are not installed, a model to train is not there or has no chat template, a trainer's settings
+            or a training set's parameters are not known, the prompts do not last for all rounds, or an evaluation is not
+            known, cannot be read, or has prompts that the rounds would train on.
     """
     missing = [name for name in TRAINERS_NEED if importlib.util.find_spec(name) is None]
     if missing:
@@ -31,6 +37,19 @@ def check_before(loop: Loop) -> None:
         )
     for role in {*loop.settings.train, *loop.settings.start_with}:
         _check_template(loop, role)
+    for role, training in loop.settings.train.items():
+        try:
+            check_parameters(training.set, training.parameters)
+        except FactoryError as error:
+            raise FactoryError(f"train.{role}.parameters: {error}") from None
+    for section in ("train", "start_with"):
+        for role, training in getattr(loop.settings, section).items():
+            for config in training.configs:
+                if not trainer_settings(config).is_file():
+                    raise FactoryError(
+                        f"{section}.{role}.config: there is no preset and no file {config!r}: give a preset's name, such as "
+                        "small-cpu, or a YAML file (docs/trainers.md)"
+                    )
     texts = _prompts(loop)
     for benchmark in loop.benchmarks.values():
         if benchmark in (JUDGING, REFINING):
@@ -46,8 +65,13 @@ def check_before(loop: Loop) -> None:
 
 
 def _check_template(loop: Loop, role: str) -> None:
-    path = Path(first_weights(loop, role).path)
+    given = first_weights(loop, role).path
+    path = Path(given)
     if not path.exists():
+        if _IS_PATH.search(given):
+            raise FactoryError(
+                f"the weights of models.{role} are not at {given}: give a folder of safetensors, a .gguf file or a hub id"
+            )
         return  # a hub id, which the trainer fetches
     template = chat_template(path) if path.is_dir() else read_header(path).get("tokenizer.chat_template")
     if not template:

@@ -19,11 +19,12 @@ from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoundProm
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
-from factory.recipes.training import TRAINER_OF, RoleTraining
+from factory.recipes.training import RoleTraining
 from factory.runs.places import Places, remembered, with_places, without_places
 from factory.runs.specification import sources_of
 from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
+from schemas.objectives import OBJECTIVES, TRAINER
 from schemas.settings import differing, read_settings
 from schemas.tables import Loop as LoopRow
 from stores.training_sets import format_of
@@ -31,8 +32,7 @@ from stores.training_sets import format_of
 _OWN = {"prompts": set(RoundPrompts.__struct_fields__), "budget": set(LoopBudget.__struct_fields__)}
 """Of sections that a loop and its recipe both have, the loop's keys."""
 _EVALUATIONS_OWN = ("stages.", "budget.", "prompts.limit", "prompts.language")
-WITH_REFERENCE = ("dpo", "sppo")
-"""trainers that are given another reference model than the start"""
+_LIKE_A_PATH = re.compile(r"^[./~]|/.*/|\.(ya?ml|sql|jsonl?|csv|tsv|parquet|gguf)$")
 _FILE_NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -218,7 +218,7 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
                     f"{where}: {section}: recipe {recipe.name} has no role {role!r}: {nearest(role, recipe.models)}"
                 )
     for role, training in train.items():
-        if trainer_of(training) not in WITH_REFERENCE and training.reference != "previous":
+        if not OBJECTIVES[trainer_of(training)].reference and training.reference != "previous":
             raise FactoryError(f"{where}: train.{role}.reference: {trainer_of(training)} has no reference model")
         if training.reward is not None and training.reward not in recipe.models:
             raise FactoryError(
@@ -278,7 +278,7 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
     if differ:
         raise FactoryError(
             f"{where} cannot continue: {' and '.join(differ)} have changed since it began, and its rounds would no longer "
-            "compare: restore them, or start another loop with `factory loop`"
+            f"compare: restore them{_those_gone(loop)}, or start another loop with `factory loop`"
         )
     read = loop
     if changes:
@@ -286,6 +286,21 @@ def loop_from_row(row: LoopRow, changes: Mapping[str, Any] | None = None) -> Loo
         read = replace(loop_of(settings, where, stored), forked_from=row.forked_from, forked_round=row.forked_round)
     check_trusted(read.recipe.models, read.sources, where, changes or {})
     return read
+
+
+def _those_gone(loop: Loop) -> str:
+    """Which of a loop's files are not where they were: " (train.actor.weights: base is not there)"."""
+    named = {"prompts.source": loop.recipe.prompts.source}
+    for section in ("train", "start_with"):
+        for role, training in getattr(loop.settings, section).items():
+            given = {name: getattr(training, name, None) for name in ("config", "set", "weights")}
+            named |= {f"{section}.{role}.{name}": path for name, path in given.items() if path is not None}
+    gone = [
+        f"{option}: {Path(text).name} is not there"
+        for option, text in named.items()
+        if _LIKE_A_PATH.search(text) and not Path(text).expanduser().exists()
+    ]
+    return f" ({'; '.join(gone)})" if gone else ""
 
 
 def resumed(row: LoopRow, changes: Mapping[str, Any]) -> Loop:
@@ -307,7 +322,7 @@ def resumed(row: LoopRow, changes: Mapping[str, Any]) -> Loop:
 
 def trainer_of(training: RoleTraining) -> str:
     """The trainer that is named, or that the set's format asks for."""
-    return training.trainer or TRAINER_OF[format_of(training.set)]
+    return training.trainer or TRAINER[format_of(training.set)]
 
 
 def _benchmark_name(given: str) -> str:

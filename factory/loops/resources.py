@@ -9,10 +9,11 @@ import yaml
 
 from factory.inference.memory import check_memory, parameters_of, training_parts
 from factory.loops.plan import Step
-from factory.loops.reading import WITH_REFERENCE, Loop, trainer_of
+from factory.loops.reading import Loop, trainer_of
 from factory.loops.rounds import Done, models_folder
 from factory.loops.training import first_weights
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES
 from stores.lake import Lake
 
 FLOAT32_BYTES = 4
@@ -45,12 +46,15 @@ def parameters_by_role(loop: Loop) -> dict[str, int]:
     return {role: parameters_of(path) for role, path in paths.items() if path.exists()}
 
 
-def _has_lora(config: str | None) -> bool:
-    if config is None:
-        return False
+def trainer_settings(config: str) -> Path:
+    """The file of a trainer's preset, or the user's own; it may not be there."""
     found = importlib.util.find_spec("trainers")
     preset = Path(str(found.origin)).parent / "presets" / f"{config}.yaml" if found is not None else Path(config)
-    file = preset if preset.is_file() else Path(config)
+    return preset if preset.is_file() else Path(config)
+
+
+def _has_lora(config: str) -> bool:
+    file = trainer_settings(config)
     try:
         settings = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
@@ -82,9 +86,8 @@ def check_resources(lake: Lake, loop: Loop, number: int, done: Done) -> None:
         return
     for role, count in parameters.items():
         training = loop.settings.train[role] if number else None
-        reference = training is not None and trainer_of(training) in (*WITH_REFERENCE, "online")
-        configs = training.configs if training else (loop.settings.start_with[role].config,)
-        parts = training_parts(count, reference=reference, lora=any(map(_has_lora, configs)))
+        reference = training is not None and OBJECTIVES[trainer_of(training)].reference
+        parts = training_parts(count, reference=reference, lora=any(map(_has_lora, trained[role].configs)))
         remedy = "take a smaller model, LoRA in the trainer's configuration, or a machine with more memory"
         check_memory(f"round {number}: training {role}", parts, remedy)
     disk = disk_of(parameters)

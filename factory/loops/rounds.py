@@ -89,6 +89,8 @@ def served_by(recipe: Recipe, role: str, trained: Trained) -> dict[str, Any]:
         return {f"models.{role}.vllm.model": str(trained.folder)}
     if settings.embedded is not None:
         return {f"models.{role}.endpoint": [f"embedded:{trained.folder}"], f"models.{role}.name": None}
+    if settings.reward_folder is not None:
+        return {f"models.{role}.endpoint": [f"reward:{trained.folder}"], f"models.{role}.name": None}
     return {f"models.{role}.name": trained.model.name, f"models.{role}.revision": trained.model.revision}
 
 

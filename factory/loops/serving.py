@@ -19,7 +19,7 @@ def bring(loop: Loop, lake: Lake, chosen: Mapping[str, str | None], say: Callabl
     """
     for role, model_id in chosen.items():
         begun_with = loop.recipe.models[role]
-        if model_id is None or begun_with.embedded is not None or begun_with.vllm is not None:
+        if model_id is None or not begun_with.urls:
             continue
         trained = trained_model(lake, model_id)
         settings = with_models(loop, lake, {role: model_id}, {}).models[role]

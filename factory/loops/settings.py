@@ -24,6 +24,10 @@ class StartTraining(Settings, frozen=True, kw_only=True):
     set: Annotated[str, about("a training set that is in the lake, such as reference_sft@1")]
     config: Annotated[str | None, about("the trainer's preset or YAML file")] = None
 
+    @property
+    def configs(self) -> tuple[str, ...]:
+        return (self.config,) if self.config else ()
+
 
 class LoopBudget(Settings, frozen=True, kw_only=True):
     """Where a loop stops; it can be resumed with a larger budget. An omitted key means no limit."""

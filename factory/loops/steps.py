@@ -1,14 +1,14 @@
 """The steps of a round: each does one thing and returns the row that says it is done."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from factory.audit.audit import examination
 from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
-from factory.loops.reading import WITH_REFERENCE, Loop
+from factory.loops.reading import Loop
+from factory.loops.rewards import paying
 from factory.loops.rounds import (
     Done,
     first_model,
@@ -23,11 +23,11 @@ from factory.loops.rounds import (
 from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, first_weights, train
 from factory.loops.working import Working
-from factory.recipes.training import TRAINER_OF
 from factory.runs.audit_settings import settings_of
 from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES, TRAINER
 from schemas.tables import Evaluation, LoopStep, TrainingSet
 from stores.training_sets import NoRows, build_training_set, read_training_set, write_parquet
 
@@ -79,12 +79,13 @@ def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     except NoRows as error:
         raise RoundEmpty(
             f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
-            f"an easier recipe (-o stages.search.branch=4, lower thresholds) or older rounds too (data: all); {error}"
+            f"an easier recipe (stages.search.branch=4, lower thresholds) or older rounds too (data=all), {_in_a_fork(working, step)}; "
+            f"{error}"
         ) from error
     if not built.train.num_rows:
         raise RoundEmpty(
             f"round {step.round}: every row of {training.set} is held out: take more prompts (prompts.each_round) or hold out "
-            f"fewer (train.{step.role}.parameters.held_out)"
+            f"fewer (train.{step.role}.parameters.held_out), {_in_a_fork(working, step)}"
         )
     if working.lake.place.folder is not None:
         name = f"{built.row.name}@{built.row.version}"
@@ -92,55 +93,49 @@ def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     return {"training_set_id": built.row.training_set_id}
 
 
+def _in_a_fork(working: Working, step: Step) -> str:
+    """How a round gets other settings and the loop keeps the rounds before it."""
+    return f"in a fork: `factory fork {working.loop.loop_id} --from-round {step.round} --set KEY=VALUE`"
+
+
 def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     lake, loop, role = working.lake, working.loop, str(step.role)
     settings = loop.settings
     start: str | None = None
     reference: str | None = None
-    reward: Path | None = None
+    payer: str | None = None
     configs: tuple[str, ...]
     if step.round == 0:
         given = settings.start_with[role]
         training_set, objective = read_training_set(lake, given.set).row, "sft"
-        configs = (given.config,) if given.config else ()
+        configs = given.configs
     else:
         training = settings.train[role]
         [training_set] = lake.read(
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
-        configs, objective = training.configs, training.trainer or TRAINER_OF[training_set.format]
-        if training.reward is not None:
-            reward = _reward_model(working, step, training.reward, done)
+        configs, objective = training.configs, training.trainer or TRAINER[training_set.format]
+        payer = training.reward
         chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
         start, reference = chosen[training.start], chosen[training.reference]
-    other = objective in WITH_REFERENCE and reference != start
+    other = OBJECTIVES[objective].reference and reference != start
     output = models_folder(lake) / output_name(loop.loop_id, step)
-    asked = Training(
-        objective,
-        f"{training_set.name}@{training_set.version}",
-        _weights(working, role, start),
-        _weights(working, role, reference) if other else None,
-        output,
-        settings.seed + step.round,
-        configs,
-        reward,
-    )
-    run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
+    with paying(lake, loop, step, done, payer) as (reward, more):
+        asked = Training(
+            objective,
+            f"{training_set.name}@{training_set.version}",
+            _weights(working, role, start),
+            _weights(working, role, reference) if other else None,
+            output,
+            settings.seed + step.round,
+            (*configs, *more),
+            reward,
+        )
+        run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
     made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
     if model is None:
         return {**made, "note": f"diverged: {run.reason}"}
     return {**made, "model_id": model.model_id}
-
-
-def _reward_model(working: Working, step: Step, role: str, done: Done) -> Path:
-    """The folder of the model that this round has trained to give rewards."""
-    trained = done[Step(step.round, "train", role)]
-    if trained.model_id is None:
-        raise FactoryError(
-            f"round {step.round}: {step.role} cannot be trained, for the training of its reward model {role} gave no model "
-            f"({trained.note}): change train.{role}.config"
-        )
-    return trained_model(working.lake, trained.model_id).folder
 
 
 def _weights(working: Working, role: str, model_id: str | None) -> Weights:

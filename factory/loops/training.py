@@ -29,8 +29,9 @@ class Weights:
 
 
 def weights_of(model: str) -> Weights:
-    """The weights of a model as people name it: embedded:NAME, embedded:FOLDER, vllm:FOLDER, a folder, a .gguf file or a hub id."""
-    kind, _, named = model.partition(":") if model.startswith(("embedded:", "vllm:")) else ("", "", model)
+    """The weights of a model as people name it: embedded:NAME, embedded:FOLDER, vllm:FOLDER, reward:FOLDER, a folder, a .gguf
+    file or a hub id."""
+    kind, _, named = model.partition(":") if model.startswith(("embedded:", "vllm:", "reward:")) else ("", "", model)
     path = Path(named).expanduser()
     if kind and path.is_dir():
         return Weights(str(path))  # as trained, not as the embedded server has it
@@ -51,6 +52,8 @@ def first_weights(loop: Loop, role: str) -> Weights:
         return weights_of(f"embedded:{settings.embedded}")
     if settings.vllm is not None:
         return weights_of(f"vllm:{settings.vllm.model}")
+    if settings.reward_folder is not None:
+        return weights_of(str(settings.reward_folder))
     if training is not None and training.weights is not None:
         return Weights(training.weights)
     if settings.name is not None:
@@ -95,8 +98,7 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     if training.reference is not None:
         command += ["--reference", training.reference.path]
         command += ["--reference-called", training.reference.called] if training.reference.called else []
-    for config in training.configs:
-        command += ["--config", config]
+    command += [word for config in training.configs for word in ("--config", config)]
     command += ["--reward", str(training.reward)] if training.reward else []
     return command
 

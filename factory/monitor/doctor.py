@@ -203,9 +203,9 @@ async def _asked(model: str) -> Finding:
     except ValueError as error:
         raise FactoryError(str(error)) from None
     words = model
-    if settings.embedded is None and settings.vllm is None:
+    if settings.urls:
         there = os.environ.get(settings.api_key_env)
-        words = f"{public_address(model)}, {'key from' if there else 'no key in'} ${settings.api_key_env}"
+        words = f"{public_address(settings.urls[0])}, {'key from' if there else 'no key in'} ${settings.api_key_env}"
         served, proxy = await served_models("actor", settings)
         words += f", through the proxy {proxy}" if proxy else ""
         if not served:

@@ -6,11 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from factory.loops.checking import check_before
 from factory.loops.plan import finished
 from factory.loops.reading import Loop
 from factory.loops.resources import disk_of, free_bytes, parameters_by_role
 from factory.loops.rounds import models_folder
 from factory.monitor.plain_text import clock, counted, visible
+from schemas.errors import FactoryError
 from stores.lake import Lake
 from stores.sql import sql
 
@@ -36,9 +38,18 @@ def print_plan(lake: Lake | None, loop: Loop, console: Console) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, text in (*_prompts(loop), *_cost(lake, loop), *_disk(lake, loop)):
+    for label, text in (*_prompts(loop), *_cost(lake, loop), *_disk(lake, loop), *_to_mend(loop)):
         grid.add_row(label, Text(visible(text)))
     console.print(grid)
+
+
+def _to_mend(loop: Loop) -> list[tuple[str, str]]:
+    """What would keep the loop from beginning."""
+    try:
+        check_before(loop)
+    except FactoryError as error:
+        return [("mend first", str(error))]
+    return []
 
 
 def _prompts(loop: Loop) -> list[tuple[str, str]]:

@@ -33,6 +33,8 @@ _MEANINGS = {
     "score_rejected": "the judge's value of the rejected answer, 0 to 1",
     "class": "which of the set's classes the row is of",
     "prompt_id": "the prompt: hash of its messages, constraints and reference",
+    "constraints": "what a program can check of an answer, as IFEval names it",
+    "reference": "an answer that was given with the prompt",
     "run_id": "the run that made it",
     "response_id": "the response",
     "tree_id": "the search tree it came from",
@@ -67,6 +69,15 @@ class Card:
     lock: str | None
 
 
+_OBJECTIVES = {"preference": "dpo", "prompt_completion": "sft", "prompt": "online"}
+_CONTENTS = {
+    "preference": "preference pairs for preference tuning (DPO)",
+    "prompt_completion": "prompts with completions for supervised fine-tuning (SFT)",
+    "prompt": "prompts without answers for online training, in which the model trained answers them (RLOO, GRPO)",
+}
+"""what a set's rows are, by format"""
+
+
 def card_text(card: Card) -> str:
     """The card as Markdown with YAML metadata."""
     facts = card.facts
@@ -80,8 +91,8 @@ def card_text(card: Card) -> str:
         reference=facts.reference,
         name=facts.row.name,
         code_version=version("preference-factory"),
-        preference=facts.row.format == "preference",
-        objective="dpo" if facts.row.format == "preference" else "sft",
+        contents=_CONTENTS[facts.row.format],
+        objective=_OBJECTIVES[facts.row.format],
         splits=[{"name": name, "rows": rows} for name, rows in splits.items() if rows],
         columns=[{"name": name, "meaning": _meaning(name)} for name in card.column_names],
         runs=[_run(run) for run in facts.runs],
@@ -123,7 +134,7 @@ def metadata_of(card: Card) -> dict[str, Any]:
 
 def tags_of(facts: Facts) -> list[str]:
     """Tags that the Hub's search knows."""
-    kind = ["preference", "dpo"] if facts.row.format == "preference" else ["sft"]
+    kind = {"preference": ["preference", "dpo"], "prompt": ["rlhf"]}.get(facts.row.format, ["sft"])
     by_model = ["synthetic"] if any(model.chosen or model.rejected or model.calls for model in facts.models) else []
     recipes = sorted({str(run.recipe.get("name")) for run in facts.runs} - {"import", "None"})
     return [*kind, *by_model, "trl", "preference-factory", *recipes]

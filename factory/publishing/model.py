@@ -18,17 +18,13 @@ from factory.publishing.licences import Licence, hub_id_of, together
 from factory.publishing.manifest import MANIFEST, read_manifest
 from factory.publishing.rendering import render
 from schemas.errors import FactoryError, nearest
+from schemas.objectives import objective_of
 from schemas.tables import Model, TrainingRun, TrainingSet
 from stores.lake import Lake
 from stores.sql import sql
 
 MARK = "training_run.json"
 """By it, a repository is known to be one of these."""
-METHODS = {
-    "dpo": "direct preference optimization",
-    "rft": "rejection-sampling fine-tuning",
-    "sft": "supervised fine-tuning",
-}
 _TAKEN = (".safetensors", ".safetensors.index.json")
 _NAMED = frozenset(
     {
@@ -51,6 +47,9 @@ _LABELS = {
     "reward_accuracy": "share of pairs whose margin grew",
     "chosen_log_prob": "log p per token of chosen answers, nats",
     "loss": "loss, nats per token",
+    "reward_margin": "reward of the chosen answer less that of the rejected one",
+    "preferred": "share of pairs whose chosen answer has the higher reward",
+    "preference_loss": "-log p of the preferences, nats",
 }
 Tell = Callable[[str], None]
 
@@ -168,7 +167,7 @@ def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel
         row=row,
         reference=f"{row.name}@{row.version}",
         reference_model=reference[0].name if reference else None,
-        method=METHODS.get(run.objective, run.objective),
+        method=objective_of(run.objective).method,
         dataset=asked.dataset,
         licence=licence,
         code_version=version("preference-factory"),
@@ -188,10 +187,11 @@ def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel
 
 def _metadata(run: TrainingRun, asked: AskedModel, licence: Licence, figures: list[dict[str, Any]]) -> dict[str, Any]:
     """The YAML: `model-index` is where the Hub looks for evaluations."""
+    task = objective_of(run.objective).task
     made: dict[str, Any] = {
         **licence.metadata,
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": task,
         "tags": ["preference-factory", run.objective, "trl"],
     }
     if (base := hub_id_of(run.base_model)) is not None:
@@ -201,7 +201,7 @@ def _metadata(run: TrainingRun, asked: AskedModel, licence: Licence, figures: li
     if figures:
         results = [
             {
-                "task": {"type": "text-generation"},
+                "task": {"type": task},
                 "dataset": {"name": one["benchmark"], "type": one["benchmark"], "revision": one["prompts_hash"]},
                 "metrics": [{"type": one["metric"], "name": one["metric"], "value": one["value"]}],
             }

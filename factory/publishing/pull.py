@@ -27,7 +27,7 @@ from stores.attach import place as place_of_lake
 from stores.checksums import keep_checksums
 from stores.lake import Lake
 from stores.training_sets import fingerprint_of, read_training_set
-from stores.training_sets.fitting import check_rows
+from stores.training_sets.fitting import COLUMNS, check_rows
 from stores.whole import put_folder
 
 PATTERNS = (MANIFEST, "data/*")
@@ -141,7 +141,7 @@ def _checked_rows(fetched: Path, manifest: Manifest, whose: str) -> pa.Table:
         rows = own_rows(splits, manifest.columns, manifest.renamed, manifest.left_out)
     except (KeyError, pa.ArrowException) as error:
         raise FactoryError(f"{whose}: its rows lack columns that its {MANIFEST} names ({error})") from error
-    if row.format not in ("preference", "prompt_completion"):
+    if row.format not in COLUMNS:
         raise FactoryError(f"{whose}: its training set has a format that is not known: {row.format[:40]!r}")
     check_rows(rows, name, row.format, texts=False)
     if fingerprint_of(rows) != row.fingerprint:

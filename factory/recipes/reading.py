@@ -12,11 +12,16 @@ from factory.work.stage import stage_names, stage_of
 from schemas.errors import FactoryError, nearest
 from schemas.settings import read_settings
 from stores.named_files import read_named
+from stores.pairing import pairing_sql
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
-USUAL_ORDER = ("evolve", "reference", "checklist", "sample", "judge", "meta_judge", "compare", "search")
+USUAL_ORDER = ("evolve", "reference", "checklist", "sample", "judge", "meta_judge", "compare", "claims", "search")
 """The order of stages in older recipes, where they are a mapping, not a list."""
+OF_TWO_ANSWERS = ("best_over_worst", "all_ordered", "preferred", "two_answers")
+"""Bundled pairings that set one sampled answer over another, and give no pair without two."""
+NAMING_A_STAGE = ("chosen_from", "rejected_from", "stronger", "weaker")
+"""Parameters of pairings that are names of sampling stages."""
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -141,6 +146,8 @@ def _check(recipe: Recipe, where: str) -> None:
                 raise FactoryError(
                     f"{where}: stages.{entry.name}.model is {role!r}, which is not in models ({', '.join(recipe.models)})"
                 )
+            if recipe.models[role].is_reward != entry.settings.scores:
+                raise FactoryError(f"{where}: {_other_kind(entry, role)}")
         before = {e.stage for e in recipe.stages[:place]} | ({"sample"} if recipe.answers else set())
         for needed, reason in entry.settings.needs.items():
             if needed not in before:
@@ -148,6 +155,7 @@ def _check(recipe: Recipe, where: str) -> None:
         _check_judges(recipe, entry, where)
     _check_templates(recipe, where)
     _check_compared(recipe, where)
+    _check_two_answers(recipe, where)
     if recipe.budget.max_cost is not None:
         for role, model in recipe.models.items():
             if model.prompt_price is None or model.completion_price is None:
@@ -166,6 +174,18 @@ def _check(recipe: Recipe, where: str) -> None:
         from factory.audit.checks import check_names  # here: polars need not be loaded for every recipe
 
         check_names(recipe.audit, f"{where}: audit")
+
+
+def _other_kind(entry: Entry, role: str) -> str:
+    if entry.settings.scores:
+        return (
+            f"stages.{entry.name} asks models.{role} for a score, and it is no reward model: set models.{role}.endpoint to "
+            "reward:FOLDER, or to reward: and the base URL of a vLLM server of one"
+        )
+    return (
+        f"models.{role} is a reward model, which writes no text, and stages.{entry.name} asks it for some: only judges of "
+        "kind reward_model ask one"
+    )
 
 
 def _check_trainings(recipe: Recipe, where: str) -> None:
@@ -200,14 +220,37 @@ def _check_compared(recipe: Recipe, where: str) -> None:
             )
 
 
+def _check_two_answers(recipe: Recipe, where: str) -> None:
+    """A stage or pairing that needs two sampled answers of a prompt would do nothing with one."""
+    sampling = recipe.entries("sample")
+    if recipe.answers is not None or sum(getattr(entry.settings, "n", 1) for entry in sampling) > 1:
+        return
+    needing = [f"stages.{entry.name}" for entry in recipe.entries("compare")]
+    needing += [f"pairs: {p.source}" for p in recipe.pairings() if p.sql in map(pairing_sql, OF_TWO_ANSWERS)]
+    if needing:
+        n = f"set stages.{sampling[0].name}.n to 2 or more" if sampling else "add a stage `sample`"
+        raise FactoryError(
+            f"{where}: {needing[0]} needs two answers to a prompt, but {'one is' if sampling else 'none are'} sampled: {n}"
+        )
+
+
 def _check_pairs(recipe: Recipe, where: str) -> None:
-    known = [e.judge_name for e in recipe.entries("judge")] + [e.name for e in recipe.entries("compare")]
+    known = [e.judge_name for e in recipe.entries("judge")]
+    known += [e.name for stage in ("compare", "claims") for e in recipe.entries(stage)]
     for given in recipe.pairs or ():
         judge = given.get("judge") if isinstance(given, dict) else None
         if judge is not None and judge not in known:
             raise FactoryError(
                 f"{where}: pairs: no judge of the recipe is named {judge!r}: {nearest(str(judge), known)}"
             )
+    sampling = [entry.name for entry in recipe.entries("sample")]
+    for pairing in recipe.pairings():
+        for key in NAMING_A_STAGE:
+            stage = pairing.parameters.get(key)
+            if stage is not None and stage not in sampling:
+                raise FactoryError(
+                    f"{where}: pairs: {pairing.source}.{key}: no sampling stage is named {stage!r}: {nearest(str(stage), sampling)}"
+                )
 
 
 def _check_names(recipe: Recipe, where: str) -> None:

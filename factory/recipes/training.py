@@ -4,23 +4,21 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from schemas.errors import nearest
+from schemas.objectives import OBJECTIVES
 from schemas.settings import Settings, about
 
 Which = Literal["previous", "first"]
-Trainer = Literal["dpo", "sppo", "rft", "sft", "reward", "online"]
 Rounds = Literal["this", "last_two", "all"]
-
-TRAINER_OF: dict[str, Trainer] = {"preference": "dpo", "prompt_completion": "rft", "prompt": "online"}
-"""by a training set's format, where no trainer is named"""
 
 
 class RoleTraining(Settings, frozen=True, kw_only=True):
     """How a role's model is trained after each round."""
 
     set: Annotated[str, about("the training set, by name or SQL file")]
-    trainer: Annotated[Trainer | None, about("the trainer; none: dpo for preferences, rft for completions, online")] = (
-        None
-    )
+    trainer: Annotated[
+        str | None, about("the trainer; none: dpo for preferences, rft for completions, online for prompts")
+    ] = None
     parameters: Annotated[dict[str, Any], about("the set's parameters, such as min_similarity")] = msgspec.field(
         default_factory=dict
     )
@@ -39,6 +37,10 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
         str | None,
         about("online alone: the role whose model gives the reward: a reward model trained before, or a judge"),
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.trainer is not None and self.trainer not in OBJECTIVES:
+            raise ValueError(f"trainer: there is none called {self.trainer!r}: {nearest(self.trainer, OBJECTIVES)}")
 
     @property
     def configs(self) -> tuple[str, ...]:

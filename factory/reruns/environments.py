@@ -1,4 +1,4 @@
-"""What differs between the machine of then and this one: packages, threads, processor."""
+"""What differs between the original machine and this one: packages, threads, processor."""
 
 import json
 import os

@@ -11,6 +11,7 @@ import pyarrow as pa
 from factory.reruns.finding import find_training_run
 from factory.reruns.lock_file import Lock, LockedModel, LockedRun, LockedSet, LockedTraining
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES
 from schemas.tables import Model, Run, TrainingRun, TrainingSet
 from stores.faults import verify
 from stores.lake import Lake
@@ -88,7 +89,7 @@ def locked_training(lake: Lake, run: TrainingRun) -> LockedTraining:
         )
     }
     other = run.reference_model_id if run.reference_model_id != run.start_model_id else None
-    if run.objective not in ("dpo", "rft", "sft"):
+    if run.objective not in OBJECTIVES:
         raise FactoryError(
             f"training {run.training_run_id} has an objective {run.objective[:40]!r} that no trainer has"
         )

@@ -1,7 +1,7 @@
 """The lock file: everything that decides a training set or a model, as one readable file (YAML).
 
 It is a stranger's text: read without aliases or tags, of bounded size, and checked to its last field. Its SQL is only ever
-asked through `stores/door`, its objective is one of three words, and no path or address in it is followed.
+asked through `stores/door`, its objective is one of a few words, and no path or address in it is followed.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES
 from stores.whole import whole_file
 
 MOST_BYTES = 20_000_000
@@ -35,7 +36,7 @@ class LockedSet(_Section, frozen=True, kw_only=True):
     version: Annotated[int, msgspec.Meta(ge=1)]
     training_set_id: str
     snapshot: Count
-    format: Literal["preference", "prompt_completion"]
+    format: Literal["preference", "prompt_completion", "prompt"]
     fingerprint: Sha256
     train_rows: Count
     held_out_rows: Count
@@ -80,7 +81,7 @@ class LockedTraining(_Section, frozen=True, kw_only=True):
     """A training: what `factory rerun` does again, and what came out."""
 
     training_run_id: str
-    objective: Literal["dpo", "rft", "sft"]
+    objective: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(OBJECTIVES)})$")]
     status: Literal["finished", "diverged"]
     base_model: str
     base_weights_sha256: Sha256

@@ -14,7 +14,7 @@ _ASKED = "SELECT DISTINCT role, model_id FROM calls WHERE run_id = $id AND role 
 
 
 def unasked(lake: Lake, run_id: str, spec: RunSpecification, missing: set[str]) -> Deferral:
-    """The models of then by their rows, with nobody behind them.
+    """The original models by their rows, with no server behind them.
 
     Args:
         missing: receives the hashes of the requests that the journal does not answer.

@@ -31,7 +31,7 @@ def training_lines(locked: LockedTraining, found: Repeated) -> list[str]:
         if found.weights_difference is not None:
             lines.append(f"weights: the largest difference is {found.weights_difference:.3g}")
         else:
-            lines.append("weights: by how much is not known without the folder of then (--original FOLDER)")
+            lines.append("weights: by how much is not known without the original model's folder (--original FOLDER)")
     return [*lines, SAME if found.identical else f"{OTHER}: {found.reason}"]
 
 

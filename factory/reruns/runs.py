@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from factory.documents.importing import copy_documents
 from factory.inference.journal import Journal, journal_file
 from factory.monitor.plain_text import counted
 from factory.reruns.environments import Differences, differences, in_words
@@ -57,7 +58,7 @@ class TableCompared:
     table: str
     same: int
     missing: int
-    """rows of then that are not there now"""
+    """original rows that are missing now"""
     new: int
     changed: int
     first: str | None
@@ -123,6 +124,8 @@ def repeat_run(
             if not asked.anew:
                 _bring_answers(lake, spec.begun.run_id, folder)
             _bring_answered(lake, new, spec)
+            if any(entry.settings.reads_documents() for entry in spec.recipe.stages):
+                copy_documents(lake, new)
             missing: set[str] = set()
             deferral = unasked(lake, spec.begun.run_id, spec, missing) if asked.offline else None
             with watched(progress):
@@ -237,7 +240,7 @@ def _compare(lake: Lake, new: Lake, table: str, run_id: str) -> TableCompared:
 
 def _why(lake: Lake, new: Lake, run: Run, asked: int, requests: int, apart: Differences) -> str:
     if run.status != "finished":
-        return f"the run of then had not ended ({run.status}), and its repetition has"
+        return f"the original run had not ended ({run.status}), and its repetition has"
     models = (
         "SELECT DISTINCT role, name, revision FROM calls JOIN models USING (model_id) WHERE run_id = $id ORDER BY ALL"
     )

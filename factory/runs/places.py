@@ -18,7 +18,8 @@ from stores.whole import whole_file
 
 Places = dict[str, str]
 """paths by where they stand in the recipe, as in prompts.source"""
-_EMBEDDED = "embedded:"
+_PREFIXES = ("embedded:", "reward:")
+"""of an endpoint that is a file or folder"""
 _MOST_CHARACTERS = 4_096
 _ABSOLUTE = re.compile(r"(?<![\w:/.])/[^\s:,;'\"`()]+")
 
@@ -28,8 +29,7 @@ def without_places(recipe: str) -> tuple[str, Places]:
     places: Places = {}
 
     def reduce(where: str, text: str) -> str:
-        prefix = _EMBEDDED if text.startswith(_EMBEDDED) else ""
-        path = text.removeprefix(prefix)
+        prefix, path = _taken_apart(text)
         if not _is_elsewhere(path):
             return text
         places[where] = text
@@ -44,7 +44,7 @@ def with_places(recipe: str, run_id: str) -> Any:
 
     def restore(where: str, text: str) -> str:
         path = places.get(where)
-        return path if path is not None and _last_name(path) == Path(text.removeprefix(_EMBEDDED)).name else text
+        return path if path is not None and _last_name(path) == Path(_taken_apart(text)[1]).name else text
 
     return _changed(json.loads(recipe), restore)
 
@@ -69,9 +69,15 @@ def without_paths(text: str) -> str:
 
 def _last_name(path: str) -> str:
     try:
-        return Path(path.removeprefix(_EMBEDDED)).expanduser().resolve().name
+        return Path(_taken_apart(path)[1]).expanduser().resolve().name
     except (OSError, RuntimeError, ValueError):  # a home that is gone since
         return Path(path).name
+
+
+def _taken_apart(text: str) -> tuple[str, str]:
+    """An endpoint's prefix ("" if it has none of them), and what follows."""
+    prefix = next((one for one in _PREFIXES if text.startswith(one)), "")
+    return prefix, text.removeprefix(prefix)
 
 
 def _is_elsewhere(text: str) -> bool:

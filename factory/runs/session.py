@@ -132,7 +132,8 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
     listeners = Listeners(count, fail, partial(setattr, progress, "phase"), progress.notes.append)
     endpoints: dict[str, Endpoint] = {}
     by_settings: dict[ModelSettings, Endpoint] = {}
-    embedded = len({recipe.models[role] for role in recipe.roles() if recipe.models[role].embedded is not None})
+    asked = {recipe.models[role] for role in recipe.roles()}
+    here = sum(model.embedded is not None or model.reward_folder is not None for model in asked)
     async with AsyncExitStack() as stack:
         # Adapters first: their base models answer from the same servers.
         for role in sorted(recipe.roles(), key=lambda role: recipe.models[role].without_adapter is None):
@@ -140,7 +141,7 @@ async def connected(session: RunSession, spending: Spending) -> AsyncIterator[di
             if settings not in by_settings:
                 endpoint = _beside(by_settings, role, settings)
                 if endpoint is None:
-                    endpoint = await stack.enter_async_context(connect(role, settings, listeners, embedded))
+                    endpoint = await stack.enter_async_context(connect(role, settings, listeners, here))
                 by_settings[settings] = endpoint
             endpoints[role] = by_settings[settings]
         progress.endpoints = list(by_settings.values())
@@ -186,7 +187,15 @@ def contexts_of(session: RunSession, asker: Asker) -> list[tuple[Entry, Context]
 
 def _prepared(session: RunSession, entry: Entry) -> Any:
     prepare = getattr(stage_of(entry.stage), "prepare", None)
-    return None if prepare is None else prepare(session.lake, session.run.run_id, entry.settings)
+    if prepare is None:
+        return None
+    progress = session.progress
+    before, progress.phase = progress.phase, f"preparing {entry.name}"
+    prepared = prepare(session.lake, session.run.run_id, entry.settings)
+    progress.phase = before
+    if (note := getattr(prepared, "note", None)) is not None:
+        progress.notes.append(f"{entry.name}: {note}")
+    return prepared
 
 
 def counting(writer: Writer, progress: Progress, readable: Readable) -> Callable[[Iterable[Any]], None]:

@@ -144,7 +144,11 @@ def specification_of(
     recipe, begun_with = (
         recipe_of(with_places(run.recipe, run.run_id), where, changes) for changes in (overrides, None)
     )
-    models = {role: model for role, model in recipe.models.items() if asks or model.vllm or model.embedded}
+    models = {
+        role: model
+        for role, model in recipe.models.items()
+        if asks or model.vllm or model.embedded or model.reward_folder
+    }
     check_trusted(models, sources_of(recipe), where, overrides or {})
     chosen = json.loads(run.parameters)
     own = own_pairings(recipe)

@@ -7,6 +7,7 @@ from typing import Any
 
 from factory.monitor.difference import Part, parts_of
 from factory.view.asking import query, query_one
+from factory.view.claims import ClaimShown, read_claims
 from factory.view.nodes import Opinion
 from factory.view.tree import opinions_of
 from schemas.tables import Constraint
@@ -57,6 +58,7 @@ class Answer:
     opinions: tuple[Opinion, ...]
     items: tuple[ItemScore, ...]
     """in the order of the checklist; empty: it was not judged by one"""
+    claims: tuple[ClaimShown, ...]
     parts: tuple[Part, ...] | None
     """the difference from the answer that all are compared with; None: there is none, or it is too long"""
 
@@ -100,6 +102,7 @@ def read_answers(lake: Lake, prompt_id: str, run_ids: Sequence[str] = (), agains
     for row in checklist:
         if row["response_id"] is not None:
             scored[row["response_id"]].append(ItemScore(row["judge"], row["item"], row["value"]))
+    claims = read_claims(lake, prompt_id)
     runs = tuple(dict.fromkeys(row["run_id"] for row in rows))
     base = next((row["text"] for row in rows if row["response_id"] == against), None)
     return Answered(
@@ -111,7 +114,11 @@ def read_answers(lake: Lake, prompt_id: str, run_ids: Sequence[str] = (), agains
         head["reference"],
         head["evolved_from"],
         tuple(dict.fromkeys(Item(row["run_id"], row["item"], row["weight"]) for row in checklist)),
-        tuple(_answer(row, opinions, scored, base, against) for row in rows if not run_ids or row["run_id"] in run_ids),
+        tuple(
+            _answer(row, opinions, scored, claims, base, against)
+            for row in rows
+            if not run_ids or row["run_id"] in run_ids
+        ),
         runs,
     )
 
@@ -120,6 +127,7 @@ def _answer(
     row: dict[str, Any],
     opinions: dict[str, tuple[Opinion, ...]],
     scored: dict[str, list[ItemScore]],
+    claims: dict[str, tuple[ClaimShown, ...]],
     base: str | None,
     against: str | None,
 ) -> Answer:
@@ -131,5 +139,6 @@ def _answer(
         **row,
         opinions=opinions.get(judged, ()),
         items=tuple(scored.get(judged, ())),
+        claims=claims.get(row["response_id"], ()),
         parts=None if parts is None else tuple(parts),
     )

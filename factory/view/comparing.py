@@ -118,6 +118,8 @@ def rows_of(lake: Lake, one: Compared, prompt_id: str | None = None) -> pa.Table
 
 def _of_set(rows: pa.Table, prompt_id: str | None) -> pa.Table:
     names = rows.column_names
+    if "chosen" not in names and "completion" not in names:
+        raise FactoryError("a set of prompts has no answers to compare: compare the runs that answered them")
     first, second = ("chosen", "rejected") if "chosen" in names else ("completion", None)
     prompts = [_last(turns) for turns in rows.column("prompt").to_pylist()]
     ids = next((name for name in ("pair_id", "response_id", "id") if name in names), None)

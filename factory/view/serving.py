@@ -64,7 +64,7 @@ def serve(
         port: the first one tried; if it is in use, the next free one.
         names: other names that browsers may use for this machine, behind a proxy for example.
         say: tells the user where the pages are.
-        with_token: whether browsers need a token; it is made here and told once.
+        with_token: whether browsers need a token; it is generated here and printed once.
         show: opens the page in this machine's browser.
         queries: a folder of ready-made queries beside this package's.
     Raises:

@@ -5,7 +5,7 @@ pending prompts is `stores/sql/pending/STAGE.sql`; its templates are in `factory
 
 It may have `ROWS`, the tables whose rows of a prompt it wants back in `Work.made` when a run is resumed, and
 `prepare(lake, run_id, settings)`, called once before the run's first prompt: what it returns is the context's `prepared`,
-and a `FactoryError` ends the run before anything is paid for.
+and a `FactoryError` ends the run before anything is paid for. If that has a `note`, a sentence, the run shows it.
 """
 
 import importlib
@@ -31,6 +31,8 @@ class StageSettings(Settings, frozen=True, kw_only=True):
     """whether a batch service can answer its requests, hours later"""
     needs: ClassVar[Mapping[str, str]] = {}
     """stages that must come before it, and why"""
+    scores: ClassVar[bool] = False
+    """whether its models are reward models, which give a score and write no text"""
     on_answers: ClassVar[bool] = False
     """whether it can work on the answers of another run"""
     judged: ClassVar[bool] = False
@@ -51,6 +53,10 @@ class StageSettings(Settings, frozen=True, kw_only=True):
         Raises:
             ValueError: why, and how to fix it.
         """
+
+    def reads_documents(self) -> bool:
+        """Whether it reads the lake's documents, which a copy of the run's lake then needs, too."""
+        return False
 
     def check_prompt(self, prompt: Prompt) -> None:
         """Rejects a prompt that the stage cannot use, before any model is asked.

@@ -25,6 +25,7 @@ _VIEWS = (
     "judge_agreement",
     "preferences",
     "win_rates",
+    "claim_scores",
     "answers",
     "flawed_accepted",
     "preference_rows",

@@ -28,7 +28,7 @@ from stores.whole import whole_folder
 
 FOLDER = Path(__file__).parent
 _SLICE = 10_000
-_FORMAT = re.compile(r"^-- Out: (preference|prompt_completion);", re.MULTILINE)
+_FORMAT = re.compile(r"^-- Out: (preference|prompt_completion|prompt);", re.MULTILINE)
 
 
 class NoRows(FactoryError):
@@ -56,7 +56,7 @@ Examine = Callable[[str, str, pa.Table, int], Examined]
 @dataclass(frozen=True, slots=True)
 class TrainingSetRows:
     """A built training set. Columns of `train` and `held_out`, both conversational (lists of {role, content}):
-    preference: prompt, chosen, rejected; prompt_completion: prompt, completion; then class and lineage."""
+    preference: prompt, chosen, rejected; prompt_completion: prompt, completion; prompt: prompt; then class and lineage."""
 
     row: TrainingSet
     train: pa.Table
@@ -73,6 +73,15 @@ def training_set_sql(name: str) -> str:
     """The query of a bundled training set by name, or of the user's own by file path."""
     _, text = read_named(FOLDER, ".sql", name, "training set")
     return text
+
+
+def check_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values given for a training set's parameters, in their types.
+
+    Raises:
+        FactoryError: no such set, an unknown parameter, or a value of another type.
+    """
+    return checked(training_set_sql(name), given, "training set", fixed=("run_ids",))
 
 
 def build_training_set(
@@ -295,7 +304,7 @@ def _split(row: TrainingSet, rows: pa.Table) -> TrainingSetRows:
 
 
 def format_of(name: str) -> str:
-    """The format of a training set's rows: preference or prompt_completion."""
+    """The format of a training set's rows: preference, prompt_completion or prompt."""
     return _format_of(training_set_sql(name), name)
 
 
@@ -303,7 +312,7 @@ def _format_of(query: str, name: str) -> str:
     found = _FORMAT.search(query)
     if found is None:
         raise FactoryError(
-            f"training set {name}: its SQL header must declare its output format: '-- Out: preference; ...' or "
-            "'-- Out: prompt_completion; ...'"
+            f"training set {name}: its SQL header must declare its output format: '-- Out: preference; ...', "
+            "'-- Out: prompt_completion; ...' or '-- Out: prompt; ...'"
         )
     return found[1]

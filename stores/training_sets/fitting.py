@@ -7,7 +7,12 @@ import pyarrow.compute as pc
 
 from schemas.errors import FactoryError
 
-COLUMNS = {"preference": ("prompt", "chosen", "rejected"), "prompt_completion": ("prompt", "completion")}
+COLUMNS = {
+    "preference": ("prompt", "chosen", "rejected"),
+    "prompt_completion": ("prompt", "completion"),
+    "prompt": ("prompt",),
+}
+"""format -> its conversations; a prompt set may have constraints and reference, too"""
 SPLITS = ("train", "held_out")
 FIGURES = ("similarity", "length_ratio", "shared_prefix_words")
 

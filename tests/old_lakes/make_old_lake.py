@@ -4,7 +4,7 @@
 
 In the lake: a run that is finished; spar_dpo and spar_rft pinned at a snapshot before the next run; a run (seed 1) that
 was stopped half-way and can be resumed; independent_dpo pinned at the end. Beside the archive, OUT.json says what is in it.
-It takes the code from the current folder, of schema version 1 to 5; where that has no budgets, the run is stopped as by
+It takes the code from the current folder, of schema version 1 to 6; where that has no budgets, the run is stopped as by
 Ctrl-C.
 """
 

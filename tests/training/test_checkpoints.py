@@ -16,7 +16,7 @@ import pytest
 
 from schemas.tables import Model, TrainingRun
 from stores.lake import Lake
-from tests.training.tiny import ROOT, needs_torch, start, training_run
+from tests.training.tiny import ROOT, SETS, needs_torch, start, training_run
 
 LONG = """
 dpo: &shared
@@ -29,6 +29,8 @@ dpo: &shared
   save_every: {every}
   {more}
 rft: *shared
+sppo: *shared
+reward: *shared
 """
 DROPOUT = "lora: {rank: 4, alpha: 8, dropout: 0.2}"
 
@@ -41,7 +43,7 @@ def config(folder: Path, every: int, more: str = "") -> Path:
 
 def command(place: SimpleNamespace, objective: str, output: Path, file: Path) -> list[str]:
     words = [sys.executable, "-m", f"trainers.{objective}", "--lake", place.lake, "--config", file, "--output", output]
-    words += ["--set", {"dpo": "spar_dpo@1", "rft": "completions@1"}[objective]]
+    words += ["--set", SETS.get(objective, "completions@1")]
     words += ["--model", place.folder / "tiny", "--seed", "7"]
     return list(map(str, words))
 
@@ -59,7 +61,16 @@ def kill_at(step: int, words: list[str], part: Path) -> list[str]:
 
 
 @needs_torch
-@pytest.mark.parametrize(("objective", "more", "kills"), [("dpo", "", (3, 11)), ("rft", DROPOUT, (7,))])
+@pytest.mark.parametrize(
+    ("objective", "more", "kills"),
+    [
+        ("dpo", "", (7,)),
+        pytest.param("dpo", "", (3, 11), marks=pytest.mark.heavy),
+        pytest.param("rft", DROPOUT, (7,), marks=pytest.mark.heavy),
+        pytest.param("sppo", "optimizer: rmsprop", (7,), marks=pytest.mark.heavy),
+        pytest.param("reward", "", (7,), marks=pytest.mark.heavy),
+    ],
+)
 def test_a_killed_training_ends_with_the_weights_and_losses_of_one_left_alone(
     place: SimpleNamespace,
     tmp_path: Path,
@@ -94,19 +105,33 @@ def stopped(place: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Starts a training in this process that fails at its fourth step, with a checkpoint of the third."""
     from trainers.training import Progress
 
-    file = config(tmp_path, 1)
+    def stop(objective: str = "dpo", more: str = "", **options: Any) -> int:
+        file = config(tmp_path, 1, more)
 
-    def stop(**options: Any) -> int:
         def fail(self: Any, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
             if state.global_step == 4:
                 raise SystemExit(9)
 
         with monkeypatch.context() as patched, pytest.raises(SystemExit):
             patched.setattr(Progress, "on_log", fail)
-            start(place, "dpo", tmp_path / "out", config=file, **options)
+            start(place, objective, tmp_path / "out", config=file, **options)
         return 9
 
     return stop
+
+
+@needs_torch
+def test_a_stopped_training_with_dropout_ends_with_the_adapters_of_one_left_alone(
+    place: SimpleNamespace, tmp_path: Path, stopped: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(place, "rft", tmp_path / "alone-rft", config=config(tmp_path, 0, DROPOUT)) == 0
+    stopped("rft", DROPOUT)
+    capsys.readouterr()
+    assert start(place, "rft", tmp_path / "out", config=tmp_path / "every-1.yaml") == 0
+    assert "going on from step 3," in capsys.readouterr().out
+    alone, stopped_run = (training_run(place, tmp_path / each) for each in ("alone-rft", "out"))
+    assert stopped_run.weights_sha256 == alone.weights_sha256
+    assert stopped_run.loss_curve == alone.loss_curve and len(stopped_run.loss_curve) == 30
 
 
 @needs_torch

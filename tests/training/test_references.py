@@ -117,6 +117,6 @@ def test_a_folder_is_trained_as_it_is_however_a_recipe_serves_it(tmp_path: Path)
     (tmp_path / "own.gguf").write_bytes(b"GGUF")
     own = weights_of(f"embedded:{tmp_path / 'own.gguf'}")
     assert own == Weights(str(tmp_path / "own.gguf"), "embedded:own")
-    asked = Training("dpo", "spar_dpo@1", Weights("start"), own, None, 0, None)
+    asked = Training("dpo", "spar_dpo@1", Weights("start"), own, None, 0, ())
     words = command_of("lake", asked, None)
     assert words[words.index("--reference") :] == ["--reference", own.path, "--reference-called", "embedded:own"]

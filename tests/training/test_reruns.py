@@ -30,13 +30,15 @@ def reruns(place: SimpleNamespace) -> list[Rerun]:
 
 
 @needs_torch
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.heavy)])
 def test_a_training_done_again_gives_the_same_weights_and_no_second_training_run(
-    place: SimpleNamespace, dpo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    place: SimpleNamespace, dpo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], times: int
 ) -> None:
     run = training_run(place, dpo)
     with Lake.open(place.lake) as lake:
         before = lake.counts()
-    for output in (tmp_path / "one", tmp_path / "two"):
+    outputs = [tmp_path / f"again {number}" for number in range(times)]
+    for output in outputs:
         words = ("rerun", run.training_run_id[:9], "--lake", place.lake, "--model", place.folder / "tiny")
         code, said, _ = told(capfd, *words, "--output", output)
         assert code == 0, said
@@ -45,12 +47,12 @@ def test_a_training_done_again_gives_the_same_weights_and_no_second_training_run
         assert f"loss curve: identical, {len(run.loss_curve)} steps" in said
         assert f"weights: identical, SHA-256 {run.weights_sha256}" in said
         assert said.rstrip().endswith("identical")
-    assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
-        tmp_path / "two" / "model.safetensors"
-    ).read_bytes()
+    assert {(each / "model.safetensors").read_bytes() for each in (dpo, *outputs)} == {
+        (dpo / "model.safetensors").read_bytes()
+    }
     with Lake.open(place.lake) as lake:
         after = lake.counts()
-    assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {"reruns": 2}
+    assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {"reruns": times}
     kept = reruns(place)[-1]
     assert (kept.training_run_id, kept.run_id, kept.outcome) == (run.training_run_id, None, "identical")
     assert (kept.data_identical, kept.loss_difference, kept.weights_identical) == (True, 0.0, True)

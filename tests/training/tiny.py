@@ -13,6 +13,7 @@ import pytest
 
 from schemas.tables import Message, Pair, Prompt, Response, TrainingRun
 from stores.lake import Lake
+from stores.training_sets import build_training_set
 from tests.rows import row
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,8 @@ needs_torch = pytest.mark.skipif(
     bool(MISSING), reason=f"{MISSING} not installed: pip install 'preference-factory[train]'"
 )
 
+SETS = {"dpo": "spar_dpo@1", "reward": "spar_dpo@1", "sppo": "rated@1"}
+"""objective -> the set that it is trained on unless a test asks for another"""
 CONFIG = """
 dpo: &shared
   learning_rate: 1e-3
@@ -33,11 +36,20 @@ dpo: &shared
   gradient_checkpointing: false
 rft: *shared
 sft: *shared
+sppo: *shared
+reward: *shared
 """
 COMPLETIONS_SQL = """-- Out: prompt_completion; ordered by response: split, prompt, completion.
 SELECT split_of(prompt_id, 0.3) AS split, p.messages AS prompt, [assistant_turn(r.text)] AS completion, response_id
 FROM responses AS r JOIN prompts AS p USING (prompt_id)
 WHERE kind = 'refined' AND len($run_ids) >= 0 ORDER BY response_id
+"""
+NUMBERS_SQL = """-- Out: preference; ordered by pair: split, prompt, chosen, rejected, and more.
+SELECT split_of(prompt_id, 0.3) AS split, p.messages AS prompt, [assistant_turn(c.text)] AS chosen,
+  [assistant_turn(r.text)] AS rejected, pair_id, COLUMNS
+FROM (SELECT *, CAST(substr(pair_id, 6) AS INTEGER) AS number FROM pairs) AS pairs JOIN prompts AS p USING (prompt_id)
+JOIN responses AS c ON c.response_id = chosen_response_id JOIN responses AS r ON r.response_id = rejected_response_id
+WHERE len($run_ids) >= 0 ORDER BY pair_id
 """
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -136,7 +148,7 @@ def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) 
     trainer = importlib.import_module(f"trainers.{objective}")
     arguments = {
         "lake": place.lake,
-        "set": {"dpo": "spar_dpo@1"}.get(objective, "completions@1"),
+        "set": SETS.get(objective, "completions@1"),
         "model": place.folder / "tiny",
         "config": place.folder / "config.yaml",
         "output": output,
@@ -145,6 +157,12 @@ def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) 
     given = [(f"--{name.replace('_', '-')}", value) for name, value in arguments.items() if value is not None]
     words = [[name] if value is True else [name, str(value)] for name, value in given]
     return int(trainer.main([word for pair in words for word in pair]))
+
+
+def build_numbers(lake: Lake, folder: Path, name: str, columns: str, held_out: float = 0.3) -> None:
+    """A set of the pairs with further columns, in SQL: `number` is the pair's."""
+    (folder / f"{name}.sql").write_text(NUMBERS_SQL.replace("COLUMNS", columns).replace("0.3", str(held_out)))
+    build_training_set(lake, str(folder / f"{name}.sql"), {}, ["run"])
 
 
 def training_run(place: SimpleNamespace, output: Path) -> TrainingRun:
@@ -166,9 +184,7 @@ def captured(
     import trainers.training
 
     seen: list[Any] = []
-    monkeypatch.setattr(
-        trainers.training, "train_and_record", lambda job, trainer, figures: seen.extend((job, trainer))
-    )
+    monkeypatch.setattr(trainers.training, "train_and_record", lambda job, trainer, *_: seen.extend((job, trainer)))
     assert start(place, objective, place.folder / "never written", **options) == 0
     shutil.rmtree(place.folder / ".never written.part")  # renamed by what does not happen here
     return seen[0], seen[1]

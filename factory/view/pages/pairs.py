@@ -7,6 +7,7 @@ import pyarrow as pa
 from starlette.requests import Request
 
 from factory.view.asking import of_this_lake
+from factory.view.claims import claims_table
 from factory.view.facets import Facet, in_bins
 from factory.view.given import address_part, number_of, text_of_query
 from factory.view.members import find_members, pair_ids
@@ -144,6 +145,8 @@ def _tables(found: PairShown) -> list[Shown]:
         tables.append(
             Shown("comparisons", found.comparisons, caption="Compared: how probable it is that chosen is better")
         )
+    if found.claims:
+        tables.append(claims_table(found.claims, "Claims, and what they were checked against"))
     if found.reviews:
         rows = [asdict(one) for one in found.reviews]
         tables.append(

@@ -1,6 +1,5 @@
 -- call_replies.sql: a call's choices, as rows keep them. In: $call_id. Out: one row per choice, in order: text. A judge that
--- answers in JSON, a refiner's thinking, and a checklist
--- are kept as what was read from them.
+-- answers in JSON, a refiner's thinking, a checklist, and a list of claims are kept as what was read from them.
 SELECT text
 FROM (
   SELECT coalesce(r.choice_index, n.visit) AS choice, coalesce(n.output, r.text) AS text
@@ -11,6 +10,8 @@ FROM (
   SELECT choice_index, text FROM responses WHERE call_id = $call_id AND kind NOT IN ('refined', 'resampled')
   UNION ALL
   SELECT vote, critique FROM judgements WHERE call_id = $call_id
+  UNION ALL
+  SELECT DISTINCT position, text FROM claims WHERE call_ids[1] = $call_id
   UNION ALL
   SELECT generate_subscripts(rationales, 1) - 1, unnest(rationales) FROM comparisons WHERE call_id = $call_id
   UNION ALL

@@ -12,15 +12,26 @@ WITH critiques AS (
   JOIN judgements AS first ON first.judgement_id = first_judgement_id
   JOIN judgements AS second ON second.judgement_id = second_judgement_id
   GROUP BY m.call_id
+), claimed AS (
+  -- Equal claims share a call, and so do claims with the same question.
+  SELECT call_id, min(text) AS text, min(question) AS question, any_value(passages) AS passages
+  FROM (
+    SELECT unnest(call_ids) AS call_id, text, question,
+      array_to_string(list_transform(evidence, lambda e, number: '[' || number || '] ' || e.text), chr(10) || chr(10)) AS passages
+    FROM claims
+  )
+  GROUP BY call_id
 ), judging AS (SELECT run_id, hash, any_value(text) AS text FROM run_templates GROUP BY ALL)
 SELECT c.call_id, c.run_id, c.template, c.messages_hash,
   CASE
-    WHEN c.template IS NULL THEN p.messages
+    -- A reward model reads the conversation with the answer.
+    WHEN c.template IS NULL THEN p.messages || if(first.text IS NULL, [], [assistant_turn(first.text)])
     WHEN j.critique IS NOT NULL
       THEN refine_turns(coalesce(judging.text, usual.text), asked.text, conversation(p.messages), first.text, j.critique)
     ELSE [user_turn(render(asked.text, MAP {'prompt': conversation(p.messages), 'response': first.text,
       'first': coalesce(judged.first, first.text), 'second': coalesce(judged.second, second.text), 'reference': p.reference,
-      'item': items.text, 'examples': few_shot.examples}))]
+      'item': items.text, 'examples': few_shot.examples,
+      'claim': claim.text, 'passages': claim.passages, 'question': claim.question}))]
   END AS messages
 FROM calls AS c
 JOIN prompts AS p USING (prompt_id)
@@ -30,6 +41,7 @@ LEFT JOIN responses AS second ON second.response_id = c.response_ids[2]
 LEFT JOIN items ON items.call_id = c.call_id
 LEFT JOIN judged ON judged.call_id = c.call_id
 LEFT JOIN few_shot ON few_shot.run_id = c.run_id AND few_shot.stage = c.stage AND few_shot.prompt_id = c.prompt_id
+LEFT JOIN claimed AS claim ON claim.call_id = c.call_id
 LEFT JOIN critiques AS n ON n.call_id = c.call_id
 LEFT JOIN judgements AS j USING (judgement_id)
 LEFT JOIN judging ON judging.run_id = c.run_id AND judging.hash = j.template_hash

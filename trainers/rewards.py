@@ -1,0 +1,277 @@
+"""What the policy of an online training is paid for: a reward model, or a judge of `factory` in a process of its own.
+
+Both give judgements as rows; `reward_of` says what a judgement pays.
+"""
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+
+from schemas.errors import FactoryError
+from schemas.ids import content_id, folder_model_name, model_id, sha256_text, weights_sha256
+from schemas.settings import Settings, about
+from schemas.tables import Call, Judgement, Model, Prompt, Response
+from trainers.scoring import Conversation, RewardModel, check_reward_model, load_reward_model
+
+JUDGE = "factory.runs.rewarding"
+"""the module that is started, never imported: factory and trainers know each other by rows alone"""
+SCORE_TOKENS = 16
+
+
+class RewardSettings(Settings, frozen=True, kw_only=True):
+    """What an answer's reward is."""
+
+    kind: Annotated[
+        Literal["reward_model", "verifier", "judge"],
+        about(
+            "reward_model: a classifier's score; verifier: the share of the prompt's constraints that are met; judge: a "
+            "model's points from 1 to 10, expected over their log-probabilities, scaled to [-1, 1]",
+            "arXiv:2309.00267",
+        ),
+    ]
+    model: Annotated[str, about("reward_model: its folder; judge: its name at the endpoint")] | None = None
+    endpoint: Annotated[str, about("judge: its base URL, or embedded:NAME")] | None = None
+    api_key_env: Annotated[str, about("the environment variable that holds the endpoint's key")] = "OPENAI_API_KEY"
+
+    def __post_init__(self) -> None:
+        if self.kind == "reward_model" and self.model is None:
+            raise ValueError("model is missing: give the reward model's folder")
+        if self.kind == "judge" and self.endpoint is None:
+            raise ValueError("endpoint is missing: give the judge's base URL")
+        if self.kind == "verifier" and self.model is not None:
+            raise ValueError("model is of a reward_model or a judge, and a verifier is a program: leave it out")
+        if self.kind != "judge" and self.endpoint is not None:
+            raise ValueError(f"endpoint is of a judge, not of a {self.kind}: leave it out")
+
+
+def in_rows(reward: RewardSettings) -> RewardSettings:
+    """The settings as rows have them: a reward model by name and weights, not by where it is.
+
+    Raises:
+        FactoryError: there is no reward model in its folder, or it cannot score.
+    """
+    if reward.kind != "reward_model":
+        return reward
+    folder = Path(reward.model or "").expanduser()
+    check_reward_model(folder, "reward.model")
+    sha256 = weights_sha256(sorted(folder.glob("*.safetensors")))
+    return msgspec.structs.replace(reward, model=f"{folder.resolve().name}@{sha256}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A completion of the policy."""
+
+    prompt: Prompt
+    response: Response
+
+
+Judged = tuple[list[Judgement | None], list[Call]]
+"""of each answer (None: the judge could not be asked), and the calls behind them"""
+
+
+class Reward(Protocol):
+    """Who judges."""
+
+    models: list[Model]
+    templates: dict[str, str]
+    """prompt templates: name and text"""
+    alone: bool
+    """whether one process judges for all of them"""
+
+    def judge(self, answers: Sequence[Answer]) -> Judged: ...
+
+
+def reward_of(judgement: Judgement | None) -> float | None:
+    """What an answer is paid: points of a reward model or verifier; a judge's 1 to 10 as [-1, 1]; None: not known.
+
+    A score of 1 to 10 has the value (points - 1) / 9, so that 2 value - 1 is the paper's (points - 5.5) / 4.5.
+    """
+    if judgement is None or judgement.value is None:
+        return None
+    return 2 * judgement.value - 1 if judgement.kind == "score" else judgement.points
+
+
+@contextmanager
+def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterator[Reward]:
+    """The reward, ready to judge until the end of the block.
+
+    Raises:
+        FactoryError: the model cannot be loaded, or the judge cannot be asked or gives no log-probabilities.
+    """
+    if reward.kind == "reward_model":
+        yield _scorer(Path(reward.model or "").expanduser(), run_id)
+        return
+    if os.environ.get("RANK", "0") != "0":
+        yield Judge(None, [], {})  # the main process asks for all
+        return
+    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed, "probabilities": reward.kind == "judge"}
+    if reward.kind == "verifier":
+        asked |= {"judge": {"kind": "verifier"}, "models": {}}
+    else:
+        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS}
+        model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
+        asked |= {
+            "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},
+            "models": {"reward": model},
+        }
+    with _started(asked) as judge:
+        yield judge
+
+
+# A reward model in this process
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A reward model that scores in this process."""
+
+    run_id: str
+    model: RewardModel
+    row: Model
+    batch: int
+    """answers in one forward pass"""
+    templates: dict[str, str] = field(default_factory=dict)
+    alone: bool = False
+
+    @property
+    def models(self) -> list[Model]:
+        return [self.row]
+
+    def judge(self, answers: Sequence[Answer]) -> Judged:
+        """
+        Raises:
+            FactoryError: an answer with its prompt is too long for the model, or its score is no number.
+        """
+        tokens = [self.model.tokens(_conversation(answer)) for answer in answers]
+        scores: list[float] = []
+        for start in range(0, len(tokens), self.batch):
+            scores += self.model.score(tokens[start : start + self.batch])
+        if not all(map(math.isfinite, scores)):
+            raise FactoryError(f"the reward model {self.model.name} gives scores that are no numbers: train it again")
+        return [self._row(answer, score) for answer, score in zip(answers, scores, strict=True)], []
+
+    def _row(self, answer: Answer, score: float) -> Judgement:
+        response_id = answer.response.response_id
+        return Judgement(
+            judgement_id=content_id("judgement", self.run_id, response_id, "reward_model", self.row.model_id, 0),
+            run_id=self.run_id,
+            prompt_id=answer.prompt.prompt_id,
+            response_id=response_id,
+            judge="reward_model",
+            kind="reward_model",
+            decides=True,
+            model_id=self.row.model_id,
+            template_hash=None,
+            vote=0,
+            verdict=None,
+            points=score,
+            value=1 / (1 + math.exp(-score)) if score >= 0 else math.exp(score) / (1 + math.exp(score)),
+            pass_points=None,
+            probabilities=None,
+            critique=str(score),
+            call_id=None,
+            item_id=None,
+            weight=None,
+        )
+
+
+def _conversation(answer: Answer) -> Conversation:
+    turns = [{"role": m.role, "content": m.content} for m in answer.prompt.messages]
+    return [*turns, {"role": "assistant", "content": answer.response.text}]
+
+
+def _scorer(folder: Path, run_id: str) -> Scorer:
+    model = load_reward_model(folder, "reward.model")
+    sha256 = weights_sha256(sorted(folder.glob("*.safetensors")))
+    name = folder_model_name(folder, sha256)
+    template = sha256_text(model.tokenizer.get_chat_template())
+    row = Model(
+        model_id=model_id(name, sha256),
+        name=name,
+        origin=f"reward:{name}",
+        revision=sha256,
+        training_run_id=None,
+        chat_template_hash=template,
+    )
+    return Scorer(run_id, model, row, 1 if model.model.device.type == "cpu" else 16)
+
+
+# A judge in a process of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A judge of `factory`."""
+
+    process: "subprocess.Popen[str] | None"
+    """None: the main process has it"""
+    models: list[Model]
+    templates: dict[str, str]
+    alone: bool = True
+
+    def judge(self, answers: Sequence[Answer]) -> Judged:
+        """
+        Raises:
+            FactoryError: its endpoint is down, or refuses what no answer decides.
+        """
+        texts = [
+            {"prompt": one.prompt, "response_id": one.response.response_id, "text": one.response.text}
+            for one in answers
+        ]
+        said = _exchange(self.process, {"texts": texts})
+        found = msgspec.convert(said, type=_Found)
+        return found.judgements, found.calls
+
+
+class _Found(msgspec.Struct, frozen=True):
+    judgements: list[Judgement | None]
+    calls: list[Call]
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    models: list[Model]
+    templates: dict[str, str]
+
+
+@contextmanager
+def _started(asked: Mapping[str, Any]) -> Iterator[Judge]:
+    root = str(Path(__file__).resolve().parents[1])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", JUDGE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C ends the trainer, and this with it
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))},
+    )
+    assert process.stdin is not None
+    try:
+        ready = msgspec.convert(_exchange(process, {**asked, "parent_pid": os.getpid()}), type=_Ready)
+        yield Judge(process, ready.models, ready.templates)
+    finally:
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
+
+
+def _exchange(process: "subprocess.Popen[str] | None", asked: Mapping[str, Any]) -> Any:
+    assert process is not None and process.stdin is not None and process.stdout is not None
+    with suppress(BrokenPipeError):  # it has ended, and perhaps said why
+        process.stdin.write(msgspec.json.encode(asked).decode() + "\n")
+        process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        raise FactoryError(f"the reward's judge ended with exit code {process.wait()}, and says why above")
+    said = msgspec.json.decode(line)
+    if "error" in said:
+        raise FactoryError(str(said["error"]))
+    return said
