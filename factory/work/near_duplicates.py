@@ -37,7 +37,9 @@ class Texts:
         codes: dict[str, str] = {}
         rows = []
         for id, text in sorted(texts):
-            coded = "".join(codes.get(word) or codes.setdefault(word, _character(len(codes))) for word in rouge_words(text))
+            coded = "".join(
+                codes.get(word) or codes.setdefault(word, _character(len(codes))) for word in rouge_words(text)
+            )
             if coded:
                 rows.append((len(coded), id, coded))
         rows.sort()
@@ -55,7 +57,9 @@ class Texts:
         # LCS <= min(m, n), so a text that is much shorter or longer cannot reach `least`. One word is left for rounding.
         first = bisect_left(self.lengths, len(coded) * least / (2 - least) - 1)
         last = bisect_right(self.lengths, len(coded) * (2 - least) / least + 1)
-        found = process.extractOne(coded, self.coded[first:last], scorer=Indel.normalized_similarity, score_cutoff=least)
+        found = process.extractOne(
+            coded, self.coded[first:last], scorer=Indel.normalized_similarity, score_cutoff=least
+        )
         return None if found is None else (self.ids[first + found[2]], found[1])
 
 
