@@ -158,11 +158,11 @@ def test_grpo_is_paid_by_the_verifier_s_share_of_constraints(online: SimpleNames
     assert by_stage(responses) == {"after": 2, "before": 2, "step 1": 4, "step 2": 4}
     for response in responses:
         text = response.text
-        share = ((("," not in text) + ("item" in text.lower())) / 2) if text.strip() else 0.0
+        share = ((("," not in text) + ("g" in text.lower())) / 2) if text.strip() else 0.0
         one = judged[response.response_id]
         assert (one.kind, one.judge, one.points) == ("verifier", "verifier", share)
         assert (one.verdict, one.model_id, one.call_id) == ("yes" if share == 1 else "no", None, None)
-    assert {one.points for one in judged.values()} > {0.5}  # some differ, or nothing is learnt
+    assert len({one.points for one in judged.values()}) > 1  # or nothing would be learnt
     assert json.loads(run.metrics)["after"]["reward"] in (0.0, 0.25, 0.5, 0.75, 1.0)
     assert json.loads(run.configuration)["algorithm"] == "grpo"
 
