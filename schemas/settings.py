@@ -129,6 +129,10 @@ def _in_words(kind: Any) -> str:
     origin = typing.get_origin(kind)
     if origin in (list, tuple):
         return "a list"
+    if isinstance(kind, types.UnionType) or origin is typing.Union:
+        return " or ".join(map(_in_words, typing.get_args(kind)))
+    if origin is Literal and len(typing.get_args(kind)) == 1:
+        return repr(typing.get_args(kind)[0])
     if origin is Literal:
         return f"one of {', '.join(map(str, typing.get_args(kind)))}"
     return _WORDS.get(origin or kind, str(kind))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schemas.columns import column
+from schemas.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class TrainingRun:
 
     training_run_id: str = column("hash of training set, base model, configuration, seed and start")
     training_set_id: str = column("the training set")
-    objective: str = column("dpo, rft or sft")
+    objective: str = column(f"the trainer: {', '.join(OBJECTIVES)}")
     base_model: str = column(
         "the model that was trained: embedded:NAME, a hub id, or the last name of its folder or file"
     )

@@ -269,6 +269,13 @@ def _(rows: Rows) -> Audited:
     )
 
 
+@fault("win_rate_gap")
+def _(rows: Rows) -> Audited:
+    for row in rows:
+        row |= {"chosen_win_rate": 0.51, "rejected_win_rate": 0.49}
+    return a_set(rows)
+
+
 @fault("known_faults")
 def _(rows: Rows) -> Audited:
     return a_set(rows, known={"source": ["datasets:Anthropic/hh-rlhf", *["bundled"] * (len(rows) - 1)]})

@@ -52,6 +52,8 @@ def pairs(count: int = 60) -> Rows:
                 "rejected": answered(sides[1]),
                 "pair_id": f"pair {n:03}",
                 "prompt_id": f"prompt {n:03}",
+                "chosen_win_rate": 0.7,
+                "rejected_win_rate": 0.3,
                 "chosen_value": 1.0,
                 "rejected_value": 0.2,
                 "similarity": 0.5 + n / 200,

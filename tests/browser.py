@@ -59,14 +59,9 @@ def chromium() -> Iterator[Browser]:
             started.close()
 
 
-LOADED = """[...document.querySelectorAll('[data-load]:not([data-every])')]
-  .every(part => part.textContent.includes('could not be read'))"""
-"""whether each part that comes after its page has come, or says that it cannot"""
-
-
 def wait_for_parts(page: Page) -> None:
     """Waits until the parts of a page that are fetched after it are there."""
-    page.wait_for_function(LOADED)
+    page.wait_for_selector("[data-load]:not([data-every])", state="detached")
 
 
 @pytest.fixture(scope="module")

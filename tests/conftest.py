@@ -1,6 +1,7 @@
 """What tests share: a fresh lake in a folder, and servers that start once, when a test asks for them."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import duckdb
 import pytest
 from hypothesis import settings
 
+from factory.inference.memory import available_bytes
 from stores.lake import Lake
 from tests.servers import PostgresServer, object_store, postgres_server
 
@@ -19,6 +21,20 @@ settings.load_profile("shared machine")
 
 LONGEST_FIRST = ["test_readme", "test_vllm", "test_ray", "training", "test_torture", "test_lake", "test_embedded"]
 """Groups of tests that would leave all but one worker idle if they came last."""
+
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8_000_000_000
+"""many times what the tests' folders hold at once"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests' folders are in memory where there is plenty: a lake's commits wait for the disk, half of most tests' time."""
+    if config.option.basetemp is None and MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
+        room = os.statvfs(MEMORY)
+        free = min(room.f_bavail * room.f_frsize, available_bytes() or 0)
+        if free > ROOM_BYTES and not room.f_flag & os.ST_NOEXEC:  # tests write scripts
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def group_of(node_id: str) -> str:

@@ -19,6 +19,7 @@ FLOORS = (
     "verifier",
     "prompts",
     "importing",
+    "documents",
     "templates",
     "work",
     "judges",

@@ -80,6 +80,38 @@ def test_in_a_search(tmp_path: Path, kind: dict[str, Any]) -> None:
         assert refiners and all(any(CRITIQUE in str(turn) for turn in r.messages) for r in refiners)  # the refiner does
 
 
+def test_by_a_checklist_beside_the_judge_of_a_search(tmp_path: Path) -> None:
+    def listing(request: Request) -> Sequence[str]:
+        if asked(request).startswith("Write a checklist"):
+            return ["1. Is it short?"]
+        return ["7"] * request.n if "[Requirement]" in asked(request) else failing(request)
+
+    with running_endpoint(listing) as endpoint, Lake.open(tmp_path / "lake", create=True) as lake:
+        document = {
+            "name": "mine",
+            "models": {role: {"endpoint": endpoint.url} for role in ("actor", "refiner")},
+            "prompts": {"source": str(write_lines(tmp_path / "prompts.jsonl", [{"prompt": "Say something."}]))},
+            "stages": [
+                {"stage": "checklist"},
+                {"stage": "sample", "n": 1},
+                {"stage": "judge", "votes": 1, "retries": 0},
+                {"stage": "judge", "name": "list", "kind": "checklist", "n": 2},
+                {"stage": "search", "depth": 1, "branch": 2},
+            ],
+            "budget": {"max_unreadable": 1.0},
+        }
+        carrier(lake)(RunSpecification(recipe_of(document, "recipe mine")))
+        refined = refined_texts(lake)
+        check(endpoint.requests, refined)
+        of_items = [asked(request) for request in endpoint.requests if "[Requirement]" in asked(request)]
+        assert any(f"[Response]\n{text}\n" in one for text in refined for one in of_items)
+        judged = lake.query("SELECT DISTINCT points, decides FROM verdicts WHERE judge = 'list'").to_pylist()
+        wrong = lake.query(
+            "SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash"
+        )
+    assert judged == [{"points": 7.0, "decides": False}] and wrong.num_rows == 0
+
+
 def test_in_evaluations_and_when_judged_again(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "prompts.jsonl", [{"prompt": f"Say something, {i}.", **NO_COMMA} for i in range(2)])
     prompts = {"prompts.source": str(file), "prompts.language": None}
@@ -101,8 +133,17 @@ def test_in_evaluations_and_when_judged_again(tmp_path: Path) -> None:
 
 def test_no_other_stage_or_kind_of_judge_is_missing_here() -> None:
     """Whoever adds one adds a test above."""
-    assert {*stage_names()} == {"compare", "evolve", "judge", "reference", "sample", "search"}
-    assert {*judge_kinds()} == {"score", "verifier", "votes"}
-    asking = [stage_of("compare").Settings(), kind_of("votes").Settings(), kind_of("score").Settings()]
+    others = {
+        "checklist",
+        "evolve",
+        "judge",
+        "meta_judge",
+        "reference",
+        "sample",
+        "search",
+    }  # judge no refined answers themselves
+    assert {*stage_names()} == {"compare", *others}
+    assert {*judge_kinds()} == {"checklist", "score", "verifier", "votes"}
+    asking = [stage_of("compare").Settings(), *(kind_of(kind).Settings() for kind in ("votes", "score", "checklist"))]
     shown = [use.shows for settings in asking for use in settings.templates().values()]
     assert shown and all("critique" not in shows for shows in shown)  # nor can a template of one's own show it

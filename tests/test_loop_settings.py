@@ -28,7 +28,7 @@ __all__ = ["endpoint", "trainer"]
         ({"keep": ["actor.ifbench.prompt_strict >= previous"]}, "needs ifbench of actor: add it to evaluate"),
         ({"models.judge": "embedded:smollm2-135m"}, "models: recipe spar has no role 'judge'"),
         ({"rounds": 0}, "rounds must be at least 1"),
-        ({"train.refiner": {"set": "spar_rft", "reference": "first"}}, "spar_rft is not a preference set"),
+        ({"train.refiner": {"set": "spar_rft", "reference": "first"}}, "rft has no reference model"),
         (
             {"evaluate": ["ifeval"], "keep": ["actor.ifeval.prompt_strikt > 1"]},
             "which ifeval does not measure: did you mean",

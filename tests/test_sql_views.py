@@ -18,7 +18,9 @@ from tests.rows import asked, fill, minutes, row, rows_of, sampled, votes
 
 SQL_FILES = sorted(Path(stores.__file__).parent.rglob("*.sql"))
 MADE = ("views", "migrations")  # not queries
-PLACEHOLDERS = ("prompt", "response", "critique", "reference", "first", "second")
+PLACEHOLDERS = (
+    "prompt", "response", "critique", "reference", "first", "second", "item", "examples", "claim", "passages", "question",
+)  # fmt: skip
 BRACES = st.lists(
     st.sampled_from(["{prompt}", "{response}", "{critique}", "{", "}", "{{", "{other}", "prompt", "\n", "ü", "語", " "])
 ).map("".join)

@@ -6,6 +6,9 @@ from factory.audit.figures import entropy
 from factory.audit.finding import EXAMPLES, Bars, Check, Measured, counted, not_applicable, share
 from factory.audit.rows import Audited
 
+NARROW_GAP = 0.05
+"""Win rates no further apart say that the judge prefers hardly any answer."""
+
 
 def split_votes(given: Audited) -> Measured:
     scores = given.facts.get("scores")
@@ -46,6 +49,20 @@ def order_flips(given: Audited) -> Measured:
     return share(orders, flipped & (pl.col("one") != 0.5) & (pl.col("other") != 0.5))
 
 
+def win_rate_gap(given: Audited) -> Measured:
+    """SPPO's targets: where a judge prefers nothing, all of them are one half and the loss keeps the model where it is."""
+    rows = given.known("chosen_win_rate", "rejected_win_rate")
+    gap = rows["chosen_win_rate"] - rows["rejected_win_rate"]
+    rates = pl.concat([rows["chosen_win_rate"], rows["rejected_win_rate"]])
+    detail = {
+        "standard deviation of the win rates": round(float(rates.std() or 0), 3),  # type: ignore[arg-type]
+        "least": round(float(rates.min()), 3),  # type: ignore[arg-type]
+        "greatest": round(float(rates.max()), 3),  # type: ignore[arg-type]
+    }
+    near = rows.filter(gap < NARROW_GAP)["id"].head(EXAMPLES).to_list()
+    return Measured(float(gap.median() or 0), rows=len(gap), examples=tuple(near), detail=detail)  # type: ignore[arg-type]
+
+
 def _voted() -> pl.Expr:
     return (pl.col("kind") == "votes") & (pl.col("yes_votes") + pl.col("no_votes") > 1)
 
@@ -75,5 +92,13 @@ CHECKS = (
         "Share of comparisons in which the same position won in both orders.",
         order_flips,
         0.2,
+    ),
+    Check(
+        "win_rate_gap",
+        "Median win rate of the chosen side less that of the rejected one (SPPO): near 0, the judge prefers nothing.",
+        win_rate_gap,
+        NARROW_GAP,
+        most=False,
+        needs=("chosen_win_rate",),
     ),
 )

@@ -23,12 +23,13 @@ REASONS = {
     "kinds": "no prompt has constraints that a program can check",
     "constraint_gap": "the verifier has not checked both sides of any pair",
     "similarity": "the rows have one answer, not two",
+    "chosen_win_rate": "the rows have no win rates",
 }
 """Why a check that needs a column is not applicable without it."""
 _TEXTS = ("split", "prompt_id", "source", "licence", "chosen_model", "rejected_model")
 _NUMBERS = (
     "chosen_value", "rejected_value", "score_chosen", "score_rejected", "chosen_score", "rejected_score", "similarity",
-    "constraint_gap",
+    "constraint_gap", "chosen_win_rate", "rejected_win_rate",
 )  # fmt: skip
 """Columns of a set's own that checks use, if they are of that kind; else what the lake knows stands for them."""
 _ID_COLUMNS = ("pair_id", "response_id", "id")

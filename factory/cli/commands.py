@@ -11,6 +11,7 @@ from factory.cli.auditing import audit
 from factory.cli.batch import batch
 from factory.cli.copying import clone
 from factory.cli.copying import gc as collect_garbage
+from factory.cli.documenting import documents
 from factory.cli.evaluating import evaluate
 from factory.cli.exporting import export
 from factory.cli.importing import import_
@@ -43,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PANELS = {
-    "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge),
+    "Make data and models": (run, loop, fork, resume, status, build, audit, train, evaluate, judge, documents),
     "Inspect": (view, sql, tree, pair, report, recipes),
     "Share and reproduce": (export, publish, publish_model, pull, lock, rerun),
     "Maintain the lake": (views, snapshots, verify, clone, compact, expire, migrate, doctor),

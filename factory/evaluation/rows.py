@@ -65,9 +65,11 @@ def has_own_id(row: Evaluation) -> bool:
     """Whether a row's id is the hash of what was measured."""
     try:
         settings = json.loads(row.settings)
-        depends_on = {name: settings[name] for name in DEPENDS_ON if name in settings}
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
+    if not isinstance(settings, dict):
+        return False
+    depends_on = {name: settings[name] for name in DEPENDS_ON if name in settings}
     models, what = (row.model_id, row.other_model_id, row.judge_model_id), (row.benchmark, row.metric)
     # Until schema version 5 what the figures depend on was hashed only if there was something, and of two models without a
     # judge only those.

@@ -16,6 +16,7 @@ from factory.inference.values import storable
 DIGITS = re.compile("[0-9]*")
 ABOVE_ZERO = 1e-3
 """Engines round, so a log-probability may be this much above 0."""
+UNREADABLE = "logprobs cannot be read"
 DECIMALS = 6
 """Engines compute in 32 bits; further decimals would fill the journal with noise."""
 
@@ -59,7 +60,7 @@ def read_tokens(logprobs: Any, text: str, notes: list[str] | None = None) -> lis
         return None
     tokens = _read(logprobs, text)
     if tokens is None and notes is not None and logprobs != {"content": None} and logprobs != {}:
-        notes.append("logprobs cannot be read")
+        notes.append(UNREADABLE)
     return tokens
 
 
@@ -82,7 +83,7 @@ def read_stored(stored: Any, text: str, notes: list[str]) -> list[TokenLogprob] 
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError):
         tokens = None
     if tokens is None:
-        notes.append("logprobs cannot be read")
+        notes.append(UNREADABLE)
     return tokens
 
 

@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 from factory.inference.journal import Choice
 from factory.inference.logprobs import digit_expectation
 from factory.templates.rendering import TemplateUse, conversation, render
-from factory.work.context import Context
+from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.settings import about
-from schemas.tables import Call, Message, Prompt
+from schemas.tables import Call, Message
 
 _BOUNDS = {"rubric": (0, 5), "ten": (1, 10)}
 _MARKER = (
@@ -50,11 +51,20 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 1024
+    logprobs: Annotated[
+        Logprobs,
+        about(
+            "whether to ask for the digits' log-probabilities on the scale ten; false if the endpoint refuses; required: the "
+            "run ends if it returns none"
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         least, most = _BOUNDS[self.scale]
         if self.pass_points is not None and not least <= self.pass_points <= most:
             raise ValueError(f"pass_points must be in [{least}, {most}] on the scale {self.scale}: {self.pass_points}")
+        if self.logprobs == "required" and self.scale != "ten":
+            raise ValueError("logprobs is read on the scale ten alone: set scale: ten")
 
     def templates(self) -> dict[str, TemplateUse]:
         default = "score" if self.scale == "rubric" else "score_ten"
@@ -65,16 +75,22 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
 
 async def judge(
-    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
-    """Scores a text; one request asks for all scores."""
-    settings, template = judge.settings, judge.templates["score"]
+    """Scores a text; one request asks for all scores.
+
+    Raises:
+        FactoryError: log-probabilities are required, and the endpoint returns none.
+    """
+    prompt, settings, template = work.prompt, judge.settings, judge.templates["score"]
     assert isinstance(settings, Settings)
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
     )
     # 20 is the most that OpenAI's endpoint returns.
-    digits: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" else {}
+    digits: dict[str, Any] = (
+        {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" and settings.logprobs else {}
+    )
     answered = await context.ask(
         prompt,
         settings.model,
@@ -83,10 +99,12 @@ async def judge(
         template=template.name,
         response_ids=(response_id,),
     )
+    if settings.scale == "ten":
+        insist(answered.reply.choices, settings.logprobs, f"judge {judge.name}")
     least, most = _BOUNDS[settings.scale]
     scores = []
     for choice in answered.reply.choices:
-        points, probabilities = _points(choice, least, most, settings.scale == "ten")
+        points, probabilities = _points(choice, least, most, settings.scale == "ten", settings.logprobs == "required")
         value = None if points is None else (points - least) / (most - least)
         verdict = "unparsed" if points is None else None
         scores.append(
@@ -95,7 +113,9 @@ async def judge(
     return scores, [answered.call]
 
 
-def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[float | None, dict[str, float] | None]:
+def _points(
+    choice: Choice, least: int, most: int, expected: bool, required: bool
+) -> tuple[float | None, dict[str, float] | None]:
     found = find_points(choice.text, least, most, choice.finish_reason)
     if found is None:
         return None, None
@@ -103,7 +123,7 @@ def _points(choice: Choice, least: int, most: int, expected: bool) -> tuple[floa
     if expected and choice.logprobs and (read := digit_expectation(choice.logprobs, at, least, most)) is not None:
         probabilities, mean = read
         return mean, probabilities
-    return points, None
+    return (None if required else points), None
 
 
 def find_points(text: str, least: int, most: int, finish_reason: str | None = None) -> tuple[float, int] | None:

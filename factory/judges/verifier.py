@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from factory.verifier.constraints import follows_loosely, verify
-from factory.work.context import Context
+from factory.work.context import Context, Work
 from factory.work.judging import Judge, Judged, JudgeSettings
 from schemas.ids import content_id
 from schemas.settings import about
@@ -22,12 +22,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
 
 async def judge(
-    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
     """One judgement, whose points are the share of constraints met.
 
     A failing text's value is half its share: nearer misses rank higher, and none reaches acceptance at 0.5.
     """
+    prompt = work.prompt
     found = verify(prompt.constraints, text)
     if isinstance(judge.settings, Settings) and judge.settings.checks:
         # Before the judgement, without which all of this is done again: a response is never judged but not checked.

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from factory.inference.journal import Choice
 from factory.inference.logprobs import opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
-from factory.work.context import Context
+from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import read_json_verdict, read_yes_or_no
 from schemas.settings import about
-from schemas.tables import Call, Message, Prompt
+from schemas.tables import Call, Message
 
 _VALUES = {"yes": 1.0, "no": 0.0}
 
@@ -55,9 +56,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
             "its log-probabilities if the endpoint gives them"
         ),
     ] = "text"
-    logprobs: Annotated[bool, about("whether to ask for a word's log-probabilities; false if the endpoint refuses")] = (
-        True
-    )
+    logprobs: Annotated[
+        Logprobs,
+        about(
+            "whether to ask for a word's log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
@@ -72,10 +77,10 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
 
 async def judge(
-    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
     """Asks for votes on a text, in rounds, until they are settled."""
-    settings, template = judge.settings, judge.templates["judge"]
+    prompt, settings, template = work.prompt, judge.settings, judge.templates["judge"]
     assert isinstance(settings, Settings)
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
@@ -101,6 +106,8 @@ async def judge(
             draw=draw,
         )
         calls.append(answered.call)
+        if settings.verdict == "word":
+            insist(answered.reply.choices, settings.logprobs, f"judge {judge.name}")
         for choice in answered.reply.choices:
             if settings.verdict == "word":
                 votes.append(read_word_vote(choice, answered.call.call_id))

@@ -1,7 +1,6 @@
 """The steps of a round: each does one thing and returns the row that says it is done."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from factory.audit.audit import examination
@@ -9,6 +8,7 @@ from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
 from factory.loops.reading import Loop
+from factory.loops.rewards import paying
 from factory.loops.rounds import (
     Done,
     first_model,
@@ -103,7 +103,7 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     settings = loop.settings
     start: str | None = None
     reference: str | None = None
-    reward: Path | None = None
+    payer: str | None = None
     configs: tuple[str, ...]
     if step.round == 0:
         given = settings.start_with[role]
@@ -115,38 +115,27 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
         configs, objective = training.configs, training.trainer or TRAINER[training_set.format]
-        if training.reward is not None:
-            reward = _reward_model(working, step, training.reward, done)
+        payer = training.reward
         chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
         start, reference = chosen[training.start], chosen[training.reference]
     other = OBJECTIVES[objective].reference and reference != start
     output = models_folder(lake) / output_name(loop.loop_id, step)
-    asked = Training(
-        objective,
-        f"{training_set.name}@{training_set.version}",
-        _weights(working, role, start),
-        _weights(working, role, reference) if other else None,
-        output,
-        settings.seed + step.round,
-        configs,
-        reward,
-    )
-    run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
+    with paying(lake, loop, step, done, payer) as (reward, more):
+        asked = Training(
+            objective,
+            f"{training_set.name}@{training_set.version}",
+            _weights(working, role, start),
+            _weights(working, role, reference) if other else None,
+            output,
+            settings.seed + step.round,
+            (*configs, *more),
+            reward,
+        )
+        run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
     made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
     if model is None:
         return {**made, "note": f"diverged: {run.reason}"}
     return {**made, "model_id": model.model_id}
-
-
-def _reward_model(working: Working, step: Step, role: str, done: Done) -> Path:
-    """The folder of the model that this round has trained to give rewards."""
-    trained = done[Step(step.round, "train", role)]
-    if trained.model_id is None:
-        raise FactoryError(
-            f"round {step.round}: {step.role} cannot be trained, for the training of its reward model {role} gave no model "
-            f"({trained.note}): change train.{role}.config"
-        )
-    return trained_model(working.lake, trained.model_id).folder
 
 
 def _weights(working: Working, role: str, model_id: str | None) -> Weights:

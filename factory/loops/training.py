@@ -98,8 +98,7 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
     if training.reference is not None:
         command += ["--reference", training.reference.path]
         command += ["--reference-called", training.reference.called] if training.reference.called else []
-    for config in training.configs:
-        command += ["--config", config]
+    command += [word for config in training.configs for word in ("--config", config)]
     command += ["--reward", str(training.reward)] if training.reward else []
     return command
 

@@ -1,6 +1,7 @@
 """Builds training sets and reports what is in them, and how similar the sides of their pairs are."""
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from factory.audit.audit import AuditSettings, examination
+from factory.audit.noise import NARROW_GAP
 from factory.monitor.plain_text import visible
 from factory.runs.audit_settings import settings_of
 from factory.runs.places import with_places
@@ -110,12 +112,35 @@ def _report(lake: Lake, built: TrainingSetRows, runs: list[str], files: list[Pat
     _print_rows(built, rows, console)
     if set(LIKENESS) <= set(rows.column_names):
         _print_likeness(lake, runs, reference, rows, console)
+    if {"chosen_win_rate", "rejected_win_rate"} <= set(rows.column_names):
+        _print_win_rates(rows, console)
     if built.row.audit is not None:
         _print_audit(built, console)
     for file in files:
         console.print(Text(f"wrote {file}"), soft_wrap=True)
     if not built.held_out.num_rows:
         console.print("no prompt is in the held-out split: -p held_out=0.25 holds out more")
+
+
+def _print_win_rates(rows: pa.Table, console: Console) -> None:
+    """The spread of the win rates that a model is trained towards, and a warning if there is hardly any."""
+    chosen, rejected = (rows.column(f"{side}_win_rate") for side in ("chosen", "rejected"))
+    gap = statistics.median(pc.subtract(chosen, rejected).to_pylist())
+    rates = chosen.to_pylist() + rejected.to_pylist()
+    said = (
+        f"win rates: {min(rates):.3f} to {max(rates):.3f}, standard deviation {statistics.pstdev(rates):.3f}, median gap "
+        f"between chosen and rejected {gap:.3f}"
+    )
+    console.print(Text(said), soft_wrap=True)
+    if gap < NARROW_GAP:
+        console.print(
+            Text(
+                "the judge prefers hardly any answer, so that there is little to learn: take another judge, let it give its "
+                "reasons (stages.compare.reasons=true), or sample answers that differ more",
+                "yellow",
+            ),
+            soft_wrap=True,
+        )
 
 
 def _print_audit(built: TrainingSetRows, console: Console) -> None:

@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from rich.console import Console
 from rich.table import Table
 
+from factory.documents.importing import copy_documents
 from factory.inference.budget import cost_of
 from factory.inference.journal import journal_file
 from factory.monitor.plain_text import NOT_TOLD, clock
@@ -72,6 +73,9 @@ def estimate(spec: RunSpecification, where: str, progress: Progress, sample: int
     Lake.open(where, create=True).close()
     with tempfile.TemporaryDirectory() as folder:
         execution = Execution(journal_at=journal_file(place(where)))
+        if any(entry.settings.reads_documents() for entry in recipe.stages):
+            with Lake.open(where) as lake, Lake.open(Path(folder) / "lake", create=True) as new:
+                copy_documents(lake, new)
         run_id = run_recipe(replace(spec, sample=sample), str(Path(folder) / "lake"), progress, execution)
         with Lake.open(Path(folder) / "lake") as lake:
             rows = lake.query(sql("report/by_prompt"), {"run_id": run_id}).to_pylist()

@@ -57,6 +57,8 @@ def read_summary(lake: Lake, run_id: str) -> Summary:
     for stage in textless_stages(lake, run_id):
         of = f"{stage.without:,} of {counted(stage.answers, 'answer')} of stage {stage.stage}"
         lines.append(("no text", f"{of}, which are neither judged nor paired: {stage.why()}"))
+    for row in lake.query(sql("report/orders"), of_run).to_pylist():
+        lines.append((row["stage"], _orders(row)))
     likeness = lake.query(sql("report/likeness"), of_run).to_pylist()
     lines.append(("pairs", ", ".join(f"{row['pairs']:,} {row['source']}" for row in likeness) or "none"))
     if outcome["accepted_trees"]:
@@ -156,6 +158,15 @@ def _unreadable(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def _orders(row: dict[str, Any]) -> str:
+    """How often a comparing model contradicts itself when two answers change places."""
+    said = f"{row['pairs']:,} times two answers were compared, {row['both']:,} of them readably in both orders"
+    if not row["both"]:
+        return said
+    said += f"; the orders contradict each other in {row['contradicting']:,}{_share(row['contradicting'], row['both'])}"
+    return f"{said}, whose mean counts" if row["contradicting"] else said
+
+
 def _tokens_generated(counts: dict[str, Any]) -> str:
     """Unknown is not 0: an endpoint may not tell how many tokens it generated."""
     answered, untold = counts["calls"] - counts["call_errors"], counts["untold_calls"]
@@ -253,8 +264,20 @@ def _next_commands(run_id: str, outcome: dict[str, Any], paired: bool) -> Iterat
         yield "factory build"
         origin = outcome["actor_origin"] or ""
         model = origin if origin.startswith("embedded:") else "MODEL"
-        yield f"factory train {TRAINER[format_of(training_sets[0])]} --set {training_sets[0]} --model {model}"
+        trainer, config = _trained_by(json.loads(outcome["recipe"]), training_sets[0])
+        yield f"factory train {trainer} --set {training_sets[0]} --model {model}{config}"
     yield "factory view"
+
+
+def _trained_by(recipe: dict[str, Any], training_set: str) -> tuple[str, str]:
+    """The trainer that a recipe names for a set, or that the set's format asks for, and the option with its presets."""
+    for given in (recipe.get("train") or {}).values():
+        if isinstance(given, dict) and given.get("set") == training_set:
+            config = given.get("config") or []
+            named = [config] if isinstance(config, str) else config
+            trainer = given.get("trainer") or TRAINER[format_of(training_set)]
+            return visible(str(trainer)), "".join(f" --config {shlex.quote(visible(str(one)))}" for one in named)
+    return TRAINER[format_of(training_set)], ""
 
 
 def pick_example(lake: Lake, run_id: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _json_rows(file: Path) -> Iterator[Row]:
 
 def _object(row: Any, where: str, what: str) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise FactoryError(f"{where}: {what} must be a JSON object with a key 'prompt' or 'messages'")
+        raise FactoryError(f"{where}: {what} must be a JSON object whose keys are the columns")
     return row
 
 
@@ -151,11 +151,11 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
                     number += 1
     except pa.ArrowException as error:
         what = f"is damaged after row {number}" if number else "is not Parquet, or damaged"
-        raise FactoryError(f"prompt file {file} {what}: {' '.join(str(error).split())}") from error
+        raise FactoryError(f"{file} {what}: {' '.join(str(error).split())}") from error
     except OSError as error:
         if error.errno is not None:  # the system's own, such as a disk's
             raise
-        raise FactoryError(f"prompt file {file} is damaged after row {number}: fetch it again") from error
+        raise FactoryError(f"{file} is damaged after row {number}: fetch it again") from error
 
 
 def _batch_rows(batch: pa.RecordBatch, file: Path, first: int) -> list[dict[str, Any]]:

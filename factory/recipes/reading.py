@@ -8,16 +8,20 @@ from typing import Any
 import yaml
 
 from factory.recipes.recipe import Entry, Recipe, judges_given
-from factory.work.judging import JudgeSettings
 from factory.work.stage import stage_names, stage_of
 from schemas.errors import FactoryError, nearest
 from schemas.settings import read_settings
 from stores.named_files import read_named
+from stores.pairing import pairing_sql
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
-USUAL_ORDER = ("evolve", "reference", "sample", "judge", "compare", "search")
+USUAL_ORDER = ("evolve", "reference", "checklist", "sample", "judge", "meta_judge", "compare", "claims", "search")
 """The order of stages in older recipes, where they are a mapping, not a list."""
+OF_TWO_ANSWERS = ("best_over_worst", "all_ordered", "preferred", "two_answers")
+"""Bundled pairings that set one sampled answer over another, and give no pair without two."""
+NAMING_A_STAGE = ("chosen_from", "rejected_from", "stronger", "weaker")
+"""Parameters of pairings that are names of sampling stages."""
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -151,6 +155,7 @@ def _check(recipe: Recipe, where: str) -> None:
         _check_judges(recipe, entry, where)
     _check_templates(recipe, where)
     _check_compared(recipe, where)
+    _check_two_answers(recipe, where)
     if recipe.budget.max_cost is not None:
         for role, model in recipe.models.items():
             if model.prompt_price is None or model.completion_price is None:
@@ -215,14 +220,37 @@ def _check_compared(recipe: Recipe, where: str) -> None:
             )
 
 
+def _check_two_answers(recipe: Recipe, where: str) -> None:
+    """A stage or pairing that needs two sampled answers of a prompt would do nothing with one."""
+    sampling = recipe.entries("sample")
+    if recipe.answers is not None or sum(getattr(entry.settings, "n", 1) for entry in sampling) > 1:
+        return
+    needing = [f"stages.{entry.name}" for entry in recipe.entries("compare")]
+    needing += [f"pairs: {p.source}" for p in recipe.pairings() if p.sql in map(pairing_sql, OF_TWO_ANSWERS)]
+    if needing:
+        n = f"set stages.{sampling[0].name}.n to 2 or more" if sampling else "add a stage `sample`"
+        raise FactoryError(
+            f"{where}: {needing[0]} needs two answers to a prompt, but {'one is' if sampling else 'none are'} sampled: {n}"
+        )
+
+
 def _check_pairs(recipe: Recipe, where: str) -> None:
-    known = [e.judge_name for e in recipe.entries("judge")] + [e.name for e in recipe.entries("compare")]
+    known = [e.judge_name for e in recipe.entries("judge")]
+    known += [e.name for stage in ("compare", "claims") for e in recipe.entries(stage)]
     for given in recipe.pairs or ():
         judge = given.get("judge") if isinstance(given, dict) else None
         if judge is not None and judge not in known:
             raise FactoryError(
                 f"{where}: pairs: no judge of the recipe is named {judge!r}: {nearest(str(judge), known)}"
             )
+    sampling = [entry.name for entry in recipe.entries("sample")]
+    for pairing in recipe.pairings():
+        for key in NAMING_A_STAGE:
+            stage = pairing.parameters.get(key)
+            if stage is not None and stage not in sampling:
+                raise FactoryError(
+                    f"{where}: pairs: {pairing.source}.{key}: no sampling stage is named {stage!r}: {nearest(str(stage), sampling)}"
+                )
 
 
 def _check_names(recipe: Recipe, where: str) -> None:
@@ -242,12 +270,10 @@ def _check_judges(recipe: Recipe, entry: Entry, where: str) -> None:
         raise FactoryError(
             f"{where}: stages.{entry.name}.judge is {named!r}, but no judge before it has that name: {nearest(named, known)}"
         )
-    first = judges[0].settings
-    if isinstance(first, JudgeSettings) and not first.can_fail():
-        raise FactoryError(
-            f"{where}: stages.{entry.name} starts from answers that fail, but judge {judges[0].name!r} never fails one: "
-            f"set stages.{judges[0].name}.pass_points"
-        )
+    try:
+        entry.settings.check_judge(judges[0].name, judges[0].settings)
+    except ValueError as error:
+        raise FactoryError(f"{where}: stages.{entry.name} {error}") from None
 
 
 def _check_templates(recipe: Recipe, where: str) -> None:

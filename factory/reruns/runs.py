@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from factory.documents.importing import copy_documents
 from factory.inference.journal import Journal, journal_file
 from factory.monitor.plain_text import counted
 from factory.reruns.environments import Differences, differences, in_words
@@ -123,6 +124,8 @@ def repeat_run(
             if not asked.anew:
                 _bring_answers(lake, spec.begun.run_id, folder)
             _bring_answered(lake, new, spec)
+            if any(entry.settings.reads_documents() for entry in spec.recipe.stages):
+                copy_documents(lake, new)
             missing: set[str] = set()
             deferral = unasked(lake, spec.begun.run_id, spec, missing) if asked.offline else None
             with watched(progress):

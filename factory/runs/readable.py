@@ -1,6 +1,6 @@
 """Stops a run in which hardly anything that its models write can be read, instead of paying for all of it.
 
-Votes, scores, comparisons and refinements are counted as they come. After the first WARN_AFTER of a kind the run warns,
+Votes, scores, comparisons, refinements and checklists are counted as they come. After the first WARN_AFTER of a kind the run warns,
 after STOP_AFTER it stops, if more than `budget.max_unreadable` of them are unreadable. A run that ends like that has not
 finished either.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from factory.inference.budget import BudgetReached
 from factory.recipes.recipe import Recipe
-from schemas.tables import Comparison, Judgement, Node, Tree
+from schemas.tables import Call, ChecklistItem, Comparison, Judgement, MetaJudgement, Node, Tree
 from stores.lake import Lake
 from stores.sql import sql
 
@@ -22,7 +22,7 @@ FEWEST = 5
 QUOTED_CHARACTERS = 160
 
 Kind = tuple[str, str]
-"""votes, scores, comparisons or refinements, and the name of the judge or stage"""
+"""as in view `readings`: votes, scores, …, and the name of the judge or stage"""
 
 
 @dataclass(slots=True)
@@ -66,11 +66,16 @@ class Readable:
 def _readings(rows: list[Any]) -> Iterator[tuple[Kind, bool, bool, str]]:
     """What can be read or not in these rows: kind, whether anything depends on it, whether it is readable, its text."""
     stages = {tree.tree_id: tree for tree in rows if isinstance(tree, Tree)}
+    with_items = {item.call_id for item in rows if isinstance(item, ChecklistItem)}
     for row in rows:
         match row:
-            case Judgement(kind="votes" | "score"):
-                kind = "scores" if row.kind == "score" else "votes"
-                yield (kind, row.judge), row.decides, row.verdict != "unparsed", row.critique
+            case Judgement(kind="votes" | "score" | "checklist"):
+                yield (_OF_JUDGES[row.kind], row.judge), row.decides, row.verdict != "unparsed", row.critique
+            case MetaJudgement():
+                for vote, text in zip(row.votes, row.rationales, strict=True):
+                    yield ("meta-judgements", row.stage), True, vote != "unparsed", text
+            case Call(error=None) if row.template is not None and row.template.rpartition(".")[2] == "checklist":
+                yield ("checklists", row.stage), True, row.call_id in with_items, row.note or ""
             case Comparison():
                 for vote, text in zip(row.votes, row.rationales, strict=True):
                     yield ("comparisons", row.stage), True, vote != "unparsed", text
@@ -114,12 +119,24 @@ def quoted(text: str) -> str:
     return f"one ends '{'…' * (len(line) > QUOTED_CHARACTERS)}{line[-QUOTED_CHARACTERS:]}'"
 
 
-_TEMPLATES = {"votes": "judge", "scores": "score", "comparisons": "compare", "refinements": "refine"}
+_OF_JUDGES = {"votes": "votes", "score": "scores", "checklist": "item scores"}
+_TEMPLATES = {
+    "votes": "judge",
+    "scores": "score",
+    "item scores": "item",
+    "comparisons": "compare",
+    "refinements": "refine",
+    "checklists": "checklist",
+    "meta-judgements": "meta_judge",
+}
 _WANTED = {
     "votes": "ends with 'Final Judgement: Yes' or 'Final Judgement: No'",
     "scores": "ends with 'Score: ' and a number",
     "comparisons": "ends with 'Preferred response: 1' or 'Preferred response: 2'",
     "refinements": "writes a line 'Refined response:' before the answer",
+    "item scores": "answers with a number from 0 to 100",
+    "checklists": "writes one item per line, each a question",
+    "meta-judgements": "ends with 'Preferred judgement: 1' or 'Preferred judgement: 2'",
 }
 _WANTED_OF_VOTES = {"json": "writes the JSON object that it asks for", "word": "answers with Yes or No"}
 
@@ -133,6 +150,6 @@ def _advice(recipe: Recipe, what: str, name: str) -> str:
                 format = getattr(entry.settings, "verdict", "text")
                 wanted = _WANTED_OF_VOTES.get(format, wanted)
                 or_else = f", or set stages.{entry.name}.verdict={'json' if format == 'text' else 'text'}"
-            if what == "comparisons" and not getattr(entry.settings, "reasons", True):
+            if what in ("comparisons", "meta-judgements") and not getattr(entry.settings, "reasons", True):
                 wanted = "answers with 1 or 2"
     return f"use a model that {wanted}, or change templates.{template}{or_else}, and run it again; or as it is"

@@ -25,7 +25,7 @@ from factory.inference.journal import Journal, journal_file
 from factory.inference.settings import ModelSettings
 from factory.templates.rendering import load_template
 from factory.work.asker import Asker
-from factory.work.context import Context, Template
+from factory.work.context import Context, Template, Work
 from factory.work.judging import Judge, JudgeSettings, assess_or_none, kind_of
 from schemas.errors import FactoryError
 from schemas.ids import sha256_text
@@ -124,7 +124,7 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
             texts = msgspec.json.decode(line, type=Texts).texts
             calls.clear()
             found = await asyncio.gather(
-                *(assess_or_none(context, one.prompt, one.response_id, one.text) for one in texts)
+                *(assess_or_none(context, Work(one.prompt, 0), one.response_id, one.text) for one in texts)
             )
             judgements = [None if one is None else one.judgements[0] for one in found]
             if asked.probabilities and any(map(_lacks_probabilities, judgements)):
@@ -138,7 +138,7 @@ async def _check_probabilities(context: Context, calls: list[Call]) -> None:
     Raises:
         FactoryError: the judge cannot be asked, or its answers come without log-probabilities.
     """
-    assessment = await assess_or_none(context, _PROBE, "probe", "Hello! How can I help you?")
+    assessment = await assess_or_none(context, Work(_PROBE, 0), "probe", "Hello! How can I help you?")
     if assessment is None:
         raise FactoryError(f"reward.endpoint: {calls[-1].endpoint} cannot judge ({calls[-1].error}): give another one")
     if any(map(_lacks_probabilities, assessment.judgements)):

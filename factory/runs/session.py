@@ -187,7 +187,15 @@ def contexts_of(session: RunSession, asker: Asker) -> list[tuple[Entry, Context]
 
 def _prepared(session: RunSession, entry: Entry) -> Any:
     prepare = getattr(stage_of(entry.stage), "prepare", None)
-    return None if prepare is None else prepare(session.lake, session.run.run_id, entry.settings)
+    if prepare is None:
+        return None
+    progress = session.progress
+    before, progress.phase = progress.phase, f"preparing {entry.name}"
+    prepared = prepare(session.lake, session.run.run_id, entry.settings)
+    progress.phase = before
+    if (note := getattr(prepared, "note", None)) is not None:
+        progress.notes.append(f"{entry.name}: {note}")
+    return prepared
 
 
 def counting(writer: Writer, progress: Progress, readable: Readable) -> Callable[[Iterable[Any]], None]:

@@ -40,13 +40,14 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
     if spec.sample is not None:
         prompts = iter(heapq.nsmallest(spec.sample, prompts, key=lambda prompt: prompt.prompt_id))
     rows: list[Any] = []
-    read = 0
+    read = refused = 0
+    first_refused = ""
     never = _Impossible()
     verifier, others = _judges(spec.recipe)
     # A benchmark keeps them: they count as not followed, as in everybody's figures.
     leaves_out = verifier and run.purpose == "data"
     for chunk in _chunks(enumerate(prompts), IMPORT_BATCH):
-        if rows:
+        if rows and not refused:
             lake.append(rows, message=f"run {run.run_id}: prompts", details={"run_id": run.run_id})
         rows = []
         for position, prompt in chunk:
@@ -55,8 +56,10 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
             read += 1
             try:
                 check_prompt(spec.recipe, prompt)
-            except ValueError as error:
-                raise FactoryError(f"prompt {position + 1} of {source.source} {error}") from None
+            except ValueError as error:  # the rest is read to say how many there are
+                refused += 1
+                first_refused = first_refused or f"prompt {position + 1} of {source.source} {error}"
+                continue
             taken = RunPrompt(
                 run_prompt_id=content_id("run_prompt", run.run_id, prompt.prompt_id),
                 run_id=run.run_id,
@@ -65,6 +68,9 @@ def take_prompts(lake: Lake, run: Run, spec: RunSpecification, progress: Progres
                 evolved=False,
             )
             rows += [prompt, taken]
+    if refused:
+        of_all = f"; {refused:,} of {read:,} prompts cannot be used" if read > 1 else ""
+        raise FactoryError(f"{first_refused}{of_all}")
     if never.prompts:
         progress.notes.append(f"left out: {never.sentence(source.source)}")
     if not read:

@@ -6,7 +6,7 @@ from typing import Any
 
 from factory.search.refinements import Refinement
 from factory.search.tree_search import SearchNode, SearchTree
-from factory.work.context import Context
+from factory.work.context import Context, Work
 from factory.work.judging import Assessment, once
 from factory.work.request import Answered
 from schemas.ids import canonical_json, content_id
@@ -18,10 +18,14 @@ class Search:
     """A search from one failed answer."""
 
     context: Context
-    prompt: Prompt
+    work: Work
     root: Response
     strategy: str
     parameters: dict[str, Any]
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.work.prompt
 
     @cached_property
     def tree_id(self) -> str:

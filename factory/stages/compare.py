@@ -16,6 +16,7 @@ from factory.inference.journal import Choice
 from factory.inference.logprobs import label_probabilities, opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.stage import StageSettings, TopP, sampling_of
 from factory.work.verdict_text import bare
 from schemas.ids import content_id, sha256_text
@@ -25,12 +26,14 @@ from schemas.tables import Call, Comparison, Message, Response
 _MARKED = re.compile(
     r"(?:preferred|preference|better(?: one)?|winner|final (?:verdict|judge?ment|answer|choice)|verdict|choice|prefer"
     r"|首选|更好|偏好|较好|優先|優れ|더 나은|bevorzugte?|bessere?|préférée?|meilleure?|preferida?|mejor|лучший)"
-    r"(?:(?:\s+(?:is|ist|est|es))?\W|_){0,9}?(?:的)?(?:(?:response|answer|option|one|回答|回复|答案|antwort|réponse|respuesta|ответ)"
+    r"(?:(?:\s+(?:is|ist|est|es))?\W|_){0,9}?(?:的)?(?:(?:response|answer|option|one|judge?ment|回答|回复|答案|antwort|réponse|respuesta|ответ)"
     r"(?:\s+(?:is|ist|est|es)|\s+(?:préférée?|preferida))?(?:[^\w\-]|_|是){0,9}){0,2}(?:[^\w\-]|_|是){0,9}(?<!\d)([12])(?![\d.]*\d)"
     r"(?!\s*(?:/|\||,|&|-|or\b|and\b|oder\b|或|和)\s*(?:response |answer )?[12])",
     re.IGNORECASE,
 )
-_ALONE = re.compile(r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE)
+_ALONE = re.compile(
+    r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer|judge?ment)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE
+)
 _WORDS = {"1": "first", "2": "second"}
 
 
@@ -50,7 +53,11 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     ] = True
     votes: Annotated[int, about("the number of votes per order of two answers", least=1)] = 1
     logprobs: Annotated[
-        bool, about("whether to ask for the labels' log-probabilities; false if the endpoint refuses")
+        Logprobs,
+        about(
+            "whether to ask for the labels' log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
+        ),
     ] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
@@ -65,7 +72,11 @@ class Settings(StageSettings, frozen=True, kw_only=True):
 
 
 async def run(context: Context, work: Work, settings: Settings) -> Work:
-    """Compares every pair of answers that this stage has not compared, in both orders."""
+    """Compares every pair of answers that this stage has not compared, in both orders.
+
+    Raises:
+        FactoryError: log-probabilities are required, and the endpoint returns none.
+    """
     done = {(c.first_response_id, c.second_response_id) for c in work.comparisons if c.stage == context.stage}
     orders = [
         (first, second)
@@ -112,7 +123,8 @@ async def _compare(
         )
     except SetAside:
         return None
-    choices = answered.reply.choices
+    choices, required = answered.reply.choices, settings.logprobs == "required"
+    insist(choices, settings.logprobs, f"stage {context.stage}")
     comparison = Comparison(
         comparison_id=content_id("comparison", context.run_id, context.stage, *ids),
         run_id=context.run_id,
@@ -120,8 +132,8 @@ async def _compare(
         stage=context.stage,
         first_response_id=ids[0],
         second_response_id=ids[1],
-        probability=first_is_better(choices, settings.reasons),
-        votes=[_vote(choice, settings.reasons) for choice in choices],
+        probability=first_is_better(choices, settings.reasons, required),
+        votes=[vote_of(choice, settings.reasons, required) for choice in choices],
         rationales=[choice.text for choice in choices],
         model_id=answered.call.model_id,
         template_hash=sha256_text(template.text),
@@ -130,13 +142,17 @@ async def _compare(
     return answered.call, comparison
 
 
-def first_is_better(choices: Sequence[Choice], reasons: bool = True) -> float | None:
-    """The probability that the answer shown first is better, averaged over the readable votes; None: none is readable."""
-    found = [probability for choice in choices if (probability := _probability(choice, reasons)) is not None]
+def first_is_better(choices: Sequence[Choice], reasons: bool = True, required: bool = False) -> float | None:
+    """The probability that the answer shown first is better, averaged over the readable votes; None: none is readable.
+
+    Args:
+        required: whether a vote counts by its log-probabilities alone.
+    """
+    found = [probability for choice in choices if (probability := _probability(choice, reasons, required)) is not None]
     return fmean(found) if found else None
 
 
-def _probability(choice: Choice, reasons: bool) -> float | None:
+def _probability(choice: Choice, reasons: bool, required: bool) -> float | None:
     """Of one vote. Without reasons the labels' probabilities count as the first word, even if another was written."""
     if not reasons and choice.logprobs and (shares := opening_probabilities(choice.logprobs, ("1", "2"))):
         return shares.get("1", 0.0)
@@ -145,15 +161,17 @@ def _probability(choice: Choice, reasons: bool) -> float | None:
         return None
     written, at = label
     shares = label_probabilities(choice.logprobs, at, ("1", "2")) if choice.logprobs else None
-    return shares.get("1", 0.0) if shares else float(written == "1")
+    if not shares:
+        return None if required else float(written == "1")
+    return shares.get("1", 0.0)
 
 
-def _vote(choice: Choice, reasons: bool) -> str:
+def vote_of(choice: Choice, reasons: bool, required: bool = False) -> str:
     """first, second or unparsed: the label written or, without reasons, the likelier one."""
-    if reasons:
+    probability = _probability(choice, reasons, required)
+    if reasons and probability is not None:
         label = find_label(choice.text)
         return "unparsed" if label is None else _WORDS[label[0]]
-    probability = _probability(choice, reasons)
     return "unparsed" if probability in (None, 0.5) else _WORDS["1" if probability > 0.5 else "2"]
 
 

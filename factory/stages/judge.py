@@ -47,7 +47,7 @@ async def run(context: Context, work: Work, settings: JudgeSettings) -> Work:
     lacking = [response for response in work.answers if not judged.get(response.response_id)]
     assessments = await asyncio.gather(
         *(
-            assess_or_none(context, work.prompt, r.response_id, r.text, decided=decided.get(r.response_id, False))
+            assess_or_none(context, work, r.response_id, r.text, decided=decided.get(r.response_id, False))
             for r in lacking
         )
     )

@@ -78,6 +78,15 @@ class Settings(StageSettings, frozen=True, kw_only=True):
         dialogue = {"judge": TemplateUse("judge", ("prompt", "response", "reference"))}
         return {"refine": TemplateUse("refine", ("prompt", "response", "critique"))} | dialogue
 
+    def check_judge(self, name: str, judge: Any) -> None:
+        if not judge.can_fail():
+            mend = (
+                f"set stages.{name}.pass_points"
+                if hasattr(judge, "pass_points")
+                else "let a judge of another kind come first"
+            )
+            raise ValueError(f"starts from answers that fail, but judge {name!r} never fails one: {mend}")
+
     def strategy_of(self) -> Strategy:
         """The settings that the search itself needs."""
         return Strategy(**{name: getattr(self, name) for name in Strategy.__dataclass_fields__})
@@ -94,7 +103,7 @@ async def run(context: Context, work: Work, settings: Settings) -> Work:
     assessed = {r.response_id: of_judges(work.judgements.get(r.response_id, []), context.judges) for r in work.answers}
     for root in roots_of(work.answers, assessed, settings.roots == "every"):
         if (context.stage, root.response_id) not in work.roots:
-            search = Search(context, work.prompt, root, settings.strategy, settings.parameters())
+            search = Search(context, work, root, settings.strategy, settings.parameters())
             context.emit(await grow_tree(search, assessed[root.response_id], settings))
             work.roots.add((context.stage, root.response_id))
     return work
@@ -182,7 +191,7 @@ class _Growing:
 
     async def _assess(self, response_id: str, text: str) -> Assessment | None:
         try:
-            return await assess(self.search.context, self.search.prompt, response_id, text)
+            return await assess(self.search.context, self.search.work, response_id, text)
         except SetAside as error:
             self.errors.append(str(error))
             return None

@@ -14,7 +14,9 @@ from schemas.tables import Message
 from stores.named_files import read_named
 
 FOLDER = Path(__file__).parent
-PLACEHOLDERS = ("prompt", "response", "critique", "reference", "first", "second")
+PLACEHOLDERS = (
+    "prompt", "response", "critique", "reference", "first", "second", "item", "examples", "claim", "passages", "question",
+)  # fmt: skip
 """What a template may show: a call's rows hold these, so that view `call_messages` can render it again."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 

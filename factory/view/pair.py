@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from factory.view.asking import query
+from factory.view.claims import ClaimShown, read_claims
 from factory.view.errors import not_there
 from schemas.errors import FactoryError
 from schemas.tables import Pair, Prompt, Response
@@ -106,6 +107,10 @@ class PairShown:
     """names by id"""
     judges: tuple[Judge, ...]
     comparisons: pa.Table
+    items: pa.Table
+    """how well each side meets each item of the prompt's checklist; no rows: it was not judged by one"""
+    claims: tuple[tuple[str, ClaimShown], ...]
+    """of both sides: chosen or rejected, and the claim"""
     path: tuple[Step, ...]
     """from the root; empty: the pair comes from no search"""
     calls: pa.Table
@@ -170,11 +175,19 @@ def read_pair(lake: Lake, pair_id: str) -> PairShown:
         models={row["model_id"]: row["name"] for row in models.to_pylist()},
         judges=tuple(_judge(row) for row in query(lake, "pair_judges", sides).to_pylist()),
         comparisons=query(lake, "pair_comparisons", sides),
+        items=query(lake, "pair_items", sides),
+        claims=_claims(lake, pair),
         path=path,
         calls=query(lake, "pair_calls", {"responses": list(sides.values()), "calls": calls}),
         reviews=tuple(Said(**row) for row in query(lake, "pair_said", {"pair_id": pair_id}).to_pylist()),
         edited_from=edited.column(0)[0].as_py(),
     )
+
+
+def _claims(lake: Lake, pair: Pair) -> tuple[tuple[str, ClaimShown], ...]:
+    found = read_claims(lake, pair.prompt_id)
+    sides = (("chosen", pair.chosen_response_id), ("rejected", pair.rejected_response_id))
+    return tuple((side, claim) for side, id in sides for claim in found.get(id, ()))
 
 
 def _path(lake: Lake, pair: Pair) -> tuple[Step, ...]:

@@ -1,7 +1,8 @@
 """Judges, and what a stage's judges find in one text.
 
 Each file in `factory/judges/` is a kind of judge. It has `Settings` (a `JudgeSettings`) and `judge`, an async function
-that returns one judge's judgements of a text and the calls behind them.
+that takes a prompt with its rows and a text, and returns one judge's judgements of the text and the calls behind them; none
+if it has nothing to judge by.
 """
 
 import importlib
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from factory.inference.endpoints import SetAside
-from factory.work.context import Context, Template
+from factory.work.context import Context, Template, Work
 from factory.work.stage import StageSettings
 from factory.work.verdicts import Verdict, verdict_of
 from schemas.errors import FactoryError, nearest
@@ -124,8 +125,8 @@ def of_judges(judgements: Iterable[Judgement], judges: Sequence[Judge]) -> Asses
     return Assessment([replace(j, decides=rank == 0) for rank, rows in enumerate(found) for j in rows], [])
 
 
-async def assess(context: Context, prompt: Prompt, response_id: str, text: str, *, decided: bool = False) -> Assessment:
-    """Assesses a text with a stage's judges. The first that can judge it decides; the others are only recorded.
+async def assess(context: Context, work: Work, response_id: str, text: str, *, decided: bool = False) -> Assessment:
+    """Assesses a text with a stage's judges. The first that judges it decides; the others are only recorded.
 
     Args:
         decided: whether another judge has already decided.
@@ -135,20 +136,20 @@ async def assess(context: Context, prompt: Prompt, response_id: str, text: str, 
     judgements: list[Judgement] = []
     calls: list[Call] = []
     for judge in context.judges:
-        if judge.settings.can_judge(prompt):
-            found, asked = await kind_of(judge.settings.kind).judge(context, judge, prompt, response_id, text)
-            judgements += _rows(context, judge, prompt, response_id, found, decides=not decided)
+        if judge.settings.can_judge(work.prompt):
+            found, asked = await kind_of(judge.settings.kind).judge(context, judge, work, response_id, text)
+            judgements += _rows(context, judge, work.prompt, response_id, found, decides=not decided)
             calls += asked
-            decided = True
+            decided = decided or bool(found)
     return Assessment(judgements, calls)
 
 
 async def assess_or_none(
-    context: Context, prompt: Prompt, response_id: str, text: str, *, decided: bool = False
+    context: Context, work: Work, response_id: str, text: str, *, decided: bool = False
 ) -> Assessment | None:
     """`assess`, or None if a judge's model cannot be asked (its call records why)."""
     try:
-        return await assess(context, prompt, response_id, text, decided=decided)
+        return await assess(context, work, response_id, text, decided=decided)
     except SetAside:
         return None
 

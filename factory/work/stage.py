@@ -5,7 +5,7 @@ pending prompts is `stores/sql/pending/STAGE.sql`; its templates are in `factory
 
 It may have `ROWS`, the tables whose rows of a prompt it wants back in `Work.made` when a run is resumed, and
 `prepare(lake, run_id, settings)`, called once before the run's first prompt: what it returns is the context's `prepared`,
-and a `FactoryError` ends the run before anything is paid for.
+and a `FactoryError` ends the run before anything is paid for. If that has a `note`, a sentence, the run shows it.
 """
 
 import importlib
@@ -46,6 +46,17 @@ class StageSettings(Settings, frozen=True, kw_only=True):
     def templates(self) -> dict[str, TemplateUse]:
         """The templates it renders, by name."""
         return {}
+
+    def check_judge(self, name: str, judge: Any) -> None:
+        """Rejects a judge that the stage cannot work with, by the judge's name and settings; for stages that are `judged`.
+
+        Raises:
+            ValueError: why, and how to fix it.
+        """
+
+    def reads_documents(self) -> bool:
+        """Whether it reads the lake's documents, which a copy of the run's lake then needs, too."""
+        return False
 
     def check_prompt(self, prompt: Prompt) -> None:
         """Rejects a prompt that the stage cannot use, before any model is asked.

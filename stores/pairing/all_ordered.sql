@@ -1,6 +1,6 @@
 -- all_ordered.sql: every sampled answer of a prompt that has no flaw over every worse one.
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run),
---      $judge VARCHAR = NULL: a judge or comparing stage to rank by; NULL: the deciding judge, else all comparing stages.
+--      $judge VARCHAR = NULL: a judge, or a stage that compares or checks claims, to rank by; NULL: the deciding judge, else such stages.
 -- Out: one row per two answers that differ in rank and text.
 WITH ranked AS (
   SELECT a.*, text

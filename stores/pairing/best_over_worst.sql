@@ -1,6 +1,6 @@
 -- best_over_worst.sql: a prompt's best sampled answer over its worst (Self-Rewarding, arXiv:2401.10020).
 -- In:  $run_id VARCHAR, $prompt_ids VARCHAR[] (NULL: all prompts of the run),
---      $judge VARCHAR = NULL: a judge or comparing stage to rank by; NULL: the deciding judge, else all comparing stages,
+--      $judge VARCHAR = NULL: a judge, or a stage that compares or checks claims, to rank by; NULL: the deciding judge, else such stages,
 --      $chosen_from VARCHAR = NULL, $rejected_from VARCHAR = NULL: the sampling stage of each side; NULL: any.
 -- Out: one row per prompt whose best answer without a flaw and worst answer differ in rank and text; ties by smallest
 -- response_id.

@@ -16,9 +16,9 @@ ordered AS (
     greatest(probability, 1 - probability) AS chosen_value
   FROM compared
 )
-SELECT prompt_id, chosen_response_id, rejected_response_id, chosen_value, 1 - chosen_value AS rejected_value
+SELECT ordered.prompt_id, chosen_response_id, rejected_response_id, chosen_value, 1 - chosen_value AS rejected_value
 FROM ordered
 JOIN responses AS chosen ON chosen.response_id = chosen_response_id
 JOIN responses AS rejected ON rejected.response_id = rejected_response_id
 WHERE chosen_value >= $min_probability AND chosen.flaw IS NULL AND chosen.text <> rejected.text
-ORDER BY prompt_id, chosen_response_id, rejected_response_id;
+ORDER BY ordered.prompt_id, chosen_response_id, rejected_response_id;

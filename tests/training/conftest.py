@@ -1,6 +1,7 @@
 """Made once for all trainer tests: a lake with two training sets, a tiny model, two trainings of it."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,22 @@ import pytest
 from stores.lake import Lake
 from stores.training_sets import build_training_set
 from tests.training.tiny import COMPLETIONS_SQL, CONFIG, MISSING, build_numbers, make_tiny_model, pair_rows, start
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Of a model this small, a second thread has nothing to do but to wait: on a busy machine, for most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        if MISSING:
+            yield
+            return
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +41,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         build_numbers(
             lake, folder, "rated", "0.6 + number / 100 AS chosen_win_rate, 0.5 - number / 100 AS rejected_win_rate"
         )
+        build_numbers(lake, folder, "soft", "0.5 + number / 50 AS probability")
+        build_numbers(lake, folder, "margins", "number / 10 AS margin")
         changed = dataclasses.replace(pairs.row, training_set_id="changed", version=2, fingerprint="0" * 64)
         lake.append([changed], message="a set whose rows are not what they were")
     if not MISSING:
@@ -37,6 +56,21 @@ def dpo(place: SimpleNamespace) -> Path:
     """The folder of a model trained by DPO."""
     assert start(place, "dpo", place.folder / "dpo") == 0
     return place.folder / "dpo"
+
+
+@pytest.fixture(scope="session")
+def sppo(place: SimpleNamespace) -> Path:
+    """The folder of a model trained by SPPO, at a beta at which ten steps show."""
+    (place.folder / "sppo.yaml").write_text(CONFIG.replace("sppo: *shared", "sppo: {<<: *shared, beta: 0.1}"))
+    assert start(place, "sppo", place.folder / "sppo", config=place.folder / "sppo.yaml") == 0
+    return place.folder / "sppo"
+
+
+@pytest.fixture(scope="session")
+def reward(place: SimpleNamespace) -> Path:
+    """The folder of a reward model."""
+    assert start(place, "reward", place.folder / "reward") == 0
+    return place.folder / "reward"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 
 from schemas.tables import Model, TrainingRun
 from stores.lake import Lake
-from tests.training.tiny import ROOT, needs_torch, start, training_run
+from tests.training.tiny import ROOT, SETS, needs_torch, start, training_run
 
 LONG = """
 dpo: &shared
@@ -29,6 +29,8 @@ dpo: &shared
   save_every: {every}
   {more}
 rft: *shared
+sppo: *shared
+reward: *shared
 """
 DROPOUT = "lora: {rank: 4, alpha: 8, dropout: 0.2}"
 
@@ -41,7 +43,7 @@ def config(folder: Path, every: int, more: str = "") -> Path:
 
 def command(place: SimpleNamespace, objective: str, output: Path, file: Path) -> list[str]:
     words = [sys.executable, "-m", f"trainers.{objective}", "--lake", place.lake, "--config", file, "--output", output]
-    words += ["--set", {"dpo": "spar_dpo@1", "rft": "completions@1"}[objective]]
+    words += ["--set", SETS.get(objective, "completions@1")]
     words += ["--model", place.folder / "tiny", "--seed", "7"]
     return list(map(str, words))
 
@@ -65,6 +67,8 @@ def kill_at(step: int, words: list[str], part: Path) -> list[str]:
         ("dpo", "", (7,)),
         pytest.param("dpo", "", (3, 11), marks=pytest.mark.heavy),
         pytest.param("rft", DROPOUT, (7,), marks=pytest.mark.heavy),
+        pytest.param("sppo", "optimizer: rmsprop", (7,), marks=pytest.mark.heavy),
+        pytest.param("reward", "", (7,), marks=pytest.mark.heavy),
     ],
 )
 def test_a_killed_training_ends_with_the_weights_and_losses_of_one_left_alone(

@@ -11,6 +11,8 @@ from schemas.tables import TrainingRun
 from stores.lake import Lake
 from tests.training.tiny import CONFIG, needs_torch, start
 from trainers.guards import Entry, climbing, falling, no_number
+from trainers.settings import DpoSettings
+from trainers.sppo import SppoSettings
 
 
 def losses(*values: float) -> list[Entry]:
@@ -58,6 +60,20 @@ def test_a_loss_that_climbs(curve: list[float], trips: bool) -> None:
         assert found.startswith("the loss climbs: ") and "max_loss_rise 0.5 nats" in found
 
 
+def test_a_loss_climbs_in_its_own_unit() -> None:
+    """IPO's loss begins at 1 / (2 beta)^2 = 25 for beta 0.1, where half a nat is noise."""
+    ipo, sigmoid = DpoSettings(loss_type=("ipo",)), DpoSettings()
+    curve = losses(*[25.0] * 3, *[27.0] * 3)
+    assert sigmoid.loss_unit == (1.0, "nats") and ipo.loss_unit[0] == pytest.approx(25)
+    assert climbing(curve, 3, 0.5, sigmoid.loss_unit) is not None
+    assert climbing(curve, 3, 0.5, ipo.loss_unit) is None
+    found = climbing(losses(*[25.0] * 3, *[40.0] * 3), 3, 0.5, ipo.loss_unit)
+    assert found is not None and "max_loss_rise 0.5 times 25, where ipo begins" in found
+    # SPPO's loss is of squared win rates, at most 0.5 at the start.
+    found = climbing(losses(*[0.2] * 3, *[0.8] * 3), 3, 0.5, SppoSettings().loss_unit)
+    assert found is not None and "0.5 squared win rates" in found
+
+
 def test_both_log_probabilities_falling() -> None:
     """beta 0.1 and answers of 20 tokens: a reward of -2 is a nat a token."""
 
@@ -91,6 +107,14 @@ def diverged(place: SimpleNamespace, configuration: str) -> list[TrainingRun]:
         ("rft", "3.0", "guard_steps: 3", "the loss climbs"),
         ("dpo", "0.5", "guard_steps: 2\n  max_loss_rise: null", "both log-probabilities fall"),
         ("rft", "1e30", "", "is nan"),
+        pytest.param(
+            "sppo",
+            "0.5",
+            "guard_steps: 2\n  max_loss_rise: null",
+            "both log-probabilities fall",
+            marks=pytest.mark.heavy,
+        ),
+        pytest.param("reward", "3.0", "guard_steps: 3", "the loss climbs", marks=pytest.mark.heavy),
     ],
 )
 def test_a_rate_far_too_high_ends_the_training_with_a_row_and_no_model(

@@ -159,9 +159,9 @@ def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) 
     return int(trainer.main([word for pair in words for word in pair]))
 
 
-def build_numbers(lake: Lake, folder: Path, name: str, columns: str) -> None:
+def build_numbers(lake: Lake, folder: Path, name: str, columns: str, held_out: float = 0.3) -> None:
     """A set of the pairs with further columns, in SQL: `number` is the pair's."""
-    (folder / f"{name}.sql").write_text(NUMBERS_SQL.replace("COLUMNS", columns))
+    (folder / f"{name}.sql").write_text(NUMBERS_SQL.replace("COLUMNS", columns).replace("0.3", str(held_out)))
     build_training_set(lake, str(folder / f"{name}.sql"), {}, ["run"])
 
 
@@ -184,9 +184,7 @@ def captured(
     import trainers.training
 
     seen: list[Any] = []
-    monkeypatch.setattr(
-        trainers.training, "train_and_record", lambda job, trainer, figures: seen.extend((job, trainer))
-    )
+    monkeypatch.setattr(trainers.training, "train_and_record", lambda job, trainer, *_: seen.extend((job, trainer)))
     assert start(place, objective, place.folder / "never written", **options) == 0
     shutil.rmtree(place.folder / ".never written.part")  # renamed by what does not happen here
     return seen[0], seen[1]

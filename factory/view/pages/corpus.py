@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from factory.view.asking import of_this_lake
+from factory.view.asking import of_this_lake, query
 from factory.view.corpus import PromptFilter, count_prompts, list_prompts
 from factory.view.given import address_part, number_of, text_of_query
 from factory.view.showing import Page, Shown, address, is_file, routes
@@ -22,6 +22,7 @@ def corpus(request: Request) -> Page:
     before = 0 if as_file else (at - 1) * ON_A_PAGE
     with of_this_lake(request) as lake:
         found = list_prompts(lake, which, before, _ALL if as_file else ON_A_PAGE + 1)
+        documents = query(lake, "corpus_documents")
         counted = count_prompts(lake, which) if "facets" in request.query_params else None
     more = not as_file and found.num_rows > ON_A_PAGE
     rows = found if as_file else found.slice(0, ON_A_PAGE)
@@ -39,9 +40,10 @@ def corpus(request: Request) -> Page:
         "before": address(request, page=str(at - 1), facets=None) if at > 1 else None,
         "after": address(request, page=str(at + 1), facets=None) if more else None,
     }
-    return Page(
-        "corpus.html", "corpus", context, [Shown("prompts", rows, links, count=before + rows.num_rows, capped=more)]
-    )
+    tables = [Shown("prompts", rows, links, count=before + rows.num_rows, capped=more)]
+    if documents.num_rows:
+        tables.append(Shown("documents", documents, caption="Documents that claims are checked against"))
+    return Page("corpus.html", "corpus", context, tables)
 
 
 ROUTES = routes("/corpus", corpus)

@@ -7,6 +7,7 @@ import pyarrow as pa
 from starlette.requests import Request
 
 from factory.view.asking import of_this_lake
+from factory.view.claims import claims_table
 from factory.view.facets import Facet, in_bins
 from factory.view.given import address_part, number_of, text_of_query
 from factory.view.members import find_members, pair_ids
@@ -138,10 +139,14 @@ def _tables(found: PairShown) -> list[Shown]:
         tables.append(Shown("calls", found.calls, {"call_id": _call}, "Calls that wrote and judged it"))
     if found.judges:
         tables.append(_judges(found))
+    if found.items.num_rows:
+        tables.append(Shown("checklist", found.items, caption="How well each side meets each item, from 0 to 1"))
     if found.comparisons.num_rows:
         tables.append(
             Shown("comparisons", found.comparisons, caption="Compared: how probable it is that chosen is better")
         )
+    if found.claims:
+        tables.append(claims_table(found.claims, "Claims, and what they were checked against"))
     if found.reviews:
         rows = [asdict(one) for one in found.reviews]
         tables.append(

@@ -7,8 +7,9 @@ CREATE TEMP MACRO conversation(messages) AS
 CREATE TEMP MACRO render(template, given) AS
   -- given: MAP from placeholder to text; placeholders inside the texts are not replaced.
   array_to_string(list_transform(
-    regexp_extract_all(template, '\{(?:prompt|response|critique|reference|first|second)\}|[^{]+|\{'),
-    lambda part: CASE WHEN part IN ('{prompt}', '{response}', '{critique}', '{reference}', '{first}', '{second}')
+    regexp_extract_all(template, '\{(?:prompt|response|critique|reference|first|second|item|examples|claim|passages|question)\}|[^{]+|\{'),
+    lambda part: CASE WHEN part IN ('{prompt}', '{response}', '{critique}', '{reference}', '{first}', '{second}', '{item}', '{examples}',
+      '{claim}', '{passages}', '{question}')
       THEN coalesce(given[part[2:-2]], '') ELSE part END), '');
 CREATE TEMP MACRO user_turn(text) AS {'role': 'user', 'content': text};
 CREATE TEMP MACRO assistant_turn(text) AS {'role': 'assistant', 'content': text};

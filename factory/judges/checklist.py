@@ -1,0 +1,86 @@
+"""Checklist: a language model scores each item of the prompt's checklist from 0 to 100 (RLCF, arXiv:2507.18624).
+
+One judgement per item and score, with the item and its weight; the weighted mean of all is the verdict's value. The items
+are those that the recipe's stages `checklist` wrote for the prompt; without one, nothing is judged.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from factory.judges.score import find_points
+from factory.templates.rendering import TemplateUse, conversation, render
+from factory.work.context import Context, Work
+from factory.work.judging import Judge, Judged, JudgeSettings
+from factory.work.stage import TopP, sampling_of
+from schemas.settings import about
+from schemas.tables import Call, ChecklistItem, Message
+
+RLCF = "RLCF, arXiv:2507.18624"
+MOST = 100
+
+
+class Settings(JudgeSettings, frozen=True, kw_only=True):
+    """A model that scores a checklist's items."""
+
+    needs: ClassVar[Mapping[str, str]] = {**JudgeSettings.needs, "checklist": "write the items it judges by"}
+
+    kind: Annotated[Literal["checklist"], about("the kind of judge")] = "checklist"
+    model: Annotated[str, about("the role of the model that scores")] = "refiner"
+    n: Annotated[int, about("the number of scores per item; their mean counts", RLCF, least=1)] = 25
+    temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 1.0
+    top_p: Annotated[float, TopP] = 1.0
+    max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 16
+
+    def templates(self) -> dict[str, TemplateUse]:
+        return {"item": TemplateUse("item", ("prompt", "response", "item", "reference"))}
+
+    def can_fail(self) -> bool:
+        return False
+
+
+async def judge(
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
+) -> tuple[list[Judged], list[Call]]:
+    """Scores a text by each item; one request asks for all scores of an item."""
+    items = sorted(work.made.get(ChecklistItem, ()), key=lambda item: (item.stage, item.position))
+    asked = await asyncio.gather(*(_scores(context, judge, work, item, response_id, text) for item in items))
+    return [score for scores, _ in asked for score in scores], [call for _, call in asked]
+
+
+async def _scores(
+    context: Context, judge: Judge, work: Work, item: ChecklistItem, response_id: str, text: str
+) -> tuple[list[Judged], Call]:
+    settings, template, prompt = judge.settings, judge.templates["item"], work.prompt
+    assert isinstance(settings, Settings)
+    question = render(
+        template.text,
+        prompt=conversation(prompt.messages),
+        response=text,
+        item=item.text,
+        reference=prompt.reference or "",
+    )
+    answered = await context.ask(
+        prompt,
+        settings.model,
+        [Message("user", question)],
+        sampling_of(settings, settings.n),
+        template=template.name,
+        response_ids=(response_id,),
+    )
+    scores = []
+    for choice in answered.reply.choices:
+        found = find_points(choice.text, 0, MOST, choice.finish_reason)
+        points = None if found is None else found[0]
+        scores.append(
+            Judged(
+                "unparsed" if points is None else None,
+                choice.text,
+                None if points is None else points / MOST,
+                points,
+                call_id=answered.call.call_id,
+                item_id=item.item_id,
+                weight=item.weight,
+            )
+        )
+    return scores, answered.call
