@@ -92,11 +92,15 @@ def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = (), others: 
     train, held_out = (table.select(columns).to_pylist() for table in (read.train, read.held_out))
     for name in numbers:
         for row in (*train, *held_out):
-            row[name] = _number(row[name], name, asked.training_set)
+            row[name] = checked_number(row[name], name, asked.training_set)
     return Rows(read.row, train, held_out)
 
 
-def _number(value: Any, name: str, of_set: str) -> float:
+def checked_number(value: Any, name: str, of_set: str) -> float:
+    """
+    Raises:
+        FactoryError: it is no number, or not one that the column `name` may have.
+    """
     least, most = NUMBERS[name]
     if isinstance(value, int | float | Decimal) and math.isfinite(value) and least <= value <= most:
         return float(value)
