@@ -48,8 +48,8 @@ def test_vllm_gives_the_logit_that_our_own_server_gives(tmp_path: Path, monkeypa
         missing("vLLM's build for processors: make .venv-vllm/installed")
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
-    make_reward_model(tmp_path / "reward")
-    make_reward_model(tmp_path / "two", outputs=2)
+    make_reward_model(tmp_path / "reward", head_dim=32)
+    make_reward_model(tmp_path / "two", outputs=2, head_dim=32)
 
     async def scored() -> tuple[float, float]:
         async with served(tmp_path / "reward") as settings:
