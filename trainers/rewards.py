@@ -58,12 +58,20 @@ def in_rows(reward: RewardSettings) -> RewardSettings:
     Raises:
         FactoryError: there is no reward model in its folder, or it cannot score.
     """
+    if reward.kind == "judge" and reward.endpoint is not None:
+        return msgspec.structs.replace(reward, endpoint=_without_place(reward.endpoint))
     if reward.kind != "reward_model":
         return reward
     folder = Path(reward.model or "").expanduser()
     check_reward_model(folder, "reward.model")
     sha256 = weights_sha256(sorted(folder.glob("*.safetensors")))
     return msgspec.structs.replace(reward, model=f"{folder.resolve().name}@{sha256}")
+
+
+def _without_place(endpoint: str) -> str:
+    """An endpoint without where its file or folder is."""
+    kind, _, path = endpoint.partition(":")
+    return f"{kind}:{Path(path).name}" if kind == "embedded" else endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +121,11 @@ def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterato
     if os.environ.get("RANK", "0") != "0":
         yield Judge(None, [], {})  # the main process asks for all
         return
-    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed, "probabilities": reward.kind == "judge"}
+    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed}
     if reward.kind == "verifier":
         asked |= {"judge": {"kind": "verifier"}, "models": {}}
     else:
-        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS}
+        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS, "logprobs": "required"}
         model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
         asked |= {
             "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},

@@ -262,6 +262,17 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence_before_a_model_is_loade
     assert not (tmp_path / "out").exists()
 
 
+def test_rows_name_a_judge_s_weights_and_not_where_they_are() -> None:
+    from trainers.rewards import RewardSettings, in_rows
+
+    for given, kept in (
+        ("embedded:/home/me/judge-1", "embedded:judge-1"),
+        ("embedded:smollm2-135m", "embedded:smollm2-135m"),
+        ("http://a:8000/v1", "http://a:8000/v1"),
+    ):
+        assert in_rows(RewardSettings(kind="judge", endpoint=given)).endpoint == kept
+
+
 def without_logprobs(request: Request) -> list[str]:
     return ["7"]
 
