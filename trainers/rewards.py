@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -86,18 +86,6 @@ Judged = tuple[list[Judgement | None], list[Call]]
 """of each answer (None: the judge could not be asked), and the calls behind them"""
 
 
-class Reward(Protocol):
-    """Who judges."""
-
-    models: list[Model]
-    templates: dict[str, str]
-    """prompt templates: name and text"""
-    alone: bool
-    """whether one process judges for all of them"""
-
-    def judge(self, answers: Sequence[Answer]) -> Judged: ...
-
-
 def reward_of(judgement: Judgement | None) -> float | None:
     """What an answer is paid: points of a reward model or verifier; a judge's 1 to 10 as [-1, 1]; None: not known.
 
@@ -106,33 +94,6 @@ def reward_of(judgement: Judgement | None) -> float | None:
     if judgement is None or judgement.value is None:
         return None
     return 2 * judgement.value - 1 if judgement.kind == "score" else judgement.points
-
-
-@contextmanager
-def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterator[Reward]:
-    """The reward, ready to judge until the end of the block.
-
-    Raises:
-        FactoryError: the model cannot be loaded, or the judge cannot be asked or gives no log-probabilities.
-    """
-    if reward.kind == "reward_model":
-        yield _scorer(Path(reward.model or "").expanduser(), run_id)
-        return
-    if os.environ.get("RANK", "0") != "0":
-        yield Judge(None, [], {})  # the main process asks for all
-        return
-    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed}
-    if reward.kind == "verifier":
-        asked |= {"judge": {"kind": "verifier"}, "models": {}}
-    else:
-        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS, "logprobs": "required"}
-        model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
-        asked |= {
-            "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},
-            "models": {"reward": model},
-        }
-    with _started(asked) as judge:
-        yield judge
 
 
 # A reward model in this process
@@ -148,7 +109,9 @@ class Scorer:
     batch: int
     """answers in one forward pass"""
     templates: dict[str, str] = field(default_factory=dict)
+    """prompt templates: name and text"""
     alone: bool = False
+    """whether one process judges for all of them"""
 
     @property
     def models(self) -> list[Model]:
@@ -283,3 +246,37 @@ def _exchange(process: "subprocess.Popen[str] | None", asked: Mapping[str, Any])
     if "error" in said:
         raise FactoryError(str(said["error"]))
     return said
+
+
+# Either of them
+
+
+Reward = Scorer | Judge
+"""who judges"""
+
+
+@contextmanager
+def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterator[Reward]:
+    """The reward, ready to judge until the end of the block.
+
+    Raises:
+        FactoryError: the model cannot be loaded, or the judge cannot be asked or gives no log-probabilities.
+    """
+    if reward.kind == "reward_model":
+        yield _scorer(Path(reward.model or "").expanduser(), run_id)
+        return
+    if os.environ.get("RANK", "0") != "0":
+        yield Judge(None, [], {})  # the main process asks for all
+        return
+    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed}
+    if reward.kind == "verifier":
+        asked |= {"judge": {"kind": "verifier"}, "models": {}}
+    else:
+        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS, "logprobs": "required"}
+        model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
+        asked |= {
+            "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},
+            "models": {"reward": model},
+        }
+    with _started(asked) as judge:
+        yield judge
