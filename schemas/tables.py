@@ -142,8 +142,8 @@ class Response:
     """An answer to a prompt, from any source."""
 
     response_id: str = column(
-        "hash of run, kind, and call and choice (sampled), tree, parent and child, prompt, model and text (imported), or the "
-        "edited response and the text"
+        "hash of run, kind, and call and choice (sampled; of an online training stage, prompt and choice), tree, parent and "
+        "child, prompt, model and text (imported), or the edited response and the text"
     )
     run_id: str = column("the run that made it")
     prompt_id: str = column("the prompt it answers")
@@ -151,8 +151,10 @@ class Response:
         "sampled, refined, resampled (best-of-n), reference, imported (`factory import`) or edited (by a reviewer)"
     )
     text: str = column("the answer")
-    stage: str | None = column("name of the recipe's stage that made it; NULL for a reference answer")
-    model_id: str | None = column("the model that wrote it")
+    stage: str | None = column(
+        "name of the recipe's stage that made it; of an online training, its step, before or after; NULL for a reference answer"
+    )
+    model_id: str | None = column("the model that wrote it; NULL: unknown, or the policy at a step of its training")
     choice_index: int | None = column("index of its choice in the call, from 0")
     finish_reason: str | None = column("stop, length, ...; repetition if the text repeats itself")
     tokens: int | None = column("tokens generated for it, including a refiner's reflection", "tokens")

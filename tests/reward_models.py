@@ -7,15 +7,19 @@ from tests.scripted_endpoint import Reply, Request, Script
 from tests.training.tiny import make_tiny_model
 
 
-def make_reward_model(folder: Path, outputs: int = 1) -> None:
-    """A tiny sequence classifier of random weights, with its tokenizer and chat template."""
+def make_reward_model(folder: Path, outputs: int = 1, head_dim: int = 16) -> None:
+    """A tiny sequence classifier of random weights, with its tokenizer and chat template.
+
+    Args:
+        head_dim: of its two heads; vLLM's build for processors takes 32 and more.
+    """
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
     make_tiny_model(folder)
     (folder / "model.safetensors").unlink()
     torch.manual_seed(1)
-    config = LlamaConfig.from_pretrained(folder, num_labels=outputs)
+    config = LlamaConfig.from_pretrained(folder, num_labels=outputs, hidden_size=2 * head_dim, head_dim=head_dim)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config.pad_token_id = tokenizer.bos_token_id
     LlamaForSequenceClassification(config).save_pretrained(folder)

@@ -23,7 +23,10 @@ def read(**given: Any) -> ModelSettings:
         ({}, "key 'endpoint' is missing"),
         ({"endpoint": ["localhost:8000"]}, "'localhost:8000' is neither embedded:NAME nor a base URL"),
         ({"endpoint": ["http://me:sk-1@host/v1"]}, "endpoint holds a user or a key"),
-        ({"endpoint": [URL, "embedded:smollm2-135m"]}, "endpoint must be embedded:NAME, or one or more base URLs"),
+        (
+            {"endpoint": [URL, "embedded:smollm2-135m"]},
+            "endpoint must be embedded:NAME, reward:FOLDER, or one or more base URLs",
+        ),
         ({"endpoint": ["http://host/v1?api_key=sk-1"]}, "endpoint has a query or a fragment"),
         ({"endpoint": ["http://host/v1#sk-1"]}, "endpoint has a query or a fragment"),
         ({"endpoint": ["http://host/v1?"]}, "endpoint has a query or a fragment"),

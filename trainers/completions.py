@@ -1,4 +1,4 @@
-"""What an online training's policy answered and was paid, as rows: a run of purpose `training` that has the training's id.
+"""What an online training's policy answered and was paid, as rows: a run of purpose `training`, named by the training's id.
 
 Rows of a step go into the lake with the checkpoint that keeps the step, or at the end. Steps that are done again after a
 kill are those whose rows were not written, so that the lake has what the trained weights were paid for, and nothing else.
@@ -24,6 +24,11 @@ from trainers.preparing import Job
 from trainers.rewards import Answer, Reward, reward_of
 
 RECIPE = "online"
+
+
+def run_id_of(training_run_id: str) -> str:
+    """The run with a training's answers and rewards."""
+    return f"{RECIPE}-{training_run_id[:10]}"
 
 
 @dataclass
@@ -82,7 +87,7 @@ class Pay:
             own, own_calls = self.reward.judge(answers)
             judgements, calls = gather_object(own), gather_object(own_calls)
         if state.is_main_process:
-            self.rows += [answer.response for answer in everybody] + [j for j in judgements if j is not None] + calls
+            self._keep(everybody, judgements, calls)
         rewards = [reward_of(judgement) for judgement in judgements]
         if all(reward is None for reward in rewards):
             raise FactoryError(
@@ -94,17 +99,28 @@ class Pay:
         start = state.process_index * len(answers)
         return rewards[start : start + len(answers)]
 
+    def _keep(self, answers: Sequence[Answer], judgements: Sequence[Judgement | None], calls: Sequence[Call]) -> None:
+        """Among several processes a held-out prompt may be answered twice, to fill up a batch: the first time counts."""
+        known: set[str] = set()
+        for answer, judgement in zip(answers, judgements, strict=True):
+            id = answer.response.response_id
+            if id not in known:
+                self.rows += [answer.response, *([judgement] if judgement is not None else [])]
+            known.add(id)
+        self.rows += calls
+
     def _answer(self, stage: str, place: int, prompt_id: str, text: str, ids: Sequence[int]) -> Answer:
         ended = bool(ids) and ids[-1] in self.ends
+        index = place % self.generations if self.stage is None else 0
         response = Response(
-            response_id=content_id("response", self.run_id, stage, place),
+            response_id=content_id("response", self.run_id, "sampled", stage, prompt_id, index),
             run_id=self.run_id,
             prompt_id=prompt_id,
             kind="sampled",
             text=text,
             stage=stage,
             model_id=None,
-            choice_index=place % self.generations if self.stage is None else 0,
+            choice_index=index,
             finish_reason="stop" if ended else "length",
             tokens=len(ids),
             logprobs=None,

@@ -16,14 +16,10 @@ from schemas.objectives import TRAINER
 from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.training_sets import read_training_set
+from stores.training_sets.fitting import COLUMNS
 from trainers.command import Asked
 from trainers.settings import TrainerSettings
 
-COLUMNS = {
-    "preference": ("prompt", "chosen", "rejected"),
-    "prompt_completion": ("prompt", "completion"),
-    "prompt": ("prompt",),
-}
 NUMBERS = {
     "probability": (0.0, 1.0),
     "chosen_win_rate": (0.0, 1.0),
@@ -81,7 +77,7 @@ def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = (), others: 
     if read.row.format != expected:
         raise FactoryError(
             f"training set {asked.training_set} has format {read.row.format}, and this trainer needs {expected}: "
-            f"use `factory train {TRAINER[read.row.format]}`, or give another set"
+            f"use `factory train {TRAINER.get(read.row.format, '?')}`, or give another set"
         )
     if not read.train.num_rows:
         raise FactoryError(
@@ -92,11 +88,15 @@ def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = (), others: 
     train, held_out = (table.select(columns).to_pylist() for table in (read.train, read.held_out))
     for name in numbers:
         for row in (*train, *held_out):
-            row[name] = _number(row[name], name, asked.training_set)
+            row[name] = checked_number(row[name], name, asked.training_set)
     return Rows(read.row, train, held_out)
 
 
-def _number(value: Any, name: str, of_set: str) -> float:
+def checked_number(value: Any, name: str, of_set: str) -> float:
+    """
+    Raises:
+        FactoryError: it is no number, or not one that the column `name` may have.
+    """
     least, most = NUMBERS[name]
     if isinstance(value, int | float | Decimal) and math.isfinite(value) and least <= value <= most:
         return float(value)

@@ -90,7 +90,7 @@ def train(asked: Asked) -> None:
     from accelerate.utils import broadcast_object_list
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    from trainers.completions import HeldOut, Keeping, Pay, Steady, mean_reward
+    from trainers.completions import HeldOut, Keeping, Pay, Steady, mean_reward, run_id_of
     from trainers.models import end_tokens
     from trainers.preparing import prepare
     from trainers.record import training_run_id
@@ -113,7 +113,7 @@ def train(asked: Asked) -> None:
         beta=settings.beta,
     )
     # The main process's: a training's first start is part of its id.
-    [run_id] = broadcast_object_list([training_run_id(job.part, job.known)])
+    [run_id] = broadcast_object_list([run_id_of(training_run_id(job.part, job.known))])
     with opened(reward, asked.lake, run_id, asked.seed) as paying:
         pay = Pay(run_id, paying, prompts, end_tokens(job.base, job.tokenizer), settings.num_generations)
         parts = with_reference(job, trainer_parts(job))

@@ -20,8 +20,8 @@ class PairTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         # TRL's own collator keeps token ids alone; given another, TRL would not set the padding token.
-        collate = self.data_collator
-        self.data_collator = lambda examples: (
+        collate: Any = self.data_collator
+        self.data_collator: Any = lambda examples: (
             collate(examples) | {name: torch.tensor([example[name] for example in examples]) for name in self.numbers}
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -58,12 +58,20 @@ def in_rows(reward: RewardSettings) -> RewardSettings:
     Raises:
         FactoryError: there is no reward model in its folder, or it cannot score.
     """
+    if reward.kind == "judge" and reward.endpoint is not None:
+        return msgspec.structs.replace(reward, endpoint=_without_place(reward.endpoint))
     if reward.kind != "reward_model":
         return reward
     folder = Path(reward.model or "").expanduser()
     check_reward_model(folder, "reward.model")
     sha256 = weights_sha256(sorted(folder.glob("*.safetensors")))
     return msgspec.structs.replace(reward, model=f"{folder.resolve().name}@{sha256}")
+
+
+def _without_place(endpoint: str) -> str:
+    """An endpoint without where its file or folder is."""
+    kind, _, path = endpoint.partition(":")
+    return f"{kind}:{Path(path).name}" if kind == "embedded" else endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +86,6 @@ Judged = tuple[list[Judgement | None], list[Call]]
 """of each answer (None: the judge could not be asked), and the calls behind them"""
 
 
-class Reward(Protocol):
-    """Who judges."""
-
-    models: list[Model]
-    templates: dict[str, str]
-    """prompt templates: name and text"""
-    alone: bool
-    """whether one process judges for all of them"""
-
-    def judge(self, answers: Sequence[Answer]) -> Judged: ...
-
-
 def reward_of(judgement: Judgement | None) -> float | None:
     """What an answer is paid: points of a reward model or verifier; a judge's 1 to 10 as [-1, 1]; None: not known.
 
@@ -98,33 +94,6 @@ def reward_of(judgement: Judgement | None) -> float | None:
     if judgement is None or judgement.value is None:
         return None
     return 2 * judgement.value - 1 if judgement.kind == "score" else judgement.points
-
-
-@contextmanager
-def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterator[Reward]:
-    """The reward, ready to judge until the end of the block.
-
-    Raises:
-        FactoryError: the model cannot be loaded, or the judge cannot be asked or gives no log-probabilities.
-    """
-    if reward.kind == "reward_model":
-        yield _scorer(Path(reward.model or "").expanduser(), run_id)
-        return
-    if os.environ.get("RANK", "0") != "0":
-        yield Judge(None, [], {})  # the main process asks for all
-        return
-    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed, "probabilities": reward.kind == "judge"}
-    if reward.kind == "verifier":
-        asked |= {"judge": {"kind": "verifier"}, "models": {}}
-    else:
-        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS}
-        model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
-        asked |= {
-            "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},
-            "models": {"reward": model},
-        }
-    with _started(asked) as judge:
-        yield judge
 
 
 # A reward model in this process
@@ -140,7 +109,9 @@ class Scorer:
     batch: int
     """answers in one forward pass"""
     templates: dict[str, str] = field(default_factory=dict)
+    """prompt templates: name and text"""
     alone: bool = False
+    """whether one process judges for all of them"""
 
     @property
     def models(self) -> list[Model]:
@@ -275,3 +246,37 @@ def _exchange(process: "subprocess.Popen[str] | None", asked: Mapping[str, Any])
     if "error" in said:
         raise FactoryError(str(said["error"]))
     return said
+
+
+# Either of them
+
+
+Reward = Scorer | Judge
+"""who judges"""
+
+
+@contextmanager
+def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterator[Reward]:
+    """The reward, ready to judge until the end of the block.
+
+    Raises:
+        FactoryError: the model cannot be loaded, or the judge cannot be asked or gives no log-probabilities.
+    """
+    if reward.kind == "reward_model":
+        yield _scorer(Path(reward.model or "").expanduser(), run_id)
+        return
+    if os.environ.get("RANK", "0") != "0":
+        yield Judge(None, [], {})  # the main process asks for all
+        return
+    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed}
+    if reward.kind == "verifier":
+        asked |= {"judge": {"kind": "verifier"}, "models": {}}
+    else:
+        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS, "logprobs": "required"}
+        model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
+        asked |= {
+            "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},
+            "models": {"reward": model},
+        }
+    with _started(asked) as judge:
+        yield judge

@@ -76,8 +76,9 @@ def check_reward_model(folder: Path, where: str) -> None:
             f"{where}: {folder.name} holds no model: give a folder with config.json and *.safetensors, as "
             "`factory train reward` writes it"
         )
-    [architecture, *_] = [*(config.get("architectures") or ()), "no architecture"]
-    if not str(architecture).endswith(_SUFFIX):
+    named = config.get("architectures")
+    architecture = str(named[0]) if isinstance(named, list) and named else "no architecture"
+    if not architecture.endswith(_SUFFIX):
         raise FactoryError(
             f"{where}: {folder.name} is no classifier ({architecture}): a reward model is a *{_SUFFIX}, as "
             "`factory train reward` makes one"

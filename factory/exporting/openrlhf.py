@@ -6,7 +6,7 @@ split `train`, as of every single file (openrlhf/datasets/utils.py, 0.11.2).
 
 from factory.exporting.gaps import COMMON
 from factory.exporting.layout import Format, Layout, Written
-from factory.exporting.rows import ANSWERS, columns
+from factory.exporting.rows import columns
 
 _KEYS = {
     "preference": "--data.prompt_key prompt --data.chosen_key chosen --data.rejected_key rejected",
@@ -39,5 +39,5 @@ def _layout(kind: str) -> Layout:
 OPENRLHF = Format(
     "OpenRLHF",
     "OpenRLHF 0.11.2, openrlhf/datasets/reward_dataset.py and sft_dataset.py, with --data.apply_chat_template",
-    {kind: (_layout(kind),) for kind in ANSWERS},
+    {kind: (_layout(kind),) for kind in _MODULES},
 )

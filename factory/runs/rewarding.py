@@ -59,8 +59,6 @@ class Asked(msgspec.Struct, frozen=True):
     """settings of a kind of judge"""
     models: dict[str, dict[str, Any]]
     """by role"""
-    probabilities: bool
-    """whether points must come from log-probabilities"""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -115,9 +113,9 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
         endpoints = {role: await stack.enter_async_context(connect(role, model)) for role, model in models.items()}
         asker = Asker(asked.run_id, asked.seed, endpoints, journal, Spending(models, BudgetSettings()), calls.extend)
         context = Context(STAGE, asker, {}, [judge])
-        if asked.probabilities:
+        if models:
             # Asked afresh: an answer in the journal may be another endpoint's.
-            await _check_probabilities(replace(context, asker=replace(asker, fresh=time.time_ns())), calls)
+            await _try(replace(context, asker=replace(asker, fresh=time.time_ns())), calls)
         ready = Ready([one.model for one in endpoints.values()], {n: t.text for n, t in judge.templates.items()})
         _say(report, ready)
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -127,34 +125,17 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
                 *(assess_or_none(context, Work(one.prompt, 0), one.response_id, one.text) for one in texts)
             )
             judgements = [None if one is None else one.judgements[0] for one in found]
-            if asked.probabilities and any(map(_lacks_probabilities, judgements)):
-                raise _without_probabilities(context)
             known = {call.call_id: call for one in found if one is not None for call in one.calls}
             _say(report, Found(judgements, [*calls, *known.values()]))
 
 
-async def _check_probabilities(context: Context, calls: list[Call]) -> None:
+async def _try(context: Context, calls: list[Call]) -> None:
     """
     Raises:
-        FactoryError: the judge cannot be asked, or its answers come without log-probabilities.
+        FactoryError: the judge cannot be asked, or its answers lack the log-probabilities that it has to give.
     """
-    assessment = await assess_or_none(context, Work(_PROBE, 0), "probe", "Hello! How can I help you?")
-    if assessment is None:
+    if await assess_or_none(context, Work(_PROBE, 0), "probe", "Hello! How can I help you?") is None:
         raise FactoryError(f"reward.endpoint: {calls[-1].endpoint} cannot judge ({calls[-1].error}): give another one")
-    if any(map(_lacks_probabilities, assessment.judgements)):
-        raise _without_probabilities(context)
-
-
-def _lacks_probabilities(judgement: Judgement | None) -> bool:
-    return judgement is not None and judgement.points is not None and judgement.probabilities is None
-
-
-def _without_probabilities(context: Context) -> FactoryError:
-    [endpoint] = context.asker.endpoints.values()
-    return FactoryError(
-        f"reward.endpoint: {endpoint.servers[0].address} returns no log-probabilities, and the reward is the expectation "
-        "over those of the points: give an endpoint that does (vLLM, llama.cpp), or another reward"
-    )
 
 
 def _say(report: IO[str], said: Ready | Found | Mapping[str, str]) -> None:

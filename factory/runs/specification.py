@@ -137,6 +137,11 @@ def specification_of(
         raise FactoryError(f"{fault} {run_id!r} in lake {lake.place.where}: it has {', '.join(known) or 'none'}")
     (run,) = found
     where = f"run {run.run_id}"
+    if run.purpose == "training":
+        raise FactoryError(
+            f"{where} holds what an online training answered, and goes on with that: start the training again by its own "
+            "command (`factory train online`)"
+        )
     if "stages" not in json.loads(run.recipe):
         raise FactoryError(
             f"{where} was made by `factory import`, which has no stages to continue: import the file again"

@@ -38,10 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         lake.append([each for number in range(24) for each in pair_rows(number)], message="pairs")
         pairs = build_training_set(lake, "spar_dpo", {"held_out": "0.3"}, ["run"])
         build_training_set(lake, str(folder / "completions.sql"), {}, ["run"])
-        build_numbers(
-            lake, folder, "rated", "0.6 + number / 100 AS chosen_win_rate, 0.5 - number / 100 AS rejected_win_rate"
-        )
-        build_numbers(lake, folder, "soft", "0.5 + number / 50 AS probability")
+        rated = "0.6 + number / 100 AS chosen_win_rate, 0.5 - number / 100 AS rejected_win_rate"
+        build_numbers(lake, folder, "rated", f"{rated}, 0.5 + number / 50 AS probability")
         build_numbers(lake, folder, "margins", "number / 10 AS margin")
         changed = dataclasses.replace(pairs.row, training_set_id="changed", version=2, fingerprint="0" * 64)
         lake.append([changed], message="a set whose rows are not what they were")

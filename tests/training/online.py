@@ -26,7 +26,7 @@ online:
   {more}
 """
 COMMAS = Constraint("punctuation:no_comma", "{}")
-ITEM = Constraint("keywords:existence", '{"keywords": ["Item"]}')
+LETTER = Constraint("keywords:existence", '{"keywords": ["g"]}')
 
 
 def make_place(folder: Path) -> SimpleNamespace:
@@ -35,7 +35,7 @@ def make_place(folder: Path) -> SimpleNamespace:
         rows: list[Any] = [row(Run, "event", run_id="run", purpose="data", recipe="{}", status="finished")]
         for number in range(7):
             messages = asked(f"Write about item {number}.")
-            rows.append(row(Prompt, f"p{number}", messages=messages, constraints=[COMMAS, ITEM]))
+            rows.append(row(Prompt, f"p{number}", messages=messages, constraints=[COMMAS, LETTER]))
             rows.append(row(RunPrompt, f"run p{number}", run_id="run", prompt_id=f"p{number}", position=number))
         lake.append(rows, message="prompts")
         built = build_training_set(lake, "prompts", {"held_out": 0.23}, ["run"])

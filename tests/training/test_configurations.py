@@ -1,6 +1,7 @@
 """Several configurations, the papers' presets, losses that do not fit, and settings as earlier versions recorded them."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,10 @@ from schemas.errors import FactoryError
 from schemas.objectives import OBJECTIVES, TRAINER
 from schemas.tables import TrainingRun
 from stores.lake import Lake
+from stores.training_sets import read_training_set
 from tests.rows import row
-from tests.training.tiny import build_numbers, captured, needs_torch, start, training_run
+from tests.training.tiny import CONFIG, build_numbers, captured, needs_torch, start, training_run
+from trainers.examples import checked_number
 from trainers.record import diverged_before
 from trainers.reward import RewardSettings
 from trainers.settings import NOT_IN_WEIGHTS, PRESETS, DpoSettings, as_now, load_settings, plain
@@ -127,8 +130,9 @@ def of_before(settings: DpoSettings) -> dict[str, Any]:
     return left | {"sigmoid_weight": weights["sigmoid"], "sft_weight": weights["sft"]}
 
 
-def test_a_configuration_of_before_is_that_of_now() -> None:
+def test_a_configuration_of_before_is_that_of_now(tmp_path: Path) -> None:
     for settings in (DpoSettings(), DpoSettings(beta=0.3, loss_weights=(1.0, 0.0))):
+        assert read(tmp_path, yaml.safe_dump({"dpo": of_before(settings)})) == settings
         assert as_now("dpo", of_before(settings)) == plain(settings)
         assert as_now("dpo", of_before(settings) | {"seed": 3}) == plain(settings) | {"seed": 3}
     assert as_now("dpo", of_before(DpoSettings(beta=0.3))) != plain(DpoSettings())
@@ -143,7 +147,8 @@ def test_what_diverged_before_under_other_names_is_known(tmp_path: Path) -> None
     old = json.dumps(of_before(DpoSettings()))
     with Lake.open(tmp_path / "lake", create=True) as lake:
         then = known | {"configuration": old}
-        lake.append([row(TrainingRun, "r", status="diverged", reason="why", **then)], message="diverged")
+        odd = row(TrainingRun, "odd", status="diverged", reason="odd", **(known | {"configuration": "[]"}))
+        lake.append([odd, row(TrainingRun, "r", status="diverged", reason="why", **then)], message="diverged")
     assert diverged_before(str(tmp_path / "lake"), known) == "why"
     other = json.dumps(plain(DpoSettings(beta=0.2)))
     assert diverged_before(str(tmp_path / "lake"), known | {"configuration": other}) is None
@@ -187,7 +192,7 @@ def test_settings_reach_trl(monkeypatch: pytest.MonkeyPatch, place: SimpleNamesp
 def test_soft_labels_reach_the_loss(monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace) -> None:
     import torch
 
-    job, trainer = captured(monkeypatch, place, "dpo", set="soft@1")
+    job, trainer = captured(monkeypatch, place, "dpo", set="rated@1")
     wanted = [each["probability"] for each in job.examples.rows]
     seen: list[float] = []
     monkeypatch.setattr(type(trainer), "pair_loss", lambda _, loss, *given: seen.extend(given[-1].tolist()) or loss)
@@ -198,14 +203,30 @@ def test_soft_labels_reach_the_loss(monkeypatch: pytest.MonkeyPatch, place: Simp
 
 
 @needs_torch
+def test_sppo_s_first_loss_is_of_the_shrunk_targets_alone(
+    monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace, tmp_path: Path
+) -> None:
+    """At the start each log-ratio is 0, so what is left is the mean of the targets' squares."""
+    (tmp_path / "mine.yaml").write_text(CONFIG.replace("sppo: *shared", "sppo: {<<: *shared, shrink: 0.5}"))
+    job, trainer = captured(monkeypatch, place, "sppo", set="rated@1", config=tmp_path / "mine.yaml")
+    with Lake.open(place.lake) as lake:
+        rows = read_training_set(lake, "rated@1").train.to_pylist()
+    targets = [((row["chosen_win_rate"] - 0.5) / 2, (row["rejected_win_rate"] - 0.5) / 2) for row in rows]
+    trainer.args.gradient_accumulation_steps = len(rows)
+    trainer.args.max_steps = 1
+    trainer.train()
+    expected = sum(chosen**2 + rejected**2 for chosen, rejected in targets) / len(rows)
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, abs=1e-6)
+    assert job.warnings == []
+
+
+@needs_torch
 def test_sppo_trains_on_win_rates_and_records_its_reference(place: SimpleNamespace, sppo: Path) -> None:
     run = training_run(place, sppo)
     assert run.reference_model_id == run.start_model_id is not None
     metrics = json.loads(run.metrics)
     assert metrics["after"]["reward_accuracy"] > 0.5 and "warnings" not in metrics
     assert "self-play preference optimization" in (sppo / "README.md").read_text("utf-8")
-    # The first step is of the start, where each log-ratio is 0: what is left is the targets' own squares.
-    assert 2 * 0.1**2 * 0.4 < run.loss_curve[0] < 0.4
     assert json.loads(run.configuration)["shrink"] == 0
 
 
@@ -213,18 +234,9 @@ def test_sppo_trains_on_win_rates_and_records_its_reference(place: SimpleNamespa
     ("objective", "name", "columns", "config", "words"),
     [
         ("sppo", "spar_dpo@1", None, "", "has no column chosen_win_rate and no column rejected_win_rate: sppo learns"),
-        ("dpo", "soft@1", None, "loss_type: hinge", "has a column probability, and loss_type hinge has no soft form"),
-        ("dpo", "soft@1", None, "ld_alpha: 0.5", "ld_alpha does not go with soft labels"),
+        ("dpo", "rated@1", None, "loss_type: hinge", "has a column probability, and loss_type hinge has no soft form"),
+        ("dpo", "rated@1", None, "ld_alpha: 0.5", "ld_alpha does not go with soft labels"),
         ("reward", "both", "0.5 AS probability, 1 AS margin", "", "has both columns probability and margin"),
-        (
-            "reward",
-            "high",
-            "number AS probability",
-            "",
-            "column probability must be a number in [0, 1] in every row, got",
-        ),
-        ("reward", "null", "CAST(NULL AS DOUBLE) AS margin", "", "of at least 0 in every row, got NULL"),
-        ("sppo", "text", "'x' AS chosen_win_rate, 0.1 AS rejected_win_rate", "", "got 'x'"),
         ("reward", "completions@1", None, "", "use `factory train rft`"),
     ],
 )
@@ -245,6 +257,24 @@ def test_sets_that_do_not_fit_are_refused(
     assert start(place, objective, tmp_path / "out", set=name, config=tmp_path / "mine.yaml") == 1
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("probability", None, "column probability must be a number in [0, 1] in every row, got NULL"),
+        ("probability", 1.5, "in every row, got 1.5"),
+        ("chosen_win_rate", "x", "in every row, got 'x'"),
+        ("rejected_win_rate", float("nan"), "in every row, got nan"),
+        ("margin", -0.1, "column margin must be a number of at least 0 in every row, got -0.1"),
+        ("margin", float("inf"), "got inf"),
+    ],
+)
+def test_a_column_s_numbers_are_checked(name: str, value: Any, words: str) -> None:
+    with pytest.raises(FactoryError) as error:
+        checked_number(value, name, "a@1")
+    assert words in str(error.value)
+    assert [checked_number(good, name, "a@1") for good in (0, Decimal("0.5"), 1.0)] == [0.0, 0.5, 1.0]
 
 
 def test_a_format_s_own_trainer_is_the_first_that_takes_it() -> None:

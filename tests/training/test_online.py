@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from factory.runs.specification import specification_of
+from schemas.errors import FactoryError
 from schemas.ids import sha256_text, weights_sha256
 from schemas.tables import Call, Judgement, Model, Prompt, Response, Run, TrainingRun
 from stores.lake import Lake
+from stores.sql import sql
+from tests.command_line import told
 from tests.completions import Tokens
 from tests.reward_models import make_reward_model, score_by_hand
 from tests.scripted_endpoint import Request, running_endpoint
@@ -33,7 +37,7 @@ def rloo(online: SimpleNamespace) -> Path:
 
 def rows(place: SimpleNamespace, output: Path) -> tuple[TrainingRun, list[Response], dict[str, Judgement], list[Run]]:
     run = training_run(place, output)
-    given = {"r": run.training_run_id}
+    given = {"r": f"online-{run.training_run_id[:10]}"}
     with Lake.open(place.lake) as lake:
         judged = {one.response_id: one for one in lake.read(Judgement, "run_id = $r", given)}
         return run, lake.read(Response, "run_id = $r", given), judged, lake.read(Run, "run_id = $r", given)
@@ -63,12 +67,34 @@ def test_every_answer_and_its_reward_is_a_row_of_a_run_of_purpose_training(onlin
     with Lake.open(online.lake) as lake:
         [model] = lake.read(Model, "origin LIKE 'reward:%'")
         data_runs = lake.query("SELECT run_id FROM data_runs").column(0).to_pylist()
-        progress = lake.query("SELECT prompts FROM run_progress WHERE run_id = $r", {"r": run.training_run_id})
+        progress = lake.query("SELECT prompts FROM run_progress WHERE run_id = $r", {"r": runs[0].run_id})
     assert (model.revision, {one.model_id for one in judged.values()}) == (sha256, {model.model_id})
     assert {(one.status, one.purpose) for one in runs} == {("running", "training"), ("finished", "training")}
     assert data_runs == ["run"] and progress.column(0).to_pylist() == [7]
     stored = f"{runs} {run} {(rloo / 'README.md').read_text()} {(rloo / 'config.json').read_text()}"
     assert str(online.folder) not in stored and f"tiny-reward@{sha256}" in run.configuration
+
+
+@needs_torch
+def test_other_commands_know_what_such_a_run_is(
+    online: SimpleNamespace, rloo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, _, _, runs = rows(online, rloo)
+    run_id = runs[0].run_id
+    with (
+        pytest.raises(FactoryError, match="holds what an online training answered, and goes on with that"),
+        Lake.open(online.lake) as lake,
+    ):
+        specification_of(lake, run_id)
+    with Lake.open(online.lake) as lake:
+        wrong = lake.query(sql("verify/ids")).to_pylist()
+        lost = lake.query(sql("verify/references")).to_pylist()
+    # The prompts and the run that the tests made by hand have ids by hand.
+    assert not [one for one in (*wrong, *lost) if one["table_name"] in ("responses", "judgements", "calls", "models")]
+    report = ["report", run_id, "--out", online.folder / "report.html"]
+    for words in (["status"], ["status", run_id], report):
+        code, out, _ = told(capsys, *words, "--lake", online.lake)
+        assert code == 0 and (run_id in out or words is report)
 
 
 @needs_torch
@@ -158,11 +184,11 @@ def test_grpo_is_paid_by_the_verifier_s_share_of_constraints(online: SimpleNames
     assert by_stage(responses) == {"after": 2, "before": 2, "step 1": 4, "step 2": 4}
     for response in responses:
         text = response.text
-        share = ((("," not in text) + ("item" in text.lower())) / 2) if text.strip() else 0.0
+        share = ((("," not in text) + ("g" in text.lower())) / 2) if text.strip() else 0.0
         one = judged[response.response_id]
         assert (one.kind, one.judge, one.points) == ("verifier", "verifier", share)
         assert (one.verdict, one.model_id, one.call_id) == ("yes" if share == 1 else "no", None, None)
-    assert {one.points for one in judged.values()} > {0.5}  # some differ, or nothing is learnt
+    assert len({one.points for one in judged.values()}) > 1  # or nothing would be learnt
     assert json.loads(run.metrics)["after"]["reward"] in (0.0, 0.25, 0.5, 0.75, 1.0)
     assert json.loads(run.configuration)["algorithm"] == "grpo"
 
@@ -187,10 +213,10 @@ def test_a_judge_behind_an_endpoint_pays_the_expectation_of_its_points_and_its_c
     assert one.value == pytest.approx(6 / 9) and one.probabilities == pytest.approx({"8": 0.75, "4": 0.25})
     assert json.loads(run.metrics)["before"]["reward"] == pytest.approx((7 - 5.5) / 4.5)
     with Lake.open(online.lake) as lake:
-        calls = lake.read(Call, "run_id = $r", {"r": run.training_run_id})
+        calls = lake.read(Call, "run_id = $r", {"r": runs[0].run_id})
         sent = lake.query(
             "SELECT messages_hash = sha256(to_json(messages)) AS same FROM call_messages WHERE run_id = $r",
-            {"r": run.training_run_id},
+            {"r": runs[0].run_id},
         )
     assert {call.call_id for call in calls} == {one.call_id for one in judged.values()}
     assert all(sent.column(0).to_pylist()) and {(call.stage, call.template) for call in calls} == {("reward", "score")}
@@ -234,6 +260,17 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence_before_a_model_is_loade
     error = [line for line in said.splitlines() if line.startswith("error: ")]
     assert len(error) == 1 and words in error[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_name_a_judge_s_weights_and_not_where_they_are() -> None:
+    from trainers.rewards import RewardSettings, in_rows
+
+    for given, kept in (
+        ("embedded:/home/me/judge-1", "embedded:judge-1"),
+        ("embedded:smollm2-135m", "embedded:smollm2-135m"),
+        ("http://a:8000/v1", "http://a:8000/v1"),
+    ):
+        assert in_rows(RewardSettings(kind="judge", endpoint=given)).endpoint == kept
 
 
 def without_logprobs(request: Request) -> list[str]:

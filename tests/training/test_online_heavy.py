@@ -30,7 +30,7 @@ def words(place: SimpleNamespace, output: Path, config: Path) -> list[str]:
 
 def rows(place: SimpleNamespace, output: Path) -> tuple[Any, list[Response], list[Judgement], list[Run]]:
     run = training_run(place, output)
-    given = {"r": run.training_run_id}
+    given = {"r": f"online-{run.training_run_id[:10]}"}
     with Lake.open(place.lake) as lake:
         responses, judgements = lake.read(Response, "run_id = $r", given), lake.read(Judgement, "run_id = $r", given)
         return run, responses, judgements, lake.read(Run, "run_id = $r", given)

@@ -118,6 +118,19 @@ def test_one_pair_a_prompt_gives_trl_s_own_loss(monkeypatch: pytest.MonkeyPatch,
 
 
 @needs_torch
+def test_the_first_loss_is_the_mean_over_prompts(monkeypatch: pytest.MonkeyPatch, place: SimpleNamespace) -> None:
+    from trainers.reward_model import answer_rewards, reward_figures
+
+    job, trainer = captured(monkeypatch, place, "reward", set="margins@1")
+    rewards = answer_rewards(trainer, job.examples.tokens)
+    trainer.args.gradient_accumulation_steps = len(rewards)
+    trainer.args.max_steps = 1
+    trainer.train()
+    expected = reward_figures(job.examples.rows, True, rewards)["preference_loss"]
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, abs=1e-4)
+
+
+@needs_torch
 def test_a_reward_model_is_a_classifier_that_others_can_load_and_use(place: SimpleNamespace, reward: Path) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

@@ -17,6 +17,7 @@ from tests.training.tiny import (
     CHAT_TEMPLATE,
     CONFIG,
     ROOT,
+    SETS,
     captured,
     needs_torch,
     start,
@@ -115,7 +116,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(place: Sim
 
 
 @needs_torch
-@pytest.mark.parametrize("objective", ["dpo", "rft"])
+@pytest.mark.parametrize("objective", ["dpo", "rft", pytest.param("sppo", marks=pytest.mark.heavy)])
 def test_lora_keeps_its_adapters_and_merges_them_into_a_complete_model(
     place: SimpleNamespace, tmp_path: Path, objective: str
 ) -> None:
@@ -179,14 +180,19 @@ def test_a_model_that_is_not_there_is_refused(
 
 
 @needs_torch
-def test_two_processes_of_accelerate_launch_write_one_model_and_one_row(place: SimpleNamespace, tmp_path: Path) -> None:
-    output = place.folder / "launched"
+@pytest.mark.parametrize(
+    "objective", ["dpo", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("sppo", "reward"))]
+)
+def test_two_processes_of_accelerate_launch_write_one_model_and_one_row(
+    place: SimpleNamespace, tmp_path: Path, objective: str
+) -> None:
+    output = place.folder / f"launched-{objective}"
     (tmp_path / "saving.yaml").write_text(CONFIG.replace("  epochs: 2", "  epochs: 2\n  save_every: 2"))
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["-m", "trainers.dpo", "--lake", str(place.lake), "--set", "spar_dpo@1"]
+    command += ["-m", f"trainers.{objective}", "--lake", str(place.lake), "--set", SETS[objective]]
     command += ["--model", str(place.folder / "tiny"), "--config", str(tmp_path / "saving.yaml")]
     done = subprocess.run([*command, "--output", str(output)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("training run: ") == 1
     assert training_run(place, output).hardware.startswith("2 x CPU")
-    assert not weights(output)["lm_head.weight"].equal(weights(place.folder / "tiny")["lm_head.weight"])
+    assert not weights(output)["model.norm.weight"].equal(weights(place.folder / "tiny")["model.norm.weight"])

@@ -20,7 +20,12 @@ WITH hashed AS (
   UNION ALL
   SELECT 'responses', response_id, run_id, 'response',
     concat(to_json([run_id, 'sampled', call_id])[2:-2], ',', choice_index)
-  FROM responses WHERE kind = 'sampled'
+  FROM responses WHERE kind = 'sampled' AND call_id IS NOT NULL
+  UNION ALL
+  -- Of an online training, whose policy is asked without a call.
+  SELECT 'responses', response_id, run_id, 'response',
+    concat(to_json([run_id, 'sampled', stage, prompt_id])[2:-2], ',', choice_index)
+  FROM responses WHERE kind = 'sampled' AND call_id IS NULL
   UNION ALL
   SELECT 'responses', response_id, run_id, 'response', to_json([run_id, 'reference', prompt_id])[2:-2]
   FROM responses WHERE kind = 'reference'
