@@ -9,10 +9,10 @@ import math
 from typing import Annotated, ClassVar, Literal
 
 from factory.inference.endpoints import Sampling
-from factory.work.context import Context
+from factory.work.context import Context, Work
 from factory.work.judging import Judge, Judged, JudgeSettings
 from schemas.settings import about
-from schemas.tables import Call, Message, Prompt
+from schemas.tables import Call, Message
 
 _NO_SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=1, n=1)
 """none of it is sent"""
@@ -33,13 +33,13 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
 
 
 async def judge(
-    context: Context, judge: Judge, prompt: Prompt, response_id: str, text: str
+    context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
     """Scores a text: one judgement."""
     settings = judge.settings
     assert isinstance(settings, Settings)
-    messages = [*prompt.messages, Message("assistant", text)]
-    answered = await context.ask(prompt, settings.model, messages, _NO_SAMPLING, response_ids=(response_id,))
+    messages = [*work.prompt.messages, Message("assistant", text)]
+    answered = await context.ask(work.prompt, settings.model, messages, _NO_SAMPLING, response_ids=(response_id,))
     [choice] = answered.reply.choices
     call_id = answered.call.call_id
     try:
