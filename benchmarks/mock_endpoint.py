@@ -16,11 +16,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
+from tests.completions import Tokens
 from tests.scripted_endpoint import Faults, Request, draw_fraction, running_endpoint
 
 # How the factory's templates are recognised, in the last message: update these when the templates change.
 JUDGE_MARK = "Final Judgement"
 REFINE_MARK = "Refined response:"
+COMPARE_MARK, COMPARE_WORD_MARK = "Preferred response: 1", "Answer with the number alone: 1 or 2"
+SCORE_MARK, SCORE_WORD_MARK = "Score: ", "from 1 (useless) to 10"
 
 DRAFT = "draft:"
 
@@ -35,8 +38,8 @@ def answer_factory(
     failing_drafts: bool = False,
     votes_so_far: Counter[str] | None = None,
     agreement: float | None = None,
-) -> Sequence[str]:
-    """`n` texts that fit the request: votes (Yes at `yes_rate`, 0..1), refinements, or answers.
+) -> Sequence[str | Tokens]:
+    """`n` texts that fit the request: votes (Yes at `yes_rate`, 0..1), refinements, comparisons, scores, or answers.
 
     failing_drafts: every vote on an unrefined answer is No.
     agreement: if given, a share `yes_rate` of the texts is good, and each vote is right about a text with this probability.
@@ -61,6 +64,15 @@ def answer_factory(
         votes = ["Yes" if draw < yes_rate else "No" for draw in draws]
         pairs = zip(texts, votes, strict=True)
         return [f"The response says {text}.\n{JUDGE_MARK}: {vote}" for text, vote in pairs]
+    if COMPARE_WORD_MARK in asked:
+        first = chance.random()
+        return [Tokens([("1" if first > 0.5 else "2", {"1": first, "2": 1 - first})]) for _ in texts]
+    if COMPARE_MARK in asked:
+        return [f"They say {text}.\nPreferred response: {chance.randint(1, 2)}" for text in texts]
+    if SCORE_WORD_MARK in asked:
+        return [str(chance.randint(1, 10)) for _ in texts]
+    if SCORE_MARK in asked:
+        return [f"It says {text}.\nScore: {chance.randint(0, 5)}" for text in texts]
     if REFINE_MARK in asked:
         return [f"Reflection: another wording.\n{REFINE_MARK}\n{text}" for text in texts]
     return [f"{DRAFT} {text}" for text in texts] if failing_drafts else texts

@@ -1,4 +1,4 @@
-"""python -m benchmarks.works a b faults savings memory
+"""python -m benchmarks.works a b sppo faults savings memory
 
 How full the endpoint is kept, and what a request costs the client. The endpoint is the project's mock in its own
 process, with S = 64 slots and L = 400 ms per request whatever `n` is; the client is `factory run`, timed from its start.
@@ -7,6 +7,8 @@ process, with S = 64 slots and L = 400 ms per request whatever `n` is; the clien
              at least 11.25 s; once with even latencies and once with latencies that vary by 90%
     b        tree search over 100 failed answers (BFS, branch 3, keep 2, depth 3, 5 votes per node, whole levels); the
              answers and their verdicts are already in the journal, so only the search is timed
+    sppo     300 prompts by the recipe `sppo`: 5 answers in one request, 10 pairs of them compared in 2 orders: 6,300 requests,
+             at least 39.38 s
     faults   work a with 5% 429 (no Retry-After), 5% 500 and 1% garbage, compared with work a without
     savings  work b, then with eager expansion, then with votes in two rounds too: requests and generated tokens per
              accepted pair. A third of the texts are good, and nine in ten votes are right about a text
@@ -31,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from factory.recipes.reading import RECIPES
 from stores.lake import Lake
 
 HERE = Path(__file__).parent
@@ -171,7 +174,7 @@ def work_b(*overrides: str) -> tuple[Measured, dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("works", nargs="+", choices=("a", "b", "faults", "savings", "memory"))
+    parser.add_argument("works", nargs="+", choices=("a", "b", "sppo", "faults", "savings", "memory"))
     works = parser.parse_args().works
     bare = start_and_end()
     print(f"start and end: {bare.wall_s:.2f} s, CPU {bare.cpu_s:.2f} s, peak {bare.peak_mb:.0f} MB", flush=True)
@@ -180,6 +183,9 @@ def main() -> None:
         print(work_a("--jitter", "0.9").row("a, latencies ±90%", bare), flush=True)
     if "b" in works:
         print(work_b()[0].row("b", bare), flush=True)
+    if "sppo" in works:
+        with tempfile.TemporaryDirectory() as folder, mock_endpoint() as url:
+            print(run(url, Path(folder), RECIPES / "sppo.yaml", 300).row("sppo", bare), flush=True)
     if "faults" in works:
         without = work_a()
         faulty = work_a("--fault-429", "0.05", "--fault-500", "0.05", "--fault-garbage", "0.01")

@@ -123,7 +123,7 @@ class Prompt:
     licence: str | None = column("SPDX identifier")
     constraints: list[Constraint] = column("verifiable constraints; empty: the verifier cannot judge it")
     reference: str | None = column("reference answer")
-    evolved_from: str | None = column("the easier prompt it was made from")
+    evolved_from: str | None = column("the prompt from which a stage evolve made it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +177,8 @@ class Judgement:
     response_id: str = column("the response that was judged")
     judge: str = column("the judge's name in the recipe; its kind if it has none; of an import, the aspect")
     kind: str = column(
-        "votes (a model says yes or no), score (a model gives points), verifier (a program), reward_model or imported (points "
-        "that came with an imported answer)"
+        "votes (a model says yes or no), score (a model gives points), checklist (points for an item), verifier (a "
+        "program), reward_model or imported (points that came with an imported answer)"
     )
     decides: bool = column("whether this judge's verdict counts: it is the recipe's first that can judge the response")
     model_id: str | None = column("the judging model")

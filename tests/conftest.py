@@ -19,7 +19,17 @@ from tests.servers import PostgresServer, object_store, postgres_server
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
-LONGEST_FIRST = ["test_readme", "test_vllm", "test_ray", "training", "test_torture", "test_lake", "test_embedded"]
+LONGEST_FIRST = [
+    "test_readme",
+    "training",
+    "test_vllm",
+    "test_ray",
+    "test_loops",
+    "test_view_browser",
+    "test_torture",
+    "test_lake",
+    "test_embedded",
+]
 """Groups of tests that would leave all but one worker idle if they came last."""
 
 

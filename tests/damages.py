@@ -252,10 +252,12 @@ def looked_at(folder: Path, context: Any) -> Seen:
         process.join()
 
 
-def try_one(seed: int, undamaged: Path, right: dict[str, str], context: Any) -> tuple[int, str, str, list[str], bool]:
+def try_one(
+    seed: int, undamaged: Path, right: dict[str, str], context: Any, within: Path | None
+) -> tuple[int, str, str, list[str], bool]:
     rng = random.Random(seed)
     (damage,) = rng.choices(list(DAMAGES), list(DAMAGES.values()))
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(dir=within) as temporary:
         folder = Path(temporary) / "lake"
         shutil.copytree(undamaged, folder)
         what = damage(folder, rng)
@@ -264,15 +266,22 @@ def try_one(seed: int, undamaged: Path, right: dict[str, str], context: Any) -> 
     return seed, damage.__name__, what, judge(seen, right), bool(seen.told) or changed
 
 
-def run_damages(count: int, first_seed: int = 0, show: Callable[[str], None] = print) -> tuple[Counter[str], list[int]]:
-    """Tries damages; returns how many of each kind were noticed or harmless, and the seeds that failed."""
+def run_damages(
+    count: int, first_seed: int = 0, show: Callable[[str], None] = print, within: Path | None = None
+) -> tuple[Counter[str], list[int]]:
+    """Tries damages; returns how many of each kind were noticed or harmless, and the seeds that failed.
+
+    Args:
+        within: the folder for the lakes; None: the system's for temporary files.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["factory.cli.main", "stores.lake", "stores.training_sets", "factory.monitor.verify"]
     )
     held: Counter[str] = Counter()
     failed: list[int] = []
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(dir=within) as temporary, ThreadPoolExecutor(cores) as pool:
         undamaged = Path(temporary) / "undamaged"
         maker = context.Process(target=make_lake, args=(str(undamaged),))
         maker.start()
@@ -285,7 +294,7 @@ def run_damages(count: int, first_seed: int = 0, show: Callable[[str], None] = p
             raise AssertionError(f"the undamaged lake: {first}")
         seeds = range(first_seed, first_seed + count)
         for seed, kind, what, faults, noticed in pool.map(
-            lambda seed: try_one(seed, undamaged, first.rows, context), seeds
+            lambda seed: try_one(seed, undamaged, first.rows, context, within), seeds
         ):
             if faults:
                 failed.append(seed)

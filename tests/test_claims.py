@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from factory.recipes.reading import recipe_of
-from factory.runs.loop import run_recipe
+from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
@@ -19,8 +19,9 @@ from stores.consistency import check_rows
 from stores.lake import Lake
 from stores.training_sets import build_training_set
 from tests.claims import ANSWERS, corpus, facts, run, specification
+from tests.judging import asked
 from tests.runs import assert_ids_unique, assert_same_tables, tables
-from tests.scripted_endpoint import Request, running_endpoint
+from tests.scripted_endpoint import Reply, Request, running_endpoint
 
 SCORES = (
     "SELECT text, claims, verifiable, supported, s.support FROM claim_scores AS s JOIN responses USING (response_id)"
@@ -168,6 +169,27 @@ def test_claims_of_another_runs_answers(place: Path) -> None:
     check_whole(place)
 
 
+def test_an_answer_of_which_a_claim_cannot_be_checked_is_asked_about_again(place: Path) -> None:
+    def refusing(request: Request) -> Any:
+        if "Claim: The Elbe flows through Paris" in asked(request):
+            return Reply(
+                400, {"error": {"message": "maximum context length is 10 tokens", "type": "invalid_request_error"}}
+            )
+        return facts(request)
+
+    with running_endpoint(refusing) as endpoint:
+        run(place, "facttune_fs", endpoint, prompts=1)
+    with Lake.open(place) as lake:
+        assert list(scores(lake)) == [ANSWERS[0]]
+    with running_endpoint(facts) as endpoint:
+        spec = specification("facttune_fs", endpoint, place.parent, prompts=1)
+        run_recipe(spec, str(place), Progress(), Execution(retry_set_aside=True))
+        assert endpoint.stats().received == 1  # the claim that was refused: two answers make it
+    with Lake.open(place) as lake:
+        assert len(scores(lake)) == 3 and lake.counts()["pairs"] == 3
+    check_whole(place)
+
+
 def refusal(place: Path, script: Any = facts, **changes: Any) -> tuple[str, int]:
     """What ends a run of facttune_fs, and how many requests it had sent."""
     with running_endpoint(script, slots=1) as endpoint, pytest.raises(FactoryError) as ended:
@@ -208,7 +230,7 @@ def test_an_endpoint_without_log_probabilities_ends_a_run_that_insists_on_them(p
     ("changes", "said"),
     [
         ({"stages__claims__method": "corpse"}, "unknown value 'corpse': did you mean 'corpus'?"),
-        ({"stages__claims__logprobs": "needed"}, "logprobs must be true or false or required, got 'needed'"),
+        ({"stages__claims__logprobs": "needed"}, "logprobs must be true or false or 'required', got 'needed'"),
         ({"stages__claims__passages": 0}, "passages must be in [1, 50], got 0"),
     ],
 )

@@ -133,17 +133,10 @@ def test_in_evaluations_and_when_judged_again(tmp_path: Path) -> None:
 
 def test_no_other_stage_or_kind_of_judge_is_missing_here() -> None:
     """Whoever adds one adds a test above."""
-    others = {
-        "checklist",
-        "evolve",
-        "judge",
-        "meta_judge",
-        "reference",
-        "sample",
-        "search",
-    }  # judge no refined answers themselves
+    # The others judge no refined answers themselves; a reward model gets the prompt and the answer alone.
+    others = {"checklist", "claims", "evolve", "judge", "meta_judge", "reference", "sample", "search"}
     assert {*stage_names()} == {"compare", *others}
-    assert {*judge_kinds()} == {"checklist", "score", "verifier", "votes"}
+    assert {*judge_kinds()} == {"checklist", "reward_model", "score", "verifier", "votes"}
     asking = [stage_of("compare").Settings(), *(kind_of(kind).Settings() for kind in ("votes", "score", "checklist"))]
     shown = [use.shows for settings in asking for use in settings.templates().values()]
     assert shown and all("critique" not in shows for shows in shown)  # nor can a template of one's own show it

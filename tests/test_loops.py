@@ -95,7 +95,7 @@ def test_the_next_round_starts_and_refers_to_what_the_settings_say(
     assert len(asked) == 3  # the first round's model, and its two successors
 
 
-@pytest.mark.parametrize("stop", [0, 2, 4, 7, 13])
+@pytest.mark.parametrize("stop", [0, 4, 13, *(pytest.param(stop, marks=pytest.mark.heavy) for stop in (2, 7))])
 def test_a_loop_stopped_after_any_step_ends_with_the_rows_of_one_that_was_not(
     endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path, stop: int
 ) -> None:

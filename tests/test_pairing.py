@@ -61,7 +61,7 @@ def test_a_pair_has_its_values_likeness_and_an_id_of_its_sides(lake: Lake) -> No
 
 @pytest.mark.parametrize("name", known_pairings())
 def test_pairs_that_are_there_are_not_given_again(lake: Lake, name: str) -> None:
-    fill(lake, *searched(), row(Response, "ref", run_id="run", prompt_id="p1", kind="reference", text="reference"))
+    fill(lake, *for_every_pairing())
     found = pairs(lake, name)
     assert found and len({pair.pair_id for pair in found}) == len(found)
     lake.append(found[:1], message="one of them")
@@ -73,8 +73,7 @@ def test_pairs_that_are_there_are_not_given_again(lake: Lake, name: str) -> None
 @pytest.mark.parametrize("name", known_pairings())
 def test_only_the_prompts_that_are_asked_for_are_paired(lake: Lake, name: str) -> None:
     for number in (1, 2):
-        reference = {"run_id": "run", "kind": "reference", "text": "reference"}
-        fill(lake, *searched(f"p{number}"), row(Response, f"ref{number}", prompt_id=f"p{number}", **reference))
+        fill(lake, *for_every_pairing(f"p{number}"))
     assert {pair.prompt_id for pair in pairs(lake, name, ["p2", "p3"])} == {"p2"}
     assert {pair.prompt_id for pair in pairs(lake, name)} == {"p1", "p2"}
     assert pairs(lake, name, []) == [] == unpaired(lake, "other run", load_pairing(name))
@@ -95,6 +94,17 @@ def searched(prompt: str = "p1") -> list[Any]:
         row(Node, f"{prompt}/n1", tree_id=f"{prompt}/t", parent_node_id=f"{prompt}/n0", depth=1,
             response_id=f"{prompt}/mended", value=0.8, **of),
     ]  # fmt: skip
+
+
+def for_every_pairing(prompt: str = "p1") -> list[Any]:
+    """A prompt with a tree, a reference answer, a comparison, and the answers of two more stages."""
+    of = {"run_id": "run", "prompt_id": prompt}
+    return [
+        *searched(prompt),
+        row(Response, f"{prompt}/ref", kind="reference", text="reference", **of),
+        compared(f"{prompt}/good", f"{prompt}/bad", 0.8, prompt_id=prompt),
+        *(sampled(f"{prompt}/{stage}", prompt_id=prompt, stage=stage, text=stage) for stage in ("stronger", "weaker")),
+    ]
 
 
 def test_what_a_search_accepted_is_over_what_it_began_with(lake: Lake) -> None:
@@ -236,3 +246,46 @@ def test_likeness_is_there_in_any_query_that_calls_it(lake: Lake) -> None:
         "shared_prefix_words": 1,
     }
     assert found["unknown"] is None
+
+
+def test_the_stronger_models_answer_is_over_the_weaker_ones_unless_it_is_flawed_or_the_same(lake: Lake) -> None:
+    def two(prompt: str, stronger: str, weaker: str, flaw: str | None = None) -> list[Response]:
+        return [
+            sampled(f"{prompt}/s", prompt_id=prompt, stage="stronger", text=stronger, flaw=flaw),
+            sampled(f"{prompt}/w", prompt_id=prompt, stage="weaker", text=weaker, flaw="repetitive"),
+        ]
+
+    fill(lake, *two("p1", "yes", "no"), *two("p2", "yes", "yes"), *two("p3", "yes", "no", flaw="unended"))
+    fill(lake, sampled("p4/s", prompt_id="p4", stage="stronger", text="alone"))
+    assert sides(pairs(lake, "stronger_over_weaker")) == [("p1/s", "p1/w")]
+    assert sides(pairs(lake, "stronger_over_weaker", stronger="weaker", weaker="stronger")) == []
+
+
+def test_every_two_answers_are_shown_to_people_once(lake: Lake) -> None:
+    fill(lake, *answers("a", "b", "c"), sampled("d", text="text a"), sampled("e", text="cut", flaw="unended"))
+    assert sides(pairs(lake, "two_answers")) == [("a", "b"), ("a", "c"), ("b", "c"), ("b", "d"), ("c", "d")]
+
+
+def test_a_comparison_in_one_order_alone_counts_and_one_that_cannot_be_read_does_not(lake: Lake) -> None:
+    fill(
+        lake, *answers("a", "b", "c", "d"), sampled("e", text="cut", flaw="unended"),
+        compared("a", "b", 0.3), compared("b", "a", None), compared("a", "c", None), compared("c", "a", None),
+        compared("a", "d", 0.9), compared("d", "a", 0.9), compared("e", "a", 0.8), compared("a", "e", 0.2),
+    )  # fmt: skip
+    found = {(p.chosen_response_id, p.rejected_response_id): p.chosen_value for p in pairs(lake, "preferred")}
+    # The flawed answer is better than `a`, and is not chosen; of two equally good ones the smaller id is.
+    assert found == {("b", "a"): pytest.approx(0.7), ("a", "d"): 0.5}
+    assert sides(pairs(lake, "preferred", min_probability=0.6)) == [("b", "a")]
+
+
+def test_sides_may_come_from_two_sampling_stages(lake: Lake) -> None:
+    fill(
+        lake, *(sampled(f"new{n}", stage="sample", text=f"new {n}") for n in (1, 2)),
+        *(sampled(f"old{n}", stage="anchor", text=f"old {n}") for n in (1, 2)),
+        *scores("new1", 4), *scores("new2", 2), *scores("old1", 9), *scores("old2", 3),
+    )  # fmt: skip
+    assert sides(pairs(lake, "best_over_worst", chosen_from="sample", rejected_from="anchor")) == [("new1", "old2")]
+    assert sides(pairs(lake, "best_over_worst", chosen_from="anchor", rejected_from="sample")) == [("old1", "new2")]
+    assert sides(pairs(lake, "best_over_worst")) == [("old1", "new2")]
+    fill(lake, *scores("old2", 9, judge="late"))
+    assert sides(pairs(lake, "best_over_worst", chosen_from="sample", rejected_from="sample")) == [("new1", "new2")]

@@ -138,3 +138,17 @@ def test_a_setting_of_a_stage_can_be_asked_for_by_its_name() -> None:
     given = [pending_parameters(recipe, entry) for entry in recipe.stages]
     assert given[0]["n"] == 5 and given[1]["kind"] == "votes" and given[2]["roots"] == "one"
     assert [one["judges"] for one in given] == [[], ["votes"], ["votes"]]
+
+
+def test_prompts_with_an_answer_whose_claims_are_not_taken_out_are_pending_for_claims(begun: Lake) -> None:
+    call = {"run_id": "run", "stage": "claims"}
+    fill(
+        begun,
+        sampled("a1", text="same"), sampled("a1b", text="same"), row(Call, "c1", prompt_id="p1", response_ids=["a1"], **call),
+        sampled("a2", prompt_id="p2"), sampled("a2b", prompt_id="p2", text="other"),
+        row(Call, "c2", prompt_id="p2", response_ids=["a2"], **call),
+        sampled("a3", prompt_id="p3", flaw="empty"),
+    )  # fmt: skip
+    assert pending(begun, "claims") == [("p2", 1)]  # equal answers share a call, and an answer may make no claim
+    fill(begun, row(Call, "c3", prompt_id="p2", response_ids=["a2b"], error="refused: no", **call))
+    assert pending(begun, "claims") == []

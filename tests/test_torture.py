@@ -15,7 +15,15 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
 
 
 @pytest.mark.parametrize(
-    ("disturbance", "seed"), [(kill, 1), (kill, 2), (kill, 3), (sleep, 1), (full_disk, 1), (endpoint_dies, 1)]
+    ("disturbance", "seed"),
+    [
+        (kill, 1),
+        (kill, 2),
+        pytest.param(kill, 3, marks=pytest.mark.heavy),
+        (sleep, 1),
+        (full_disk, 1),
+        (endpoint_dies, 1),
+    ],
 )
 def test_a_disturbed_run_ends_as_if_it_had_not_been(
     disturbance: Callable[[Scene], None], seed: int, tmp_path: Path, calm: Calm

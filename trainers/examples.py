@@ -16,14 +16,10 @@ from schemas.objectives import TRAINER
 from schemas.tables import TrainingSet
 from stores.lake import Lake
 from stores.training_sets import read_training_set
+from stores.training_sets.fitting import COLUMNS
 from trainers.command import Asked
 from trainers.settings import TrainerSettings
 
-COLUMNS = {
-    "preference": ("prompt", "chosen", "rejected"),
-    "prompt_completion": ("prompt", "completion"),
-    "prompt": ("prompt",),
-}
 NUMBERS = {
     "probability": (0.0, 1.0),
     "chosen_win_rate": (0.0, 1.0),
@@ -81,7 +77,7 @@ def read_rows(asked: Asked, expected: str, numbers: Sequence[str] = (), others: 
     if read.row.format != expected:
         raise FactoryError(
             f"training set {asked.training_set} has format {read.row.format}, and this trainer needs {expected}: "
-            f"use `factory train {TRAINER[read.row.format]}`, or give another set"
+            f"use `factory train {TRAINER.get(read.row.format, '?')}`, or give another set"
         )
     if not read.train.num_rows:
         raise FactoryError(

@@ -90,8 +90,12 @@ def diverged_before(lake: str, known: Known) -> str | None:
 def _is_the_same(run: TrainingRun, known: Known) -> bool:
     if any(getattr(run, name) != known[name] for name in known if name != "configuration"):
         return False
+    try:
+        then = json.loads(run.configuration)
+    except (ValueError, RecursionError):
+        return False  # a stranger's row
     asked: dict[str, Any] = json.loads(known["configuration"])
-    return as_now(run.objective, json.loads(run.configuration)) == asked
+    return isinstance(then, dict) and as_now(run.objective, then) == asked
 
 
 def write_record(

@@ -136,6 +136,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     roles = recipe.trainings()
     train: dict[str, Any] = {}
     for role in given or roles:
+        if role not in recipe.models:
+            raise FactoryError(f"train: recipe {recipe.name} has no role {role!r}: {nearest(str(role), recipe.models)}")
         of_recipe = differing(roles[role]) if role in roles else {}
         of_loop = given.get(role) or {}
         if isinstance(of_loop, str):

@@ -20,6 +20,7 @@ DRIFT = {
     "similarity": "likeness of pairs",
     "chosen_words": "words, chosen",
     "rejected_words": "words, rejected",
+    "answer_words": "words, all answers",
     "diversity": "diversity (distinct-2)",
     "judge_agreement": "judge agrees with verifier",
     "judge_flips": "judge flips between orders",

@@ -18,7 +18,7 @@ from stores.training_sets import training_set_sql
 RECIPES = Path(__file__).parent
 USUAL_ORDER = ("evolve", "reference", "checklist", "sample", "judge", "meta_judge", "compare", "claims", "search")
 """The order of stages in older recipes, where they are a mapping, not a list."""
-OF_TWO_ANSWERS = ("best_over_worst", "all_ordered", "preferred", "two_answers")
+OF_TWO_ANSWERS = ("best_over_worst", "shortest_over_longest", "all_ordered", "preferred", "two_answers")
 """Bundled pairings that set one sampled answer over another, and give no pair without two."""
 NAMING_A_STAGE = ("chosen_from", "rejected_from", "stronger", "weaker")
 """Parameters of pairings that are names of sampling stages."""

@@ -162,8 +162,9 @@ def _of_member(member: Any) -> tuple[str, float] | None:
     if not isinstance(member, dict):
         return None
     given = {str(key).lower(): value for key, value in member.items()}
-    text = next((given[key] for key in _TEXT_KEYS if isinstance(given.get(key), str) and given[key].strip()), None)
+    texts = (given[key] for key in _TEXT_KEYS if isinstance(given.get(key), str))
+    found = next((text.strip() for text in texts if text.strip()), None)
     weight = next((given[key] for key in _WEIGHT_KEYS if isinstance(given.get(key), int | float)), 0)
     # JSON can spell half an emoji, which has no UTF-8 encoding.
-    kept = None if text is None else text.strip().encode("utf-8", "replace").decode()
+    kept = None if found is None else found.encode("utf-8", "replace").decode()
     return None if kept is None else (kept, float(weight) if 0 < weight < 1e9 else USUAL_WEIGHT)

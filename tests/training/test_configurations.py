@@ -147,7 +147,8 @@ def test_what_diverged_before_under_other_names_is_known(tmp_path: Path) -> None
     old = json.dumps(of_before(DpoSettings()))
     with Lake.open(tmp_path / "lake", create=True) as lake:
         then = known | {"configuration": old}
-        lake.append([row(TrainingRun, "r", status="diverged", reason="why", **then)], message="diverged")
+        odd = row(TrainingRun, "odd", status="diverged", reason="odd", **(known | {"configuration": "[]"}))
+        lake.append([odd, row(TrainingRun, "r", status="diverged", reason="why", **then)], message="diverged")
     assert diverged_before(str(tmp_path / "lake"), known) == "why"
     other = json.dumps(plain(DpoSettings(beta=0.2)))
     assert diverged_before(str(tmp_path / "lake"), known | {"configuration": other}) is None

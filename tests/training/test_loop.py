@@ -36,9 +36,9 @@ TIMES = {
 
 
 @contextmanager
-def endpoint_that_takes(names: Path) -> Iterator[ScriptedEndpoint]:
+def endpoint_that_takes(names: Path, script: Any = answer) -> Iterator[ScriptedEndpoint]:
     """An endpoint that serves, besides `mock`, every model whose name a user's command has written into a file."""
-    with running_endpoint(answer) as endpoint:
+    with running_endpoint(script) as endpoint:
         ended = threading.Event()
 
         def look() -> None:

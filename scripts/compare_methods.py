@@ -1,0 +1,312 @@
+"""Compares methods on the same prompts: data made, one epoch of training each, and one Markdown table of what it took.
+
+    python -m scripts.compare_methods                                         # every recipe that trains, in ./methods
+    python -m scripts.compare_methods --recipes spin,sppo,spar --prompts 24 --max-tokens 128
+    python -m scripts.compare_methods --model http://localhost:8000/v1 --no-train
+    python -m scripts.compare_methods -o delta.models.stronger.endpoint=http://localhost:8000/v1
+    python -m scripts.compare_methods --page docs/methods.md                  # also writes the table into the page
+
+The prompts are bundled ones. Each gets a reference answer, which SPIN needs: the best of eight by the verifier, or give
+--source FILE with prompts that have some. All recipes share a lake and its journal: answers that two methods ask for in the
+same way are paid for once, and counted for both. Started again, it goes on where it was stopped.
+
+Each figure is read from rows, but peak memory, which is that of the trainer's process. A method that fails has its reason in
+place of its figures.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from factory.cli.options import assignments
+from factory.loops.training import DIVERGED, Training, command_of, weights_of
+from factory.monitor.display import watch
+from factory.recipes.reading import RECIPES, load_recipe
+from factory.recipes.recipe import Recipe
+from factory.recipes.training import RoleTraining
+from factory.runs.loop import run_on
+from factory.runs.progress import Progress
+from factory.runs.specification import RunSpecification
+from schemas.errors import FactoryError
+from schemas.objectives import TRAINER
+from schemas.streams import visible
+from schemas.tables import TrainingRun
+from stores.lake import Lake
+from stores.parameters import defaults
+from stores.training_sets import build_training_set, training_set_sql
+
+BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"
+"""of the table in a page"""
+REFERENCES = "best_of_n_sft"
+"""the recipe whose best answers become references"""
+
+_MADE = """
+SELECT (SELECT count(*) FROM run_prompts WHERE run_id = $run AND NOT evolved) AS prompts,
+  (SELECT count(*) FROM responses WHERE run_id = $run AND kind = 'sampled') AS answers,
+  (SELECT count(*) FROM responses WHERE run_id = $run AND kind = 'reference') AS "references",
+  (SELECT count(*) FROM judgements WHERE run_id = $run) AS judgements,
+  (SELECT count(*) FROM comparisons WHERE run_id = $run) AS comparisons,
+  (SELECT count(*) FROM nodes AS n JOIN trees AS t USING (tree_id) WHERE t.run_id = $run AND parent_node_id IS NOT NULL)
+    AS refinements,
+  (SELECT count(*) FROM claims WHERE run_id = $run) AS claims,
+  (SELECT count(*) FROM checklist_items WHERE run_id = $run) AS "checklist items",
+  (SELECT count(*) FROM meta_judgements WHERE run_id = $run) AS "comparisons of judgements",
+  (SELECT count(*) FROM pairs WHERE run_id = $run) AS pairs
+"""
+_PAID = """
+SELECT count(*) AS requests, sum(prompt_tokens)::BIGINT AS read, sum(completion_tokens)::BIGINT AS written
+FROM calls WHERE run_id = $run AND error IS NULL
+"""
+_BEST = """
+SELECT p.messages[-1].content AS prompt, [c.id for c in p.constraints] AS instruction_id_list,
+  [c.kwargs::JSON for c in p.constraints] AS kwargs, r.text AS reference
+FROM ranked_answers([$run], NULL, NULL) AS a
+JOIN responses AS r USING (response_id)
+JOIN prompts AS p ON p.prompt_id = a.prompt_id
+JOIN (FROM run_prompts WHERE run_id = $run) AS taken ON taken.prompt_id = a.prompt_id
+QUALIFY row_number() OVER (PARTITION BY a.prompt_id ORDER BY a.flaw IS NOT NULL, rank DESC, response_id) = 1
+ORDER BY position
+"""
+
+
+def trained_recipes() -> list[str]:
+    """The bundled recipes that say how a model is trained, but `demo`, which is a smaller `spar`."""
+    return [
+        file.stem for file in sorted(RECIPES.glob("*.yaml")) if load_recipe(file.stem).train and file.stem != "demo"
+    ]
+
+
+def recipe_for(name: str, options: argparse.Namespace, source: str) -> Recipe:
+    """A recipe on the shared prompts, none of whose models writes more than the most tokens."""
+    plain = load_recipe(name)
+    changes: dict[str, Any] = {"prompts.source": source, "prompts.limit": options.prompts}
+    if source == "bundled":
+        changes["prompts.language"] = "en"
+    for entry in plain.stages:
+        most = getattr(entry.settings, "max_tokens", None)
+        if most is not None:
+            changes[f"stages.{entry.name}.max_tokens"] = min(most, options.max_tokens)
+    if options.model:
+        changes |= {f"models.{role}.endpoint": options.model for role in plain.models}
+    for key, value in assignments(options.override).items():
+        of, _, rest = key.partition(".")
+        changes |= {rest: value} if of == name else {}
+    return load_recipe(name, changes)
+
+
+def run(lake: Lake, recipe: Recipe) -> str:
+    progress = Progress()
+    with watch(progress):
+        return run_on(lake, RunSpecification(recipe), progress)
+
+
+def prompts_with_references(lake: Lake, options: argparse.Namespace) -> str:
+    """A file of the bundled prompts, each with the best of eight answers as its reference; made once."""
+    file: Path = options.out / "prompts.jsonl"
+    if not file.exists():
+        rows = lake.query(_BEST, {"run": run(lake, recipe_for(REFERENCES, options, "bundled"))}).to_pylist()
+        for row in rows:
+            row["kwargs"] = list(map(json.loads, row["kwargs"]))
+        write(file, "".join(f"{json.dumps(row)}\n" for row in rows))
+    return str(file)
+
+
+def figures_of_data(lake: Lake, run_id: str) -> dict[str, Any]:
+    (made,) = lake.query(_MADE, {"run": run_id}).to_pylist()
+    (paid,) = lake.query(_PAID, {"run": run_id}).to_pylist()
+    return {**made, **paid, "run": run_id}
+
+
+def build(lake: Lake, run_id: str, training: RoleTraining) -> tuple[str, dict[str, Any]]:
+    """Pins a role's training set, with every row in the training split; returns its reference and its figures."""
+    query = training_set_sql(training.set)
+    all_rows = {"held_out": 0} if "held_out" in defaults(query) else {}
+    built = build_training_set(lake, training.set, {**all_rows, **training.parameters}, [run_id])
+    alike = built.train.column("similarity").drop_null().to_pylist() if "similarity" in built.train.column_names else []
+    reference = f"{built.row.name}@{built.row.version}"
+    trainer = training.trainer or TRAINER[built.row.format]
+    likeness = sum(alike) / len(alike) if alike else None
+    return reference, {"trainer": trainer, "rows": built.train.num_rows, "likeness": likeness}
+
+
+def train(
+    lake: Lake, name: str, role: str, training: RoleTraining, reference: str, trainer: str, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Trains for one epoch; the figures of the training's row, and the peak memory of its process in bytes."""
+    last = options.out / f"one-epoch-{trainer}.yaml"
+    write(last, yaml.safe_dump({trainer: {"epochs": 1}}))
+    output = options.out / "models" / f"{name}-{role}"
+    reward = options.out / "models" / f"{name}-{training.reward}" if training.reward else None
+    asked = Training(
+        trainer,
+        reference,
+        weights_of(options.start),
+        None,
+        output,
+        0,
+        (*training.configs, options.config, str(last)),
+        reward if reward is not None and reward.is_dir() else None,
+    )
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    process = subprocess.Popen(
+        command_of(lake.place.where, asked, None), env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    said = [line for line in process.stderr if not print(line, end="", file=sys.stderr)]
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # so that it is not waited for again
+    if process.returncode not in (0, DIVERGED):
+        raise FactoryError(said[-1].removeprefix("error: ").strip() if said else f"exit code {process.returncode}")
+    of_set = "training_set_id IN (SELECT training_set_id FROM training_sets WHERE name || '@' || version = $set)"
+    mine = f"(output = $output OR status = 'diverged') AND {of_set}"
+    rows = lake.read(TrainingRun, mine, {"output": output.name, "set": reference})
+    if not rows:
+        raise FactoryError("the training has written no row")
+    row = max(rows, key=lambda one: one.ended_at)
+    return {"loss": row.loss_curve, "status": row.status, "peak_bytes": usage.ru_maxrss * 1024}
+
+
+def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> dict[str, Any]:
+    """A method's figures; what is there already is not made again."""
+    file: Path = options.out / "figures" / f"{name}.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {"trainings": {}}
+    found.pop("reason", None)
+    try:
+        recipe = recipe_for(name, options, source)
+        if "data" not in found:
+            found["data"] = figures_of_data(lake, run(lake, recipe))
+        for role, training in recipe.trainings().items():
+            if role not in found["trainings"] or (options.train and "loss" not in found["trainings"][role]):
+                reference, figures = build(lake, found["data"]["run"], training)
+                if options.train:
+                    figures |= train(lake, name, role, training, reference, figures["trainer"], options)
+                found["trainings"][role] = figures
+                write(file, json.dumps(found, indent=1))
+    except FactoryError as error:
+        found["reason"] = visible(str(error))
+        print(f"{name}: {found['reason']}", file=sys.stderr)
+    write(file, json.dumps(found, indent=1))
+    return found
+
+
+def table(all_figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row per method and role that it trains."""
+    lines = [
+        "| method | data of a prompt | requests | requests a pair | tokens a pair (read + written) | pairs | "
+        "trained (trainer, rows) | likeness | loss, first → last | peak memory |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for name, found in all_figures.items():
+        data = found.get("data")
+        first = [f"`{name}`", *(_data_cells(data) if data else ["–"] * 5)]
+        rows = [
+            [f"{role} ({one['trainer']}, {one['rows']})", *_training_cells(one)]
+            for role, one in found["trainings"].items()
+        ]
+        if found.get("reason"):
+            rows.append([f"not done: {found['reason']}".replace("|", "\\|"), "–", "–", "–"])
+        for number, row in enumerate(rows or [["–"] * 4]):
+            lines.append(f"| {' | '.join([*(first if number == 0 else [''] * 6), *row])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _data_cells(data: Mapping[str, Any]) -> list[str]:
+    of_each = (_each(data[what] / data["prompts"], what) for what in _made() if data[what])
+    pairs = data["pairs"]
+    tokens = [None if data[what] is None or not pairs else data[what] / pairs for what in ("read", "written")]
+    each = f"{data['requests'] / pairs:.1f}" if pairs else "–"
+    told = " + ".join("?" if count is None else f"{count:,.0f}" for count in tokens) if pairs else "–"
+    return [", ".join(of_each), f"{data['requests']:,}", each, told, f"{pairs:,}"]
+
+
+def _each(count: float, what: str) -> str:
+    return f"1 {what[:-1]}" if count == 1 and what.endswith("s") else f"{count:.3g} {what}"
+
+
+def _made() -> Sequence[str]:
+    return (
+        "references",
+        "answers",
+        "judgements",
+        "comparisons",
+        "refinements",
+        "claims",
+        "checklist items",
+        "comparisons of judgements",
+    )
+
+
+def _training_cells(one: Mapping[str, Any]) -> list[str]:
+    likeness = "–" if one["likeness"] is None else f"{one['likeness']:.2f}"
+    if "loss" not in one:
+        return [likeness, "–", "–"]
+    loss = f"{one['loss'][0]:.4g} → {one['loss'][-1]:.4g}" if one["loss"] else "–"
+    return [
+        likeness,
+        loss if one["status"] == "finished" else f"{loss} (diverged)",
+        f"{one['peak_bytes'] / 2**30:.2f} GiB",
+    ]
+
+
+def write(file: Path, text: str) -> None:
+    """Whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text, "utf-8")
+    part.replace(file)
+
+
+def put_in_page(page: Path, text: str) -> None:
+    before, begin, rest = page.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise FactoryError(f"{page} has no lines {BEGIN} and {END} for the table to stand between: add them")
+    write(page, f"{before}{begin}\n{text}{end}{after}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m scripts.compare_methods")
+    parser.add_argument("--out", type=Path, default=Path("methods"), help="folder of the lake, figures and models")
+    parser.add_argument("--recipes", help="names or files, with commas; none: every bundled recipe that trains")
+    parser.add_argument("--prompts", type=int, default=24, help="how many")
+    parser.add_argument("--max-tokens", type=int, default=128, help="the most that a model writes at once")
+    parser.add_argument("--source", help="a file of prompts with references, instead of the bundled ones")
+    parser.add_argument("--model", help="endpoint of every model, instead of the recipes' own")
+    parser.add_argument("--start", default="embedded:smollm2-135m", help="the model that training starts from")
+    parser.add_argument("--config", default="small-cpu", help="trainer's preset or file, after the method's own")
+    parser.add_argument("--no-train", dest="train", action="store_false", help="data alone")
+    parser.add_argument("--page", type=Path, help="a page that the table is also written into")
+    parser.add_argument("-o", dest="override", action="append", metavar="RECIPE.KEY=VALUE", help="a recipe's setting")
+    options = parser.parse_args(arguments)
+    asked = {
+        name: str(getattr(options, name))
+        for name in ("prompts", "max_tokens", "source", "model", "start", "config", "override")
+    }
+    settings = options.out / "settings.json"
+    if settings.exists() and json.loads(settings.read_text("utf-8")) != asked:
+        raise FactoryError(f"{options.out} was begun with other options ({settings}): give those, or another --out")
+    write(settings, json.dumps(asked, indent=1))
+    names = options.recipes.split(",") if options.recipes else trained_recipes()
+    with Lake.open(options.out / "lake", create=True) as lake:
+        source = options.source or prompts_with_references(lake, options)
+        found = {Path(name).stem: compare(lake, name, options, source) for name in names}
+    text = table(found)
+    write(options.out / "table.md", text)
+    if options.page:
+        put_in_page(options.page, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FactoryError as error:
+        raise SystemExit(f"error: {visible(str(error))}") from None

@@ -1,0 +1,100 @@
+"""The table that compares methods: every figure is from rows, and what was done is not done again."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import FactoryError
+from scripts.compare_methods import BEGIN, END, main, put_in_page, table, trained_recipes
+from tests.completions import Tokens
+from tests.scripted_endpoint import Request, running_endpoint
+
+
+def script(request: Request) -> Sequence[Any]:
+    """Answers of one to five words; the longer of two is preferred with certainty, in both orders."""
+    asked = str(request.messages[-1]["content"])
+    if "[Response 1]" not in asked:
+        if request.n == 1:
+            return ["the same"]
+        return [" ".join(["word"] * (index % 5 + 1)) for index in range(request.n)]
+    first, second = (asked.split(f"[Response {i}]\n")[1].split(f"\n[End of response {i}]")[0] for i in (1, 2))
+    return [Tokens([("1", {"1": 1.0}) if len(first) > len(second) else ("2", {"2": 1.0})])] * request.n
+
+
+def test_methods_share_prompts_and_each_row_has_what_its_rows_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_endpoint(script) as endpoint:
+        given = ["--out", str(tmp_path / "m"), "--model", endpoint.url, "--prompts", "2", "--no-train"]
+        given += ["--recipes", "sppo,spin,rlaif_dpo,delta"]
+        main(given)
+        asked = endpoint.stats().received
+        first = capsys.readouterr().out
+        main(given)
+        assert endpoint.stats().received == asked and capsys.readouterr().out == first
+        with pytest.raises(FactoryError, match="was begun with other options"):
+            main([*given, "--max-tokens", "7"])
+    rows = {
+        line.split("|")[1].strip(" `"): [cell.strip() for cell in line.split("|")[2:]]
+        for line in first.splitlines()[2:]
+        if line
+    }
+    assert rows["sppo"][:3] == ["5 answers, 20 comparisons", "42", "21.0"] and rows["sppo"][4] == "2"
+    assert rows["spin"][:3] == ["1 reference, 1 answer", "2", "1.0"]
+    assert rows["rlaif_dpo"][:3] == ["2 answers, 2 comparisons", "6", "3.0"]
+    assert [rows[name][5] for name in ("sppo", "spin", "rlaif_dpo")] == [
+        "actor (sppo, 2)",
+        "actor (dpo, 2)",
+        "actor (dpo, 2)",
+    ]
+    # Both models say the same, so that nothing is to be learned.
+    assert rows["delta"][4].startswith("0") and rows["delta"][5].startswith("not done: training set delta has no rows")
+    # One of five words against one: 1 word of 3 is shared, by their likeness.
+    assert float(rows["sppo"][6]) == pytest.approx(
+        json.loads((tmp_path / "m/figures/sppo.json").read_text())["trainings"]["actor"]["likeness"], abs=0.005
+    )
+    prompts = [json.loads(line) for line in (tmp_path / "m/prompts.jsonl").read_text().splitlines()]
+    assert len(prompts) == 2 and all(one["reference"] and one["instruction_id_list"] for one in prompts)
+
+
+def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> None:
+    data = {"prompts": 2, "requests": 8, "read": None, "written": 60, "pairs": 4, "answers": 4, "references": 0,
+            "judgements": 6, "comparisons": 0, "refinements": 0, "claims": 0, "checklist items": 0,
+            "comparisons of judgements": 0}  # fmt: skip
+    training = {
+        "trainer": "dpo",
+        "rows": 4,
+        "likeness": 0.256,
+        "loss": [0.6931, 0.5],
+        "status": "finished",
+        "peak_bytes": 2**30,
+    }
+    diverged = {**training, "status": "diverged", "trainer": "sppo"}
+    text = table(
+        {
+            "a": {"data": data, "trainings": {"actor": training, "judge": diverged}},
+            "b": {"trainings": {}, "reason": "no | luck"},
+        }
+    )
+    assert text.splitlines()[2:] == [
+        "| `a` | 2 answers, 3 judgements | 8 | 2.0 | ? + 15 | 4 | actor (dpo, 4) | 0.26 | 0.6931 → 0.5 | 1.00 GiB |",
+        "|  |  |  |  |  |  | judge (sppo, 4) | 0.26 | 0.6931 → 0.5 (diverged) | 1.00 GiB |",
+        "| `b` | – | – | – | – | – | not done: no \\| luck | – | – | – |",
+    ]
+
+
+def test_the_table_stands_in_its_page_between_two_marks(tmp_path: Path) -> None:
+    page = tmp_path / "methods.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    put_in_page(page, "new\n")
+    assert page.read_text() == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(FactoryError, match="has no lines"):
+        put_in_page(page, "new\n")
+
+
+def test_every_recipe_that_trains_is_compared() -> None:
+    assert {"sppo", "spin", "delta", "spar"} <= set(trained_recipes()) and "demo" not in trained_recipes()

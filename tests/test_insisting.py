@@ -1,0 +1,58 @@
+"""Stages and judges that insist on log-probabilities end a run at the first answer without them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.recipes.reading import recipe_of
+from factory.runs.loop import run_recipe
+from factory.runs.progress import Progress
+from factory.runs.specification import RunSpecification
+from schemas.errors import FactoryError
+from stores.lake import Lake
+from tests.judging import asked
+from tests.scripted_endpoint import Request, Tokens, running_endpoint
+
+STAGES = {
+    "judge votes": ({"stage": "judge", "kind": "votes", "verdict": "word", "votes": 1}, "Yes"),
+    "judge tens": ({"stage": "judge", "name": "tens", "kind": "score", "scale": "ten", "n": 1}, "7"),
+    "stage compare": ({"stage": "compare", "reasons": False}, "1"),
+    "stage why": ({"stage": "compare", "name": "why"}, "Preferred response: 1"),
+}
+
+
+def run(tmp_path: Path, stage: dict[str, Any], reply: Any) -> int:
+    """A run of one prompt with two answers; gives the number of requests that were sent."""
+
+    def script(request: Request) -> Sequence[Any]:
+        return [reply] * request.n if "esponse" in asked(request) else ["one answer", "and another"]
+
+    with running_endpoint(script, slots=1) as endpoint:
+        models = {role: {"endpoint": endpoint.url, "concurrency": 1} for role in ("actor", "refiner")}
+        stages = [{"stage": "sample", "n": 2}, {**stage, "logprobs": "required"}]
+        document = {"name": "x", "models": models, "stages": stages, "prompts": {"limit": 3}, "pairs": []}
+        try:
+            run_recipe(RunSpecification(recipe_of(document, "recipe x")), str(tmp_path / "lake"), Progress())
+        finally:
+            sent = endpoint.stats().received
+    return sent
+
+
+@pytest.mark.parametrize("who", STAGES)
+def test_an_endpoint_without_log_probabilities_ends_the_run_at_its_first_answer(tmp_path: Path, who: str) -> None:
+    stage, written = STAGES[who]
+    with pytest.raises(FactoryError, match=f"^{who} insists on log-probabilities .* set logprobs: true") as ended:
+        run(tmp_path, stage, written)
+    assert "\n" not in str(ended.value)
+    with Lake.open(tmp_path / "lake") as lake:
+        assert not lake.counts()["judgements"] + lake.counts()["comparisons"]
+
+
+@pytest.mark.parametrize("who", STAGES)
+def test_an_endpoint_with_them_is_taken(tmp_path: Path, who: str) -> None:
+    stage, written = STAGES[who]
+    *before, last = written.split(" ")
+    words = [(f"{word} ", {f"{word} ": 1.0}) for word in before]
+    assert run(tmp_path, stage, Tokens([*words, (last, {last: 0.9, "2": 0.1})])) == 3 + 3 * 2
