@@ -36,7 +36,7 @@ async def judge(
     context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
     """Scores a text: one judgement."""
-    prompt, settings = work.prompt, judge.settings
+    settings = judge.settings
     assert isinstance(settings, Settings)
     messages = [*work.prompt.messages, Message("assistant", text)]
     answered = await context.ask(work.prompt, settings.model, messages, _NO_SAMPLING, response_ids=(response_id,))
