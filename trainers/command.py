@@ -34,8 +34,8 @@ class Asked:
     called: str | None  # the model's name in rows and cards; None: that of its folder or file, or its hub id
     reference: str | None  # where the objective has one: as `model`; None: the start
     reference_called: str | None
-    reward: str | None  # online alone: a reward model's folder, instead of the one in the settings
     other_template: bool  # whether the answers may have been written with another chat template
+    reward: str | None = None  # online alone: a reward model's folder, instead of the one in the settings
 
 
 class Diverged(FactoryError):
@@ -94,8 +94,8 @@ def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:
                 given.called,
                 getattr(given, "reference", None),
                 getattr(given, "reference_called", None),
-                getattr(given, "reward", None),
                 given.allow_other_template,
+                getattr(given, "reward", None),
             )
         )
     except (FactoryError, ModuleNotFoundError) as error:

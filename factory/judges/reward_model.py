@@ -36,10 +36,10 @@ async def judge(
     context: Context, judge: Judge, work: Work, response_id: str, text: str
 ) -> tuple[list[Judged], list[Call]]:
     """Scores a text: one judgement."""
-    prompt, settings = work.prompt, judge.settings
+    settings = judge.settings
     assert isinstance(settings, Settings)
-    messages = [*prompt.messages, Message("assistant", text)]
-    answered = await context.ask(prompt, settings.model, messages, _NO_SAMPLING, response_ids=(response_id,))
+    messages = [*work.prompt.messages, Message("assistant", text)]
+    answered = await context.ask(work.prompt, settings.model, messages, _NO_SAMPLING, response_ids=(response_id,))
     [choice] = answered.reply.choices
     call_id = answered.call.call_id
     try:
