@@ -112,6 +112,7 @@ class Pay:
     def _answer(self, stage: str, place: int, prompt_id: str, text: str, ids: Sequence[int]) -> Answer:
         ended = bool(ids) and ids[-1] in self.ends
         index = place % self.generations if self.stage is None else 0
+        text = text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")  # what the lake cannot store
         response = Response(
             response_id=content_id("response", self.run_id, "sampled", stage, prompt_id, index),
             run_id=self.run_id,

@@ -19,7 +19,7 @@ from schemas.errors import FactoryError
 from schemas.ids import content_id, folder_model_name, model_id, sha256_text, weights_sha256
 from schemas.settings import Settings, about
 from schemas.tables import Call, Judgement, Model, Prompt, Response
-from trainers.scoring import Conversation, RewardModel, check_reward_model, load_reward_model
+from trainers.scoring import Conversation, RewardModel, TooLong, check_reward_model, load_reward_model
 
 JUDGE = "factory.runs.rewarding"
 """the module that is started, never imported: factory and trainers know each other by rows alone"""
@@ -122,7 +122,10 @@ class Scorer:
         Raises:
             FactoryError: an answer with its prompt is too long for the model, or its score is no number.
         """
-        tokens = [self.model.tokens(_conversation(answer)) for answer in answers]
+        try:
+            tokens = [self.model.tokens(_conversation(answer)) for answer in answers]
+        except TooLong as error:
+            raise FactoryError(f"{error}: lower max_tokens, or take a reward model that reads more") from error
         scores: list[float] = []
         for start in range(0, len(tokens), self.batch):
             scores += self.model.score(tokens[start : start + self.batch])

@@ -11,15 +11,17 @@ import pytest
 from factory.runs.specification import specification_of
 from schemas.errors import FactoryError
 from schemas.ids import sha256_text, weights_sha256
-from schemas.tables import Call, Judgement, Model, Prompt, Response, Run, TrainingRun
+from schemas.tables import Call, Judgement, Message, Model, Prompt, Response, Run, TrainingRun
 from stores.lake import Lake
 from stores.sql import sql
 from tests.command_line import told
 from tests.completions import Tokens
 from tests.reward_models import make_reward_model, score_by_hand
+from tests.rows import row
 from tests.scripted_endpoint import Request, running_endpoint
 from tests.training.online import make_place, run_online, write_settings
 from tests.training.tiny import needs_torch, training_run, weights
+from trainers.rewards import RewardSettings, in_rows, reward_of
 
 
 @pytest.fixture(scope="module")
@@ -263,14 +265,38 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence_before_a_model_is_loade
 
 
 def test_rows_name_a_judge_s_weights_and_not_where_they_are() -> None:
-    from trainers.rewards import RewardSettings, in_rows
-
     for given, kept in (
         ("embedded:/home/me/judge-1", "embedded:judge-1"),
         ("embedded:smollm2-135m", "embedded:smollm2-135m"),
         ("http://a:8000/v1", "http://a:8000/v1"),
     ):
         assert in_rows(RewardSettings(kind="judge", endpoint=given)).endpoint == kept
+
+
+@needs_torch
+def test_what_a_lake_cannot_store_is_replaced_before_it_is_paid_for(online: SimpleNamespace) -> None:
+    from trainers.completions import Pay
+    from trainers.rewards import opened
+
+    folder = online.folder / "tiny-reward"
+    prompts = {"p1": row(Prompt, "p1", messages=[Message("user", "Hi")])}
+    with opened(RewardSettings(kind="reward_model", model=str(folder)), str(online.lake), "r", 0) as reward:
+        pay = Pay("r", reward, prompts, {1}, 2)
+        state, said = SimpleNamespace(global_step=4), ["a\0b\ud83d", "word " * 300]
+        completions = [[{"role": "assistant", "content": text}] for text in said]
+        [paid] = pay.of_completions(completions[:1], [[5, 1]], ["p1"], state)
+        with pytest.raises(FactoryError, match="this conversation has 1522: lower max_tokens"):
+            pay.of_completions(completions[1:], [[5, 1]], ["p1"], state)
+    response, judgement = pay.rows
+    assert isinstance(response, Response) and isinstance(judgement, Judgement)
+    assert (response.text, response.stage, response.flaw, response.finish_reason) == (
+        "a\ufffdb?",
+        "step 5",
+        None,
+        "stop",
+    )
+    asked = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "a\ufffdb?"}]
+    assert paid == judgement.points == pytest.approx(score_by_hand(folder, asked), abs=2e-6)
 
 
 def without_logprobs(request: Request) -> list[str]:
@@ -321,9 +347,6 @@ def test_falling_rewards_end_a_training() -> None:
 
 
 def test_a_judgement_pays_its_points_or_its_scaled_score() -> None:
-    from tests.rows import row
-    from trainers.rewards import reward_of
-
     def judged(kind: str, points: float | None, value: float | None) -> Judgement:
         return row(Judgement, "j", kind=kind, points=points, value=value)
 
