@@ -131,7 +131,7 @@ def test_a_rate_far_too_high_ends_the_training_with_a_row_and_no_model(
     assert start(place, objective, tmp_path / "out", config=tmp_path / "wild.yaml") == 3
     said = capfd.readouterr().err.splitlines()[-1]
     assert said.startswith("error: the training has diverged (step ") and words in said
-    (run,) = diverged(place, rate)
+    (run,) = [one for one in diverged(place, rate) if one.objective == objective]
     assert (run.weights_sha256, run.output, run.objective) == (None, None, objective)
     assert run.reason is not None and run.reason in said
     assert f"step {len(run.loss_curve)} of 30" in run.reason
