@@ -137,13 +137,25 @@ def build(lake: Lake, run_id: str, training: RoleTraining) -> tuple[str, dict[st
 
 
 def train(
-    lake: Lake, name: str, role: str, training: RoleTraining, reference: str, trainer: str, options: argparse.Namespace
+    lake: Lake,
+    recipe: Recipe,
+    role: str,
+    training: RoleTraining,
+    reference: str,
+    trainer: str,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Trains for one epoch; the figures of the training's row, and the peak memory of its process in bytes."""
-    last = options.out / f"one-epoch-{trainer}.yaml"
-    write(last, yaml.safe_dump({trainer: {"epochs": 1}}))
-    output = options.out / "models" / f"{name}-{role}"
-    reward = options.out / "models" / f"{name}-{training.reward}" if training.reward else None
+    output = options.out / "models" / f"{recipe.name}-{role}"
+    settings: dict[str, Any] = {"epochs": 1}
+    reward = None
+    if training.reward in recipe.trainings():
+        reward = options.out / "models" / f"{recipe.name}-{training.reward}"
+    elif training.reward is not None:
+        judge = recipe.models[training.reward]
+        settings["reward"] = {"kind": "judge", "endpoint": judge.endpoint[0], "model": judge.name}
+    last = options.out / f"one-epoch-{recipe.name}-{role}.yaml"
+    write(last, yaml.safe_dump({trainer: settings}))
     asked = Training(
         trainer,
         reference,
@@ -152,7 +164,7 @@ def train(
         output,
         0,
         (*training.configs, options.config, str(last)),
-        reward if reward is not None and reward.is_dir() else None,
+        reward,
     )
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
@@ -187,7 +199,7 @@ def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> 
             if role not in found["trainings"] or (options.train and "loss" not in found["trainings"][role]):
                 reference, figures = build(lake, found["data"]["run"], training)
                 if options.train:
-                    figures |= train(lake, name, role, training, reference, figures["trainer"], options)
+                    figures |= train(lake, recipe, role, training, reference, figures["trainer"], options)
                 found["trainings"][role] = figures
                 write(file, json.dumps(found, indent=1))
     except FactoryError as error:

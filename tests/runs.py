@@ -14,6 +14,7 @@ from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from schemas.tables import TABLES
 from stores.lake import Lake
+from stores.sql import sql
 from tests.scripted_endpoint import Request
 
 # What may differ between two identical runs: when, how long, how often, from where.
@@ -76,6 +77,15 @@ def assert_same_tables(one: dict[str, list[dict[str, Any]]], other: dict[str, li
         assert len(rows) == len(other[name]), f"{name}: {len(rows)} rows, {len(other[name])}"
         assert rows == other[name], name
         assert len(ids) == len(rows)
+
+
+def assert_sound(lake: Path | str) -> None:
+    """Ids are the hashes of what they stand for, rows that are named are there, and every call's messages can be rendered."""
+    with Lake.open(lake) as opened:
+        for name in ("ids", "references", "repeated"):
+            assert opened.query(sql(f"verify/{name}")).to_pylist() == [], name
+        wrong = "SELECT call_id, messages FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash"
+        assert opened.query(wrong).to_pylist() == []
 
 
 def assert_ids_unique(lake: Path | str) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from factory.inference.budget import BudgetReached
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
+from factory.runs.readable import STOP_AFTER, Readable
 from factory.runs.specification import RunSpecification
 from factory.stages.checklist import read_checklist
 from factory.work.verdicts import verdict_of
@@ -21,7 +23,7 @@ from stores.training_sets import build_training_set
 from tests.judging import asked, part
 from tests.rows import asked as turns
 from tests.rows import fill, row, sampled
-from tests.runs import assert_ids_unique, assert_same_tables, tables
+from tests.runs import assert_same_tables, assert_sound, tables
 from tests.scripted_endpoint import Request, running_endpoint
 from tests.test_pending import pending
 from tests.view_pages import pages_of
@@ -202,7 +204,7 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
         run_recipe(RunSpecification(recipe), str(tmp_path / "lake"), Progress())
         assert endpoint.stats().received == 14  # nothing is paid for again
     assert_same_tables(whole, tables(tmp_path / "lake"))
-    assert_ids_unique(tmp_path / "lake")
+    assert_sound(tmp_path / "lake")
     with Lake.open(tmp_path / "lake") as lake:
         items = lake.query(
             "SELECT position, text, weight FROM checklist_items ORDER BY prompt_id, position"
@@ -214,9 +216,6 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
             "SELECT c.text AS chosen, chosen_value FROM pairs JOIN responses AS c ON c.response_id = chosen_response_id"
         ).to_pylist()
         notes = lake.query("SELECT note FROM calls WHERE note IS NOT NULL").column(0).to_pylist()
-        wrong = lake.query(
-            "SELECT call_id FROM call_messages WHERE sha256(to_json(messages)::VARCHAR) <> messages_hash"
-        )
         counted = lake.query("SELECT kind, name, total, unreadable FROM readings ORDER BY kind").to_pylist()
         built = build_training_set(lake, "checklist", {"held_out": 0.0}, [run_id])
     assert [tuple(one.values()) for one in items] == [
@@ -229,7 +228,7 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
         ("Yes. No.", 0.35, 35.0, True),
     }
     assert sides == [{"chosen": "A dove sings.", "chosen_value": pytest.approx(0.75)}] * 2
-    assert notes == ["no checklist item can be read: it ends 'I would rather not.'"] and wrong.num_rows == 0
+    assert notes == ["no checklist item can be read: it ends 'I would rather not.'"]
     assert [tuple(one.values()) for one in counted] == [
         ("checklists", "checklist", 3, 1),
         ("item scores", "checklist", 24, 8),
@@ -256,6 +255,26 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
         ("Is it one sentence?", 20, 0.35, 0.35),
     ]
     assert "2. Is it one sentence? (weight 20" in reply
+
+
+def test_a_run_whose_checklists_and_scores_cannot_be_read_stops() -> None:
+    counted = Readable(load_recipe("checklist"), [])
+    call = row(Call, "c", stage="checklist", template="checklist", note="no checklist item can be read: it ends 'No.'")
+    for _ in range(STOP_AFTER - 1):
+        counted.add([call])
+        counted.add([row(Call, "c", template="checklist", error="refused: no")])  # gives nothing to read
+    with pytest.raises(
+        BudgetReached, match=rf"{STOP_AFTER} of {STOP_AFTER} checklists of checklist cannot be read .*one item per line"
+    ):
+        counted.add([call])
+    counted = Readable(load_recipe("checklist"), [])
+    counted.add([call, row(ChecklistItem, "i", call_id="c")] * (STOP_AFTER + 1))
+    assert not counted.unreadable
+    with pytest.raises(
+        BudgetReached,
+        match=r"item scores of checklist cannot be read .*a number from 0 to 100, or change templates\.item",
+    ):
+        counted.add(scored("a", *[("bird", 1.0, None)] * STOP_AFTER))
 
 
 def test_prompts_without_a_checklist_are_pending_until_it_was_asked_for(lake: Lake) -> None:

@@ -104,6 +104,13 @@ def test_support_is_the_probability_of_true_among_true_and_false(votes: list[Cho
     assert found == (None if support is None else pytest.approx(support, abs=1e-3))
 
 
+def test_a_vote_without_log_probabilities_counts_only_where_they_are_not_required() -> None:
+    votes = [vote("True", {"True": 0.6, "False": 0.4}), vote("False")]
+    assert read_support(votes) == pytest.approx(0.3)
+    assert read_support(votes, required=True) == pytest.approx(0.6)
+    assert read_support(votes[1:], required=True) is None
+
+
 def test_equal_short_answers_are_grouped() -> None:
     texts = ["Paris", "paris.", "The Paris", "Paris. It is", "Lyon", "Lyon\nbecause", " ", "1,094 km", "St. Gallen"]
     assert group_answers(texts) == [

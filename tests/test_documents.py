@@ -160,3 +160,13 @@ def test_the_best_passages_come_first_and_equal_ones_in_the_order_of_documents(l
     assert corpus.search("nothing of this", 3) == [] == corpus.search("", 3)
     assert len(corpus.search("words", 50)) == 6
     assert corpus.note.startswith("6 passages of 6 documents indexed in ")
+
+
+def test_the_best_of_many_passages_are_those_of_a_sort(lake: Lake) -> None:
+    texts = [" ".join(f"w{number % (3 + i)}" for number in range(1 + i % 7)) for i in range(2000)]
+    fill(lake, *(document(f"d{i:04}", text) for i, text in enumerate(texts)))
+    corpus = index_documents(lake, None, 100)
+    for most in (1, 3, 8, 50):
+        scores = corpus.index.get_scores(["w0", "w2", "w5"])
+        order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:most]
+        assert [one.passage.document_id for one in corpus.search("w0 w2 w5", most)] == [f"d{i:04}" for i in order]

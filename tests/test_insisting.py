@@ -43,7 +43,7 @@ def run(tmp_path: Path, stage: dict[str, Any], reply: Any) -> int:
 @pytest.mark.parametrize("who", STAGES)
 def test_an_endpoint_without_log_probabilities_ends_the_run_at_its_first_answer(tmp_path: Path, who: str) -> None:
     stage, written = STAGES[who]
-    with pytest.raises(FactoryError, match=f"^{who} insists on log-probabilities .* set logprobs: true") as ended:
+    with pytest.raises(FactoryError, match=f"^{who}: logprobs is 'required', but its endpoint returns no") as ended:
         run(tmp_path, stage, written)
     assert "\n" not in str(ended.value)
     with Lake.open(tmp_path / "lake") as lake:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import FactoryError
-from schemas.tables import RunPrompt, TrainingSet
+from schemas.ids import sha256_text
+from schemas.tables import ChecklistItem, MetaJudgement, RunPrompt, TrainingSet
 from stores.lake import Lake
 from stores.maintenance import compact
 from stores.training_sets import (
@@ -23,7 +24,7 @@ from stores.training_sets import (
     write_parquet,
 )
 from tests.rows import row, scores, votes
-from tests.sets import RUN, answer, build, column, pair, prompts, said, tree
+from tests.sets import RUN, TEMPLATES, answer, build, column, pair, prompts, said, tree
 
 # spar_dpo and independent_dpo
 
@@ -121,9 +122,26 @@ def many(count: int) -> list[Any]:
         rows += [answer(f"s{n}", f"p{n}"), pair(f"t{n}", f"p{n}", f"{n}ra", f"{n}r")]
         rows += [
             pair(f"{source}{n}", f"p{n}", f"s{n}", f"{n}r", source=source)
-            for source in ("passing_over_failing", "best_over_worst", "imported")
+            for source in (
+                *(
+                    "passing_over_failing",
+                    "best_over_worst",
+                    "imported",
+                    "anchored",
+                    "stronger_over_weaker",
+                    "all_ordered",
+                ),
+                *("preferred", "reference_over_sampled", "shortest_over_longest"),
+            )
         ]
-        rows += votes(f"s{n}", "yyy", prompt_id=f"p{n}")
+        rows += votes(f"s{n}", "yyy", prompt_id=f"p{n}", template_hash=sha256_text(TEMPLATES["judge"]))
+        item = {"kind": "checklist", "item_id": f"item {n}", "decides": False, "prompt_id": f"p{n}"}
+        rows += [*scores(f"s{n}", 9, judge="items", **item), *scores(f"{n}r", 2, judge="items", **item)]
+        rows.append(row(ChecklistItem, f"item {n}", run_id="run", prompt_id=f"p{n}", text="Is it short?", weight=1.0))
+        meta = {"run_id": "run", "prompt_id": f"p{n}", "response_id": f"s{n}", "stage": "meta_judge"}
+        for order, (first, second), probability in ((0, "01", 0.9), (1, "10", 0.1)):
+            sides = {"first_judgement_id": f"s{n}/{first}", "second_judgement_id": f"s{n}/{second}"}
+            rows.append(row(MetaJudgement, f"meta {n} {order}", probability=probability, **sides, **meta))
     return rows
 
 
@@ -240,7 +258,7 @@ def test_a_parameter_must_be_a_number(lake: Lake) -> None:
 def test_an_unknown_training_set_names_the_nearest(lake: Lake) -> None:
     with pytest.raises(FactoryError, match="no training set 'spar_dp': did you mean 'spar_dpo'"):
         build(lake, "spar_dp")
-    with pytest.raises(FactoryError, match=r"no training set spar_dpo@3: it has none; `factory build spar_dpo`"):
+    with pytest.raises(FactoryError, match=r"no training set spar_dpo@3: `factory build spar_dpo` makes one"):
         read_training_set(lake, "spar_dpo@3")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from schemas import signals
 from schemas.errors import FactoryError, nearest
 from stores.lake import Lake
 
@@ -24,6 +25,8 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _LETTERS_A_WORD = 20
 """Texts with fewer spaces than one in so many letters are of a script that has none between words."""
 _AT_ONCE = 2_000
+_BLOCK = 256
+"""passages of which the best is compared first"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ class Corpus:
         if not known:
             return []
         scores = self.index.get_scores_from_ids(known)
-        least = np.partition(scores, -most)[-most] if most < len(scores) else 0.0
+        # At least `most` passages reach the most-th best of the blocks' maxima, so the rest need not be sorted.
+        best_of = np.maximum.reduceat(scores, np.arange(0, len(scores), _BLOCK))
+        least = np.partition(best_of, -most)[-most] if most <= len(best_of) else 0.0
         at = np.flatnonzero((scores >= least) & (scores > 0))
         best = at[np.lexsort((at, -scores[at]))][:most]
         return [Found(self.passages[i], round(float(scores[i]), DECIMALS)) for i in best]
@@ -101,6 +106,7 @@ def index_documents(lake: Lake, source: str | None, passage_words: int) -> Corpu
         source: the corpus to take; None: all.
     Raises:
         FactoryError: there is no document to take, or none with a word.
+        KeyboardInterrupt: a signal has come.
     """
     import bm25s
 
@@ -129,6 +135,7 @@ def _documents(lake: Lake, source: str | None) -> Iterator[tuple[str, str | None
         {} if source is None else {"source": source},
     )
     for batch in rows.to_batches(_AT_ONCE):
+        signals.check()  # a large corpus takes a minute, and Ctrl-C does not interrupt an event loop
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 

@@ -144,8 +144,10 @@ _WANTED_OF_VOTES = {"json": "writes the JSON object that it asks for", "word": "
 def _advice(recipe: Recipe, what: str, name: str) -> str:
     template, wanted, or_else = _TEMPLATES[what], _WANTED[what], ""
     for entry in recipe.stages:
-        if name == (entry.judge_name if entry.stage == "judge" else entry.name):
-            template = next(in_run for local, in_run, _ in entry.templates() if local == template)
+        renders = {local: in_run for local, in_run, _ in entry.templates()}
+        # A stage and a judge may share their name, but not what they render.
+        if name == (entry.judge_name if entry.stage == "judge" else entry.name) and _TEMPLATES[what] in renders:
+            template = renders[_TEMPLATES[what]]
             if what == "votes":
                 format = getattr(entry.settings, "verdict", "text")
                 wanted = _WANTED_OF_VOTES.get(format, wanted)

@@ -176,7 +176,7 @@ async def _by_passages(context: Context, work: Work, response: Response, setting
         context, work, response, settings, "claims_check", shown, settings.check_tokens, settings.votes, wanted
     )
     insist(answered.reply.choices, settings.logprobs, f"stage {context.stage}")
-    support = read_support(answered.reply.choices)
+    support = read_support(answered.reply.choices, settings.logprobs == "required")
     return _Checked(support, evidence, [answered.call], model_id=answered.call.model_id)
 
 

@@ -71,12 +71,15 @@ def read_question(text: str) -> str | None:
     return next((line for line in lines if line.endswith(("?", "？"))), lines[0] if lines else None)
 
 
-def read_support(choices: Sequence[Choice]) -> float | None:
+def read_support(choices: Sequence[Choice], required: bool = False) -> float | None:
     """The probability that a claim is true among true and false, from the votes' mean shares of the labels.
 
     None if no vote can be read, or if 'unknown', that the passages do not say it, has at least half of the votes.
+
+    Args:
+        required: a vote without log-probabilities cannot be read.
     """
-    read = [shares for choice in choices if (shares := _shares(choice))]
+    read = [shares for choice in choices if (choice.logprobs or not required) and (shares := _shares(choice))]
     if not read:
         return None
     true, false, unknown = (sum(shares.get(label, 0.0) for shares in read) for label in LABELS)
