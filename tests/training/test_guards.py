@@ -94,10 +94,10 @@ def test_both_log_probabilities_falling() -> None:
     assert fault(apart, rewards(-7.2, -9), rewards(-7.2, -9)) is not None
 
 
-def diverged(place: SimpleNamespace, configuration: str) -> list[TrainingRun]:
+def diverged(place: SimpleNamespace, objective: str, rate: str) -> list[TrainingRun]:
     with Lake.open(place.lake) as lake:
-        runs = lake.read(TrainingRun, "status = 'diverged'")
-    return [run for run in runs if json.loads(run.configuration)["learning_rate"] == float(configuration)]
+        runs = lake.read(TrainingRun, "status = 'diverged' AND objective = $objective", {"objective": objective})
+    return [run for run in runs if json.loads(run.configuration)["learning_rate"] == float(rate)]
 
 
 @needs_torch
@@ -131,7 +131,7 @@ def test_a_rate_far_too_high_ends_the_training_with_a_row_and_no_model(
     assert start(place, objective, tmp_path / "out", config=tmp_path / "wild.yaml") == 3
     said = capfd.readouterr().err.splitlines()[-1]
     assert said.startswith("error: the training has diverged (step ") and words in said
-    (run,) = diverged(place, rate)
+    (run,) = diverged(place, objective, rate)
     assert (run.weights_sha256, run.output, run.objective) == (None, None, objective)
     assert run.reason is not None and run.reason in said
     assert f"step {len(run.loss_curve)} of 30" in run.reason
@@ -141,7 +141,7 @@ def test_a_rate_far_too_high_ends_the_training_with_a_row_and_no_model(
     # Again with the same arguments: said, and no second row.
     assert start(place, objective, tmp_path / "out", config=tmp_path / "wild.yaml") == 3
     assert "has diverged before (step " in capfd.readouterr().err
-    assert [each.training_run_id for each in diverged(place, rate)] == [run.training_run_id]
+    assert [each.training_run_id for each in diverged(place, objective, rate)] == [run.training_run_id]
 
 
 @needs_torch
