@@ -15,18 +15,32 @@ from tests.runs import answer, spar_specification
 from tests.scripted_endpoint import Request, running_endpoint
 
 FILES = (Path(__file__).parents[1] / "factory" / "recipes").glob("*.yaml")
-RECIPES = sorted({file.stem for file in FILES} - {"reference_sft"})  # which asks no model
+RECIPES = sorted(
+    {file.stem for file in FILES}
+    # reference_sft asks no model; facttune_fs needs documents, and its estimate is tested with its pages.
+    - {"reference_sft", "facttune_fs"}
+)
+WITHOUT_PAIRS = ("best_of_n_sft", "evaluate", "rlaif_direct", "facttune_mc")
+"""recipes that make none, or none of what this endpoint says"""
 PROMPTS = 6
 
 
 def specification(recipe: str, url: str, evolve: bool, tmp_path: Path) -> RunSpecification:
     prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text("".join(f'{{"prompt": "Write {n} words.", "language": "en"}}\n' for n in range(PROMPTS)))
+    prompts.write_text(
+        "".join(
+            f'{{"prompt": "Write {n} words.", "reference": "It is {n}.", "language": "en"}}\n' for n in range(PROMPTS)
+        )
+    )
     found = load_recipe(recipe)
     settings: dict[str, Any] = {"prompts.source": str(prompts), "prompts.limit": PROMPTS}
     for role in found.models:
         settings |= {f"models.{role}.endpoint": url, f"models.{role}.name": "mock"}
         settings |= {f"models.{role}.prompt_price": 2.0, f"models.{role}.completion_price": 3.0}
+    if recipe == "self_rewarding" and not evolve:
+        settings["stages.evolve.examples"] = PROMPTS // 2
+    if recipe == "rlaif_direct":
+        settings["stages.judge.logprobs"] = True
     if any(entry.stage == "judge" and entry.judge_name == "verifier" for entry in found.stages):
         # An evolved prompt has no constraints, which the verifier needs.
         settings |= {"stages.judge": {"kind": "votes", "model": next(iter(found.models))}}
@@ -53,6 +67,12 @@ def evolving(request: Request) -> Any:
     if "Write only the harder instruction" in text:
         instruction = text.partition("[Instruction]\n")[2].partition("\n[End of instruction]")[0]
         return [f"{instruction} Use no comma."]
+    if "Write a checklist" in text:
+        return [f"1. Is it short? (weight {int(request.body_hash[0], 16) + 1})\n2. Is it kind?"] * request.n
+    if "[Requirement]" in text:
+        return [str(int(request.body_hash[index % 9], 16) * 6) for index in range(request.n)]
+    if "Preferred judgement" in text:
+        return [f"Preferred judgement: {1 + int(request.body_hash[0], 16) % 2}"] * request.n
     if "Score:" in text:
         return [f"It is so. Score: {int(request.body_hash[index], 16) % 6}" for index in range(request.n)]
     return answer(request)
@@ -75,13 +95,14 @@ def test_an_estimate_from_all_prompts_is_what_the_run_takes(tmp_path: Path, reci
         (cost,) = lake.query(
             "SELECT sum(2.0 * prompt_tokens + 3.0 * completion_tokens) / 1e6 AS cost FROM calls"
         ).to_pylist()
-    assert (counted.pop("evolved") > 0) == evolve
+    assert (counted.pop("evolved") > 0) == (evolve or recipe == "self_rewarding")
     assert (estimated.prompts, estimated.sampled) == (PROMPTS, PROMPTS)
     for name, value in counted.items():
         amount = getattr(estimated, name)
         assert (amount.mean, amount.error) == (pytest.approx(value), 0.0), name
     assert estimated.cost is not None and estimated.cost.mean == pytest.approx(cost["cost"])
-    assert counted["pairs"] > 0 or recipe in ("best_of_n_sft", "evaluate")
+    # What an evolved prompt asks for, its reference no longer answers.
+    assert counted["pairs"] > 0 or recipe in (*WITHOUT_PAIRS, *(["spin"] if evolve else []))
 
 
 def test_half_of_the_prompts_are_scaled_to_all_of_them(tmp_path: Path) -> None:
