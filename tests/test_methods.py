@@ -235,7 +235,7 @@ def load_models() -> dict[str, Any]:
 
 def test_the_page_on_methods_works_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[1] / "docs" / "method.md").read_text("utf-8")
-    (recipe,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    recipe, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(recipe)
     (tmp_path / "mine.sql").write_text(query)

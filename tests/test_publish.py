@@ -311,7 +311,7 @@ def test_files_of_an_earlier_version_do_not_stay_beside_a_new_one(hub: Hub, run:
 @pytest.mark.parametrize("repo", ["spar", "user/", "../etc/passwd", "user/a--b", "user/a b", "a/b/c"])
 def test_a_name_that_is_none_is_refused(repo: str, spar_lake: Path, run: Run, hub: Hub) -> None:
     code, _, err = run("publish", "spar_dpo@1", repo, "--lake", spar_lake)
-    assert code == 1 and "is no name of a repository on the Hub" in err and not hub.requests
+    assert code == 1 and "is not the name of a repository on the Hub" in err and not hub.requests
 
 
 def test_a_set_of_completions_is_published_and_read_back(
