@@ -42,7 +42,8 @@ def old_call(row: Row) -> Row:
 
 
 def old_judgement(row: Row) -> Row:
-    return without(row, "kind", "points", "value", "pass_points", "probabilities") | {"score": row["points"]}
+    names = ("kind", "points", "value", "pass_points", "probabilities", "item_id", "weight")
+    return without(row, *names) | {"score": row["points"]}
 
 
 def old_pair(row: Row) -> Row:
