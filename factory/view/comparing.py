@@ -80,6 +80,9 @@ def find(lake: Lake, reference: str) -> Compared:
     if kind == "snapshot":
         if not (name.isascii() and name.isdigit() and len(name) < 19):
             raise FactoryError(f"a snapshot is a number, not {visible(name)[:40]!r}: `factory snapshots` lists them")
+        there = "SELECT snapshot_id FROM lake.snapshots() WHERE snapshot_id = $number"
+        if not lake.query(there, {"number": int(name)}).num_rows:
+            raise FactoryError(f"there is no snapshot {int(name)}: `factory snapshots` lists those there are")
         return Compared(kind, name, name)
     table, id, named = ("current_runs", "run_id", "run_id") if kind == "run" else ("models", "model_id", "name")
     rows = lake.query(
