@@ -24,7 +24,7 @@ def test_a_mistyped_key_is_named_with_the_nearest_right_one(tmp_path: Path) -> N
             ["run", "none.yaml"],
             [
                 "no recipe 'none.yaml'",
-                "give one of best_of_n_sft, best_over_worst, demo, evaluate, reference_sft, spar",
+                "give one of anchored, best_of_n_sft, best_over_worst, checklist, delta, demo",
             ],
         ),
         (["run", "spar", "--prompts", "none.jsonl"], ["no prompt file none.jsonl", "give a .jsonl"]),
