@@ -71,7 +71,7 @@ def test_a_copy_on_a_server_is_copied_back_to_a_folder(whole: Path, postgres: st
     assert fingerprints(tmp_path / "back") == fingerprints(whole)
 
 
-@pytest.mark.parametrize("version", ["v1", "v5"])
+@pytest.mark.parametrize("version", [pytest.param("v1", marks=pytest.mark.heavy), "v6"])
 def test_a_lake_of_an_earlier_version_is_copied_and_verified_as_it_is(
     version: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

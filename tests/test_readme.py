@@ -106,7 +106,8 @@ def test_the_example_trains(folder: Path):
     assert trained["objective"] == "dpo" and trained["loss_curve"]
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("times", [2])
 def test_the_example_s_training_gives_the_same_weights_again(folder: Path, times: int):
     needs_training()
     if not (folder / "models").is_dir():

@@ -143,6 +143,7 @@ def test_text_is_split_as_the_folder_s_tokenizer_does(splitting: str, tmp_path: 
     compared(folder, tmp_path / "model.gguf", CHATS, 0)
 
 
+@pytest.mark.heavy
 @pytest.mark.real_model
 def test_the_real_model_answers_in_the_same_words(tmp_path: Path) -> None:
     import torch
