@@ -11,6 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from schemas import ids
 from schemas.errors import FactoryError
 
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+"""said, or transformers asks on a terminal whether to run the code that a folder brings"""
 CLASSIFIER = "ForSequenceClassification"
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
@@ -66,7 +68,7 @@ def load_model(base: Base, dtype: torch.dtype, kind: Any = AutoModelForCausalLM,
     if kind is AutoModelForCausalLM and architecture_of(base).endswith(CLASSIFIER):
         # Loaded all the same, it would get an output layer of random numbers.
         raise FactoryError(f"{base.option} {base.name} is a classifier, such as a reward model: give a language model")
-    source = given | ({"gguf_file": base.gguf} if base.gguf else {})
+    source = given | NO_CODE | ({"gguf_file": base.gguf} if base.gguf else {})
     try:
         model = kind.from_pretrained(base.folder, dtype=dtype, **source)
     except (OSError, ValueError) as error:
@@ -93,7 +95,7 @@ def architecture_of(base: Base) -> str:
 
 
 def load_tokenizer(base: Base) -> Any:
-    source = {"gguf_file": base.gguf} if base.gguf else {}
+    source = NO_CODE | ({"gguf_file": base.gguf} if base.gguf else {})
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.folder, **source)
     except (OSError, ValueError) as error:

@@ -110,9 +110,10 @@ def load_reward_model(folder: Path, where: str) -> RewardModel:
 
     accelerated = torch.accelerator.is_available()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        # A folder from somebody else may bring code, or weights that are pickled.
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype="auto" if accelerated else torch.float32
+            folder, dtype="auto" if accelerated else torch.float32, trust_remote_code=False, use_safetensors=True
         )
     except (OSError, ValueError) as error:
         raise FactoryError(f"{where}: {folder.name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
