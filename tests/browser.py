@@ -3,7 +3,6 @@
 Chromium comes from the system (`apt-get install chromium`); where it is missing a test is skipped, and under CI=true fails.
 """
 
-import os
 import shutil
 import threading
 import time
@@ -18,6 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from factory.view.app import make_app
 from factory.view.readers import Readers
 from factory.view.serving import Door, _listen
+from tests.servers import missing
 
 
 @contextmanager
@@ -47,10 +47,7 @@ def chromium() -> Iterator[Browser]:
     """A headless Chromium."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
-        sentence = "Chromium is not installed: `apt-get install chromium` (or your system's package) gets it"
-        if os.environ.get("CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        missing("Chromium: `apt-get install chromium`, or your system's package, gets it")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from factory.inference.journal import Choice
 from factory.judges.score import find_points
 from factory.judges.votes import read_json_vote, read_vote
-from factory.stages.compare import find_label, first_is_better
+from factory.work.comparing import find_label, first_is_better
 from factory.work.verdict_text import bare, without_thinking
 
 # What follows the last marker, in the words that judges use. A turned verdict is worse than an unparsed one.

@@ -9,7 +9,7 @@ from factory.inference.journal import Choice
 from factory.inference.logprobs import TokenLogprob, opening_probabilities
 from factory.judges.votes import read_word_vote
 from factory.recipes.reading import recipe_of
-from factory.stages.compare import first_is_better
+from factory.work.comparing import first_is_better
 from schemas.errors import FactoryError
 
 

@@ -10,15 +10,15 @@ from itertools import permutations
 from statistics import pvariance
 from typing import Annotated, Any, ClassVar, Literal
 
-from factory.inference.endpoints import SetAside
-from factory.stages.compare import first_is_better, vote_of
 from factory.templates.rendering import TemplateUse, conversation, render
+from factory.work.comparing import which_is_better
 from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs
 from factory.work.judging import Judge, of_judges
-from factory.work.stage import StageSettings, TopP, sampling_of
+from factory.work.stage import StageSettings, TopP
 from schemas.ids import content_id, sha256_text
 from schemas.settings import about
-from schemas.tables import Call, Judgement, Message, MetaJudgement, Response
+from schemas.tables import Call, Judgement, MetaJudgement, Response
 
 ROWS = (MetaJudgement,)
 
@@ -45,7 +45,11 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     ] = True
     votes: Annotated[int, about("the number of votes per order of two judgements", least=1)] = 1
     logprobs: Annotated[
-        bool, about("whether to ask for the labels' log-probabilities; false if the endpoint refuses")
+        Logprobs,
+        about(
+            "whether to ask for the labels' log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
+        ),
     ] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
@@ -121,21 +125,10 @@ async def _compare(
         second=second.critique,
         reference=prompt.reference or "",
     )
-    # As in stage `compare`.
-    logprobs = {"logprobs": True, "top_logprobs": 5 if settings.reasons else 20} if settings.logprobs else {}
-    try:
-        answered = await context.ask(
-            prompt,
-            settings.model,
-            [Message("user", question)],
-            sampling_of(settings, settings.votes, **logprobs),
-            template=template.name,
-            response_ids=(response.response_id,),
-        )
-    except SetAside:
+    found = await which_is_better(context, prompt, settings, template.name, question, (response.response_id,))
+    if found is None:
         return None
-    choices = answered.reply.choices
-    ids = (first.judgement_id, second.judgement_id)
+    call, ids = found.answered.call, (first.judgement_id, second.judgement_id)
     row = MetaJudgement(
         meta_judgement_id=content_id("meta_judgement", context.run_id, context.stage, *ids),
         run_id=context.run_id,
@@ -144,11 +137,11 @@ async def _compare(
         stage=context.stage,
         first_judgement_id=ids[0],
         second_judgement_id=ids[1],
-        probability=first_is_better(choices, settings.reasons),
-        votes=[vote_of(choice, settings.reasons) for choice in choices],
-        rationales=[choice.text for choice in choices],
-        model_id=answered.call.model_id,
+        probability=found.probability,
+        votes=found.votes,
+        rationales=found.rationales,
+        model_id=call.model_id,
         template_hash=sha256_text(template.text),
-        call_id=answered.call.call_id,
+        call_id=call.call_id,
     )
-    return answered.call, row
+    return call, row
