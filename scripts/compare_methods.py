@@ -26,6 +26,7 @@ from typing import Any
 import yaml
 
 from factory.cli.options import assignments
+from factory.loops.rewards import judge_settings
 from factory.loops.training import DIVERGED, Training, command_of, weights_of
 from factory.monitor.display import watch
 from factory.recipes.reading import RECIPES, load_recipe
@@ -152,8 +153,7 @@ def train(
     if training.reward in recipe.trainings():
         reward = options.out / "models" / f"{recipe.name}-{training.reward}"
     elif training.reward is not None:
-        judge = recipe.models[training.reward]
-        settings["reward"] = {"kind": "judge", "endpoint": judge.endpoint[0], "model": judge.name}
+        settings |= judge_settings(training.reward, recipe.models[training.reward])
     last = options.out / f"one-epoch-{recipe.name}-{role}.yaml"
     write(last, yaml.safe_dump({trainer: settings}))
     asked = Training(

@@ -4,9 +4,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from factory.inference.settings import ModelSettings
 from factory.loops.plan import Step
 from factory.loops.reading import Loop
 from factory.loops.rounds import Done, model_after, trained_model, with_models
@@ -28,7 +30,9 @@ def paying(lake: Lake, loop: Loop, step: Step, done: Done, role: str | None) -> 
     else:
         with tempfile.TemporaryDirectory(prefix="factory-reward-") as folder:
             file = Path(folder) / "judge.yaml"
-            file.write_text(yaml.safe_dump({"online": {"reward": _judge(lake, loop, step, done, role)}}), "utf-8")
+            chosen = {role: model_after(loop, done, step.round - 1, role)}
+            model = with_models(loop, lake, chosen, {}).models[role]
+            file.write_text(yaml.safe_dump({"online": judge_settings(role, model)}), "utf-8")
             yield None, [str(file)]
 
 
@@ -42,12 +46,16 @@ def _reward_model(lake: Lake, step: Step, done: Done, role: str) -> Path:
     return trained_model(lake, trained.model_id).folder
 
 
-def _judge(lake: Lake, loop: Loop, step: Step, done: Done, role: str) -> dict[str, str | None]:
-    """The role's model as `trainers.online` takes a judge."""
-    model = with_models(loop, lake, {role: model_after(loop, done, step.round - 1, role)}, {}).models[role]
+def judge_settings(role: str, model: ModelSettings) -> dict[str, Any]:
+    """The online trainer's setting that names a role's model as the judge that pays.
+
+    Raises:
+        FactoryError: the trainer cannot ask it.
+    """
     if model.vllm is not None or len(model.endpoint) != 1 or model.api_key_file is not None:
         raise FactoryError(
-            f"train.{step.role}.reward: {role} cannot pay for answers while it is served by vllm: or behind several addresses or "
-            f"a key file: give models.{role}.endpoint as one base URL, or as embedded:NAME"
+            f"{role} cannot pay for answers while it is served by vllm: or behind several addresses or a key file: give "
+            f"models.{role}.endpoint as one base URL, or as embedded:NAME"
         )
-    return {"kind": "judge", "endpoint": model.endpoint[0], "model": model.name, "api_key_env": model.api_key_env}
+    judge = {"kind": "judge", "endpoint": model.endpoint[0], "model": model.name, "api_key_env": model.api_key_env}
+    return {"reward": judge}
