@@ -1,11 +1,15 @@
 """Stages and judges that insist on log-probabilities end a run at the first answer without them."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from factory.inference.journal import Choice
+from factory.inference.logprobs import TokenLogprob
+from factory.judges.score import _points
 from factory.recipes.reading import recipe_of
 from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
@@ -56,3 +60,13 @@ def test_an_endpoint_with_them_is_taken(tmp_path: Path, who: str) -> None:
     *before, last = written.split(" ")
     words = [(f"{word} ", {f"{word} ": 1.0}) for word in before]
     assert run(tmp_path, stage, Tokens([*words, (last, {last: 0.9, "2": 0.1})])) == 3 + 3 * 2
+
+
+def test_a_score_is_read_from_the_first_words_alternatives_where_no_number_was_written() -> None:
+    def points(alternatives: dict[str, float], required: bool = True) -> float | None:
+        tokens = [TokenLogprob("The", -1.0, {word: math.log(share) for word, share in alternatives.items()})]
+        return _points(Choice("The answer", "stop", None, tokens), 1, 10, True, required)[0]
+
+    assert points({"The": 0.4, "7": 0.3, "3": 0.1, "10": 0.1}) == pytest.approx((7 * 0.3 + 3 * 0.1 + 10 * 0.1) / 0.5)
+    assert points({"The": 0.4, "7": 0.3, "1": 0.2}) == pytest.approx(7)  # the 1 may begin a 10
+    assert points({"The": 0.4, "1": 0.2}) is None and points({"7": 0.3}, required=False) is None

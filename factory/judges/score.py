@@ -2,14 +2,14 @@
 
 `rubric`: 0 to 5 points, one for each criterion met (additive scoring; Self-Rewarding, arXiv:2401.10020). `ten`: 1 to 10,
 the expectation over the digits' log-probabilities if the endpoint returns them (arXiv:2309.00267), else the number
-written.
+written. Where log-probabilities are required and no number was written, those of the first word's alternatives count.
 """
 
 import re
 from typing import Annotated, Any, Literal
 
 from factory.inference.journal import Choice
-from factory.inference.logprobs import digit_expectation
+from factory.inference.logprobs import digit_expectation, opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
 from factory.work.insisting import Logprobs, insist
@@ -118,12 +118,24 @@ def _points(
 ) -> tuple[float | None, dict[str, float] | None]:
     found = find_points(choice.text, least, most, choice.finish_reason)
     if found is None:
-        return None, None
+        return _opening_points(choice, least, most) if required else (None, None)
     points, at = found
     if expected and choice.logprobs and (read := digit_expectation(choice.logprobs, at, least, most)) is not None:
         probabilities, mean = read
         return mean, probabilities
     return (None if required else points), None
+
+
+def _opening_points(choice: Choice, least: int, most: int) -> tuple[float | None, dict[str, float] | None]:
+    """The expectation over the numbers among the first word's alternatives, whatever was written (arXiv:2309.00267, 2.3)."""
+    shares = opening_probabilities(choice.logprobs or (), [str(number) for number in range(least, most + 1)]) or {}
+    if "10" not in shares:
+        shares.pop("1", None)  # it may begin a 10
+    total = sum(shares.values())
+    if not total:
+        return None, None
+    probabilities = {label: share / total for label, share in shares.items()}
+    return sum(int(label) * share for label, share in probabilities.items()), probabilities
 
 
 def find_points(text: str, least: int, most: int, finish_reason: str | None = None) -> tuple[float, int] | None:
