@@ -33,12 +33,11 @@ CREATE TEMP MACRO answers(of_run, of_prompts, by_judge) AS TABLE
 CREATE TEMP MACRO ranked_answers(of_runs, of_prompts, by_judge) AS TABLE
   -- rank: points, else value, else win_rate, else support: one measure per prompt, never mixed; answers without it are left out.
   -- value: the judge's or, if win rates or claims rank, the win rate or support.
-  SELECT * REPLACE (CASE WHEN pointed OR valued THEN value WHEN won THEN win_rate ELSE support END AS value),
-    CASE WHEN pointed THEN points WHEN valued THEN value WHEN won THEN win_rate ELSE support END AS rank
+  SELECT * EXCLUDE (measure) REPLACE (CASE measure WHEN 2 THEN win_rate WHEN 1 THEN support ELSE value END AS value),
+    CASE measure WHEN 4 THEN points WHEN 3 THEN value WHEN 2 THEN win_rate ELSE support END AS rank
   FROM (
-    SELECT *, count(points) OVER of_prompt > 0 AS pointed, count(value) OVER of_prompt > 0 AS valued,
-      count(win_rate) OVER of_prompt > 0 AS won
+    SELECT *, max(CASE WHEN points IS NOT NULL THEN 4 WHEN value IS NOT NULL THEN 3 WHEN win_rate IS NOT NULL THEN 2 ELSE 1 END)
+      OVER (PARTITION BY run_id, prompt_id) AS measure
     FROM answers_of_runs(of_runs, of_prompts, by_judge)
-    WINDOW of_prompt AS (PARTITION BY run_id, prompt_id)
   )
   WHERE rank IS NOT NULL;
