@@ -7,7 +7,8 @@
     python -m scripts.compare_methods --page docs/methods.md                  # also writes the table into the page
 
 The prompts are bundled ones. Each gets a reference answer, which SPIN needs: the best of eight by the verifier, or give
---source FILE with prompts that have some. All recipes share a lake and its journal: answers that two methods ask for in the
+--source FILE with prompts that have some. Where people must compare (pairing `two_answers`), preferences are imported instead: the
+verifier's best of those eight over its worst, or give --preferences FILE. All recipes share a lake and its journal: answers that two methods ask for in the
 same way are paid for once, and counted for both. Started again, it goes on where it was stopped.
 
 Each figure is read from rows, but peak memory, which is that of the trainer's process. A method that fails has its reason in
@@ -20,15 +21,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from factory.cli.options import assignments
+from factory.evaluation.intervals import mean, share
+from factory.importing.importer import Options, import_files
 from factory.loops.rewards import judge_settings
 from factory.loops.training import DIVERGED, Training, command_of, weights_of
 from factory.monitor.display import watch
+from factory.prompts.settings import PromptSettings
 from factory.recipes.reading import RECIPES, load_recipe
 from factory.recipes.recipe import Recipe
 from factory.recipes.training import RoleTraining
@@ -47,11 +52,14 @@ BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"
 """of the table in a page"""
 REFERENCES = "best_of_n_sft"
 """the recipe whose best answers become references"""
+BY_PEOPLE = "two_answers"
+"""the pairing whose pairs people must compare"""
 
 _MADE = """
 SELECT (SELECT count(*) FROM run_prompts WHERE run_id = $run AND NOT evolved) AS prompts,
   (SELECT count(*) FROM responses WHERE run_id = $run AND kind = 'sampled') AS answers,
   (SELECT count(*) FROM responses WHERE run_id = $run AND kind = 'reference') AS "references",
+  (SELECT count(*) FROM responses WHERE run_id = $run AND kind = 'imported') AS "imported answers",
   (SELECT count(*) FROM judgements WHERE run_id = $run) AS judgements,
   (SELECT count(*) FROM comparisons WHERE run_id = $run) AS comparisons,
   (SELECT count(*) FROM nodes AS n JOIN trees AS t USING (tree_id) WHERE t.run_id = $run AND parent_node_id IS NOT NULL)
@@ -59,7 +67,9 @@ SELECT (SELECT count(*) FROM run_prompts WHERE run_id = $run AND NOT evolved) AS
   (SELECT count(*) FROM claims WHERE run_id = $run) AS claims,
   (SELECT count(*) FROM checklist_items WHERE run_id = $run) AS "checklist items",
   (SELECT count(*) FROM meta_judgements WHERE run_id = $run) AS "comparisons of judgements",
-  (SELECT count(*) FROM pairs WHERE run_id = $run) AS pairs
+  (SELECT count(*) FROM pairs WHERE run_id = $run) AS pairs,
+  (SELECT count(DISTINCT prompt_id) FROM pairs WHERE run_id = $run) AS "prompts with a pair",
+  (SELECT count(*) FROM run_prompts WHERE run_id = $run) AS "prompts answered"
 """
 _PAID = """
 SELECT count(*) AS requests, sum(prompt_tokens)::BIGINT AS read, sum(completion_tokens)::BIGINT AS written
@@ -74,6 +84,15 @@ JOIN prompts AS p ON p.prompt_id = a.prompt_id
 JOIN (FROM run_prompts WHERE run_id = $run) AS taken ON taken.prompt_id = a.prompt_id
 QUALIFY row_number() OVER (PARTITION BY a.prompt_id ORDER BY a.flaw IS NOT NULL, rank DESC, response_id) = 1
 ORDER BY position
+"""
+_PREFERRED = """
+SELECT p.messages[-1].content AS prompt, arg_max(r.text, (rank, r.response_id)) AS chosen, arg_min(r.text, (rank, r.response_id)) AS rejected
+FROM ranked_answers([$run], NULL, NULL) AS a
+JOIN responses AS r USING (response_id)
+JOIN prompts AS p ON p.prompt_id = a.prompt_id
+GROUP BY ALL
+HAVING max(rank) > min(rank)
+ORDER BY prompt
 """
 
 
@@ -119,6 +138,18 @@ def prompts_with_references(lake: Lake, options: argparse.Namespace) -> str:
     return str(file)
 
 
+def imported_preferences(lake: Lake, options: argparse.Namespace) -> str:
+    """The run of imported preferences, for recipes that learn from people's."""
+    file: Path = Path(options.preferences) if options.preferences else options.out / "preferences.jsonl"
+    if not file.exists():
+        rows = lake.query(_PREFERRED, {"run": run(lake, recipe_for(REFERENCES, options, "bundled"))}).to_pylist()
+        write(file, "".join(f"{json.dumps(row)}\n" for row in rows))
+    [imported] = import_files(
+        str(options.out / "lake"), [PromptSettings(source=str(file), limit=options.prompts)], Options(), lambda *_: None
+    )
+    return imported.run_id
+
+
 def figures_of_data(lake: Lake, run_id: str) -> dict[str, Any]:
     (made,) = lake.query(_MADE, {"run": run_id}).to_pylist()
     (paid,) = lake.query(_PAID, {"run": run_id}).to_pylist()
@@ -133,7 +164,7 @@ def build(lake: Lake, run_id: str, training: RoleTraining) -> tuple[str, dict[st
     alike = built.train.column("similarity").drop_null().to_pylist() if "similarity" in built.train.column_names else []
     reference = f"{built.row.name}@{built.row.version}"
     trainer = training.trainer or TRAINER[built.row.format]
-    likeness = sum(alike) / len(alike) if alike else None
+    likeness = asdict(mean(alike))
     return reference, {"trainer": trainer, "rows": built.train.num_rows, "likeness": likeness}
 
 
@@ -194,7 +225,9 @@ def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> 
     try:
         recipe = recipe_for(name, options, source)
         if "data" not in found:
-            found["data"] = figures_of_data(lake, run(lake, recipe))
+            by_people = BY_PEOPLE in (recipe.pairs or ())
+            run_id = imported_preferences(lake, options) if by_people else run(lake, recipe)
+            found["data"] = figures_of_data(lake, run_id)
         for role, training in recipe.trainings().items():
             if role not in found["trainings"] or (options.train and "loss" not in found["trainings"][role]):
                 reference, figures = build(lake, found["data"]["run"], training)
@@ -212,13 +245,13 @@ def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> 
 def table(all_figures: Mapping[str, Mapping[str, Any]]) -> str:
     """One row per method and role that it trains."""
     lines = [
-        "| method | data of a prompt | requests | requests a pair | tokens a pair (read + written) | pairs | "
+        "| method | data of a prompt | requests | requests a pair | tokens a pair (read + written) | pairs | prompts with a pair | "
         "trained (trainer, rows) | likeness | loss, first → last | peak memory |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     for name, found in all_figures.items():
         data = found.get("data")
-        first = [f"`{name}`", *(_data_cells(data) if data else ["–"] * 5)]
+        first = [f"`{name}`", *(_data_cells(data) if data else ["–"] * 6)]
         rows = [
             [f"{role} ({one['trainer']}, {one['rows']})", *_training_cells(one)]
             for role, one in found["trainings"].items()
@@ -226,7 +259,7 @@ def table(all_figures: Mapping[str, Mapping[str, Any]]) -> str:
         if found.get("reason"):
             rows.append([f"not done: {found['reason']}".replace("|", "\\|"), "–", "–", "–"])
         for number, row in enumerate(rows or [["–"] * 4]):
-            lines.append(f"| {' | '.join([*(first if number == 0 else [''] * 6), *row])} |")
+            lines.append(f"| {' | '.join([*(first if number == 0 else [''] * 7), *row])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -235,8 +268,15 @@ def _data_cells(data: Mapping[str, Any]) -> list[str]:
     pairs = data["pairs"]
     tokens = [None if data[what] is None or not pairs else data[what] / pairs for what in ("read", "written")]
     each = f"{data['requests'] / pairs:.1f}" if pairs else "–"
+    paired = share(data["prompts with a pair"], data["prompts answered"])
+    with_pair = "–" if paired.value is None else f"{_with_interval(asdict(paired), 100, '.0f')} %"
     told = " + ".join("?" if count is None else f"{count:,.0f}" for count in tokens) if pairs else "–"
-    return [", ".join(of_each), f"{data['requests']:,}", each, told, f"{pairs:,}"]
+    return [", ".join(of_each), f"{data['requests']:,}", each, told, f"{pairs:,}", with_pair]
+
+
+def _with_interval(figure: Mapping[str, Any], scale: float, form: str) -> str:
+    value, low, high = (format(scale * figure[part], form) for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def _each(count: float, what: str) -> str:
@@ -246,6 +286,7 @@ def _each(count: float, what: str) -> str:
 def _made() -> Sequence[str]:
     return (
         "references",
+        "imported answers",
         "answers",
         "judgements",
         "comparisons",
@@ -257,7 +298,7 @@ def _made() -> Sequence[str]:
 
 
 def _training_cells(one: Mapping[str, Any]) -> list[str]:
-    likeness = "–" if one["likeness"] is None else f"{one['likeness']:.2f}"
+    likeness = "–" if one["likeness"]["value"] is None else _with_interval(one["likeness"], 1, ".2f")
     if "loss" not in one:
         return [likeness, "–", "–"]
     loss = f"{one['loss'][0]:.4g} → {one['loss'][-1]:.4g}" if one["loss"] else "–"
@@ -291,6 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--prompts", type=int, default=24, help="how many")
     parser.add_argument("--max-tokens", type=int, default=128, help="the most that a model writes at once")
     parser.add_argument("--source", help="a file of prompts with references, instead of the bundled ones")
+    parser.add_argument("--preferences", help="a file of preferences to import, instead of the verifier's")
     parser.add_argument("--model", help="endpoint of every model, instead of the recipes' own")
     parser.add_argument("--start", default="embedded:smollm2-135m", help="the model that training starts from")
     parser.add_argument("--config", default="small-cpu", help="trainer's preset or file, after the method's own")
@@ -300,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     asked = {
         name: str(getattr(options, name))
-        for name in ("prompts", "max_tokens", "source", "model", "start", "config", "override")
+        for name in ("prompts", "max_tokens", "source", "preferences", "model", "start", "config", "override")
     }
     settings = options.out / "settings.json"
     if settings.exists() and json.loads(settings.read_text("utf-8")) != asked:

@@ -45,29 +45,40 @@ def test_methods_share_prompts_and_each_row_has_what_its_rows_say(
     assert rows["sppo"][:3] == ["5 answers, 20 comparisons", "42", "21.0"] and rows["sppo"][4] == "2"
     assert rows["spin"][:3] == ["1 reference, 1 answer", "2", "1.0"]
     assert rows["rlaif_dpo"][:3] == ["2 answers, 2 comparisons", "6", "3.0"]
-    assert [rows[name][5] for name in ("sppo", "spin", "rlaif_dpo")] == [
+    assert [rows[name][6] for name in ("sppo", "spin", "rlaif_dpo")] == [
         "actor (sppo, 2)",
         "actor (dpo, 2)",
         "actor (dpo, 2)",
     ]
     # Both models say the same, so that nothing is to be learned.
-    assert rows["delta"][4].startswith("0") and rows["delta"][5].startswith("not done: training set delta has no rows")
-    # One of five words against one: 1 word of 3 is shared, by their likeness.
-    assert float(rows["sppo"][6]) == pytest.approx(
-        json.loads((tmp_path / "m/figures/sppo.json").read_text())["trainings"]["actor"]["likeness"], abs=0.005
-    )
+    assert rows["delta"][4].startswith("0") and rows["delta"][6].startswith("not done: training set delta has no rows")
+    likeness = json.loads((tmp_path / "m/figures/sppo.json").read_text())["trainings"]["actor"]["likeness"]
+    assert rows["sppo"][7] == f"{likeness['value']:.2f} [{likeness['low']:.2f}, {likeness['high']:.2f}]"
+    assert rows["sppo"][5] == "100 [34, 100] %"  # Wilson's, of 2 of 2 prompts
     prompts = [json.loads(line) for line in (tmp_path / "m/prompts.jsonl").read_text().splitlines()]
     assert len(prompts) == 2 and all(one["reference"] and one["instruction_id_list"] for one in prompts)
 
 
+def test_preferences_are_imported_where_people_must_compare(tmp_path: Path) -> None:
+    file = tmp_path / "preferences.jsonl"
+    file.write_text('{"prompt": "Count to two.", "chosen": "One, two.", "rejected": "Two."}\n')
+    out = tmp_path / "m"
+    with running_endpoint(script) as endpoint:
+        main(["--out", str(out), "--model", endpoint.url, "--prompts", "2", "--no-train", "--recipes", "rlhf",
+              "--preferences", str(file)])  # fmt: skip
+    found = json.loads((out / "figures/rlhf.json").read_text())
+    assert (found["data"]["pairs"], found["data"]["imported answers"], found["data"]["requests"]) == (1, 2, 0)
+    assert {role: one["rows"] for role, one in found["trainings"].items()} == {"reward": 1, "actor": 1}
+
+
 def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> None:
-    data = {"prompts": 2, "requests": 8, "read": None, "written": 60, "pairs": 4, "answers": 4, "references": 0,
+    data = {"prompts": 2, "requests": 8, "read": None, "written": 60, "pairs": 4, "answers": 4, "references": 0, "imported answers": 0,
             "judgements": 6, "comparisons": 0, "refinements": 0, "claims": 0, "checklist items": 0,
-            "comparisons of judgements": 0}  # fmt: skip
+            "comparisons of judgements": 0, "prompts with a pair": 1, "prompts answered": 2}  # fmt: skip
     training = {
         "trainer": "dpo",
         "rows": 4,
-        "likeness": 0.256,
+        "likeness": {"value": 0.256, "low": 0.2, "high": 0.3, "examples": 4},
         "loss": [0.6931, 0.5],
         "status": "finished",
         "peak_bytes": 2**30,
@@ -80,9 +91,9 @@ def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> No
         }
     )
     assert text.splitlines()[2:] == [
-        "| `a` | 2 answers, 3 judgements | 8 | 2.0 | ? + 15 | 4 | actor (dpo, 4) | 0.26 | 0.6931 → 0.5 | 1.00 GiB |",
-        "|  |  |  |  |  |  | judge (sppo, 4) | 0.26 | 0.6931 → 0.5 (diverged) | 1.00 GiB |",
-        "| `b` | – | – | – | – | – | not done: no \\| luck | – | – | – |",
+        "| `a` | 2 answers, 3 judgements | 8 | 2.0 | ? + 15 | 4 | 50 [9, 91] % | actor (dpo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 | 1.00 GiB |",
+        "|  |  |  |  |  |  |  | judge (sppo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 (diverged) | 1.00 GiB |",
+        "| `b` | – | – | – | – | – | – | not done: no \\| luck | – | – | – |",
     ]
 
 
