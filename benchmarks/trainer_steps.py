@@ -4,7 +4,8 @@
 
 Both train the embedded model in float32 on the same short pairs, in turns, each in a fresh process: ours sets
 deterministic algorithms, which would stay. By hand means TRL's own defaults wherever they give the same training, so no
-log of each step; for sppo that is TRL's `sppo_hard`, whose step costs the same. A checkpoint is timed apart, for by default
+log of each step; for sppo that is TRL's `sppo_hard`, whose step costs the same; online is RLOO, paid for answers without
+commas: by our verifier, a process of its own, or by a line of Python. A checkpoint is timed apart, for by default
 one is due every ten minutes. Run it on an idle machine, or with OMP_NUM_THREADS=1 and look at the processor time.
 """
 
@@ -22,14 +23,20 @@ from typing import Any
 
 from factory.inference.weights import fetch
 from schemas.objectives import OBJECTIVES
+from schemas.tables import Prompt, RunPrompt
 from stores.lake import Lake
 from stores.training_sets import build_training_set
+from tests.rows import asked, row
+from tests.training.online import COMMAS
 from tests.training.tiny import COMPLETIONS_SQL, SETS, build_numbers, pair_rows
 from trainers.checkpoints import LEAST_S
 from trainers.command import Asked
 
 BATCH = 4
 RATE = 2e-5
+COMPLETION_TOKENS = 32
+"""so few that hardly an answer ends before: both ways write as much"""
+ONLINE = f"online: {{max_completion_length: {COMPLETION_TOKENS}, reward: {{kind: verifier}}}}"
 
 
 def make_lake(folder: Path, pairs: int) -> None:
@@ -39,38 +46,45 @@ def make_lake(folder: Path, pairs: int) -> None:
         build_training_set(lake, "spar_dpo", {"held_out": "0"}, ["run"])
         build_training_set(lake, str(folder / "completions.sql"), {}, ["run"])
         build_numbers(lake, folder, "rated", "0.9 AS chosen_win_rate, 0.2 AS rejected_win_rate", held_out=0)
+        for number in range(pairs):
+            told = asked(f"Write at length about item {number}.")
+            lake.append(
+                [
+                    row(Prompt, f"asked {number}", messages=told, constraints=[COMMAS]),
+                    row(RunPrompt, f"asked {number}", run_id="asked", prompt_id=f"asked {number}", position=number),
+                ],
+                message="prompts",
+            )
+        build_training_set(lake, "prompts", {"held_out": "0"}, ["asked"])
+    (folder / "online.yaml").write_text(ONLINE)
 
 
 def asked_for(objective: str, folder: Path, model: Path) -> Asked:
-    of_set = SETS.get(objective, "completions@1")
-    return Asked(
-        str(folder / "lake"), of_set, str(model), ("small-cpu",), str(folder / "model"), 0, None, None, None, False
-    )
+    of_set = {**SETS, "online": "prompts@1"}.get(objective, "completions@1")
+    configs = ("small-cpu", *([str(folder / "online.yaml")] if objective == "online" else []))
+    return Asked(str(folder / "lake"), of_set, str(model), configs, str(folder / "model"), 0, None, None, None, False)
 
 
 def ours(objective: str, folder: Path, model: Path) -> dict[str, float]:
     import trainers.training
     from trainers.checkpoints import Checkpoints
 
-    taken: list[Any] = []
-    trainers.training.train_and_record = lambda *given: taken.extend(given)
+    took: dict[str, float] = {}
+
+    def measure(job: Any, trainer: Any, *others: Any) -> None:
+        faults: list[Any] = []
+        took.update(timed(trainer, lambda: faults.append(trainers.training._train(job, trainer))))
+        assert faults == [None], faults
+        keep = Checkpoints(job.part.checkpoints, None, 1, trainer.accelerator)
+        start = time.monotonic()
+        trainer._save_checkpoint(trainer.model, None)
+        keep.on_save(trainer.args, trainer.state, trainer.control)
+        took["saving_s"] = time.monotonic() - start
+        job.part.remove()
+
+    trainers.training.train_and_record = measure
     import_module(f"trainers.{objective}").train(asked_for(objective, folder, model))
-    job, trainer, *_ = taken
-    fault = None
-
-    def train_all() -> None:
-        nonlocal fault
-        fault = trainers.training._train(job, trainer)
-
-    took = timed(trainer, train_all)
-    assert fault is None, fault
-    keep = Checkpoints(job.part.checkpoints, None, 1, trainer.accelerator)
-    start = time.monotonic()
-    trainer._save_checkpoint(trainer.model, None)
-    keep.on_save(trainer.args, trainer.state, trainer.control)
-    saving_s = time.monotonic() - start
-    job.part.remove()
-    return took | {"saving_s": saving_s}
+    return took
 
 
 def by_hand(objective: str, folder: Path, model: Path) -> dict[str, float]:
@@ -112,6 +126,8 @@ def by_hand(objective: str, folder: Path, model: Path) -> dict[str, float]:
     if objective in ("rft", "sft"):
         trainer = trl.SFTTrainer(model=start, args=trl.SFTConfig(**common, completion_only_loss=True), **given)
         return timed(trainer, trainer.train)
+    if objective == "online":
+        return timed(*online_by_hand(start, settings, common, given))
     losses = {
         "dpo": {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1]},
         "sppo": {"loss_type": ["sppo_hard"], "beta": settings.beta, "optim": "rmsprop"},
@@ -119,6 +135,29 @@ def by_hand(objective: str, folder: Path, model: Path) -> dict[str, float]:
     arguments = trl.DPOConfig(**common, **losses[objective])
     trainer = trl.DPOTrainer(model=start, ref_model=copy.deepcopy(start), args=arguments, **given)
     return timed(trainer, trainer.train)
+
+
+def online_by_hand(
+    start: Any, settings: Any, common: dict[str, Any], given: dict[str, Any]
+) -> tuple[Any, Callable[[], Any]]:
+    import trl
+
+    def without_commas(completions: Any, **others: Any) -> list[float]:
+        return [float("," not in text) for text in (one[0]["content"] for one in completions)]
+
+    batch = {"per_device_train_batch_size": settings.batch_size, "gradient_accumulation_steps": 1}
+    del common["max_length"]
+    arguments = trl.RLOOConfig(
+        **common | batch | {"learning_rate": settings.learning_rate},
+        num_generations=settings.num_generations,
+        max_completion_length=COMPLETION_TOKENS,
+        temperature=settings.temperature,
+        beta=settings.beta,
+    )
+    start.save_pretrained(common["output_dir"])  # the reference model is loaded from where the policy came from
+    given["processing_class"].save_pretrained(common["output_dir"])
+    trainer = trl.RLOOTrainer(model=common["output_dir"], reward_funcs=without_commas, args=arguments, **given)
+    return trainer, trainer.train
 
 
 def timed(trainer: Any, train: Callable[[], Any]) -> dict[str, float]:
@@ -138,7 +177,7 @@ def measured(way: str, objective: str, folder: Path, model: Path) -> dict[str, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objective", choices=["dpo", "rft", "sft", "sppo", "reward"], default="dpo")
+    parser.add_argument("--objective", choices=["dpo", "rft", "sft", "sppo", "reward", "online"], default="dpo")
     parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", type=Path, help="folder or .gguf file (default: the embedded model)")
