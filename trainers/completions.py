@@ -24,6 +24,8 @@ from trainers.preparing import Job
 from trainers.rewards import Answer, Reward, reward_of
 
 RECIPE = "online"
+UNPAID_IN_A_ROW = 50
+"""after so many answers that could not be paid, the training ends: its judge is none"""
 
 
 def run_id_of(training_run_id: str) -> str:
@@ -47,6 +49,10 @@ class Pay:
     """what completions are for, as rows say; None: the step that the trainer is in"""
     rewards: list[float | None] = field(default_factory=list)
     """of all completions of the stage"""
+    unpaid: int = 0
+    """answers that could not be paid"""
+    in_a_row: int = 0
+    """of them, since the last step in which one could be"""
     counted: dict[str, int] = field(default_factory=dict)
     """completions so far, by stage"""
     rows: list[Response | Judgement | Call] = field(default_factory=list)
@@ -63,10 +69,10 @@ class Pay:
         trainer_state: Any,
         **others: Any,
     ) -> list[float | None]:
-        """TRL's reward function: the reward of each completion of this process; None: it cannot be known.
+        """TRL's reward function: the reward of each completion of this process; None, with an advantage of 0: not known.
 
         Raises:
-            FactoryError: the judge cannot be asked.
+            FactoryError: the judge cannot be asked, or read.
         """
         from accelerate import PartialState
         from accelerate.utils import broadcast_object_list, gather_object
@@ -89,15 +95,22 @@ class Pay:
         if state.is_main_process:
             self._keep(everybody, judgements, calls)
         rewards = [reward_of(judgement) for judgement in judgements]
-        if all(reward is None for reward in rewards):
-            raise FactoryError(
-                f"none of the {len(rewards)} answers of {stage} could be paid: the judge could not be asked or read (its "
-                "calls and texts are not kept); see to it, and start the training again"
-            )
+        self._check(stage, rewards)
         if self.stage is not None:
             self.rewards += rewards
         start = state.process_index * len(answers)
         return rewards[start : start + len(answers)]
+
+    def _check(self, stage: str, rewards: Sequence[float | None]) -> None:
+        paid = any(reward is not None for reward in rewards)
+        self.unpaid += rewards.count(None)
+        self.in_a_row = 0 if paid else self.in_a_row + len(rewards)
+        # A trained policy is not thrown away because nobody could say how good it has become.
+        if not paid and stage != "after" and (stage in ("before", "step 1") or self.in_a_row >= UNPAID_IN_A_ROW):
+            raise FactoryError(
+                f"none of the last {self.in_a_row} answers, up to {stage}, could be paid: the judge could not be asked or read (its "
+                "calls and texts are not kept); see to it, and start the training again"
+            )
 
     def _keep(self, answers: Sequence[Answer], judgements: Sequence[Judgement | None], calls: Sequence[Call]) -> None:
         """Among several processes a held-out prompt may be answered twice, to fill up a batch: the first time counts."""
@@ -255,4 +268,4 @@ class HeldOut:
 
 def mean_reward(examples: Sequence[Tokens], now: Scores, base: Scores) -> Figures:
     """The figure of held-out prompts."""
-    return {"reward": sum(paid for [paid] in now) / len(now)}
+    return {"reward": sum(paid for [paid] in now) / len(now)} if now else {}

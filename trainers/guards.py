@@ -6,9 +6,10 @@ from them, so they end what is broken and no more.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-Entry = Mapping[str, float]
-"""What TRL logs of one step: loss, grad_norm, and for DPO rewards/chosen and rewards/rejected."""
+Entry = Mapping[str, Any]
+"""What TRL logs of one step: loss, grad_norm, for DPO rewards/chosen and rewards/rejected, for online reward (None: not known)."""
 
 SIDES = ("chosen", "rejected")
 
@@ -66,6 +67,7 @@ def sinking(entries: Sequence[Entry], steps: int, most: float) -> str | None:
     Args:
         most: in standard deviations of the answers' rewards in the first steps, as rewards have no unit of their own.
     """
+    entries = [entry for entry in entries if entry["reward"] is not None]  # None: no answer could be paid
     if len(entries) < 2 * steps:
         return None
     first, last = (_mean([entry["reward"] for entry in part]) for part in (entries[:steps], entries[-steps:]))

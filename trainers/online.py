@@ -9,6 +9,7 @@ their mean, divided by their deviation within a prompt; KL is in the loss. Answe
 taken on policy: TRL's clipping never applies. Every answer and its reward is a row (`completions.py`).
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -117,6 +118,8 @@ def train(asked: Asked) -> None:
     with opened(reward, asked.lake, run_id, asked.seed) as paying:
         pay = Pay(run_id, paying, prompts, end_tokens(job.base, job.tokenizer), settings.num_generations)
         parts = with_reference(job, trainer_parts(job))
+        # TRL would print each answer that cannot be paid, with its prompt.
+        logging.getLogger(kind.__module__).addFilter(lambda record: "returned None" not in record.getMessage())
         trainer = kind(reward_funcs=pay.of_completions, args=arguments, **parts)
         keeping, steady = Keeping(job, pay), Steady(asked.seed)
         for callback in (keeping, steady):
@@ -126,6 +129,11 @@ def train(asked: Asked) -> None:
         except Diverged as error:
             keeping.write("failed", str(error))
             raise
+        if pay.unpaid and trainer.is_world_process_zero():
+            print(
+                f"{pay.unpaid} of {sum(pay.counted.values())} answers could not be paid: they have taught nothing",
+                flush=True,
+            )
 
 
 def with_reward(settings: OnlineSettings, folder: str | None) -> OnlineSettings:

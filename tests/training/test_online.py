@@ -229,6 +229,36 @@ def test_a_judge_behind_an_endpoint_pays_the_expectation_of_its_points_and_its_c
 
 
 @needs_torch
+@pytest.mark.parametrize("readable", [(2, 7, 12), ()])
+def test_a_judge_that_is_often_silent_pays_whom_it_can(
+    readable: tuple[int, ...], online: SimpleNamespace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """After a probe, of twelve answers (2 before, 4 in each of two steps, 2 after) some get a score, in the second step none."""
+    asked = 0
+
+    def sometimes(request: Request) -> Any:
+        nonlocal asked
+        asked += 1
+        return rating(request) if asked in readable else [Tokens([("I", {"I": 1.0})])]
+
+    output = online.folder / f"silent-{len(readable)}"
+    with running_endpoint(sometimes) as endpoint:
+        endpoint.models = (output.name,)
+        reward = f"{{kind: judge, endpoint: '{endpoint.url}', model: {output.name}}}"
+        code = run_online(online, output, write_settings(online.folder, reward=reward))
+    said = capfd.readouterr()
+    assert "returned None" not in said.err, said.err
+    if not readable:
+        assert code == 1 and "none of the last 2 answers, up to before, could be paid" in said.err
+        return
+    assert code == 0, said.err
+    run, responses, judged, _ = rows(online, output)
+    assert run.status == "finished" and len(judged) == len(responses) == 12
+    assert sum(one.points is None for one in judged.values()) == 9
+    assert "9 of 12 answers could not be paid" in said.out
+
+
+@needs_torch
 @pytest.mark.parametrize(
     ("more", "options", "words"),
     [
@@ -344,6 +374,8 @@ def test_falling_rewards_end_a_training() -> None:
     said = sinking([*steady, *worse], 2, 3.0)  # 1.1 + 0.5 > 3 * 0.5
     assert said is not None and "max_reward_fall 3 deviations" in said
     assert sinking(worse, 2, 3.0) is None
+    nobody_paid = {"reward": None, "reward_std": None}
+    assert sinking([nobody_paid, *steady, nobody_paid, *worse, nobody_paid], 2, 3.0) == said
 
 
 def test_a_judgement_pays_its_points_or_its_scaled_score() -> None:
