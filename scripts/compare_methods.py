@@ -3,6 +3,7 @@
     python -m scripts.compare_methods                                         # every recipe that trains, in ./methods
     python -m scripts.compare_methods --recipes spin,sppo,spar --prompts 24 --max-tokens 128
     python -m scripts.compare_methods --model http://localhost:8000/v1 --no-train
+    python -m scripts.compare_methods --settings scripts/embedded.yaml        # a small model on two cores
     python -m scripts.compare_methods -o delta.models.stronger.endpoint=http://localhost:8000/v1
     python -m scripts.compare_methods --page docs/methods.md                  # also writes the table into the page
 
@@ -75,6 +76,14 @@ _PAID = """
 SELECT count(*) AS requests, sum(prompt_tokens)::BIGINT AS read, sum(completion_tokens)::BIGINT AS written
 FROM calls WHERE run_id = $run AND error IS NULL
 """
+_REWARDS = """
+SELECT avg(if(j.kind = 'score', 2 * value - 1, points)) AS reward
+FROM judgements AS j
+JOIN responses AS r USING (response_id)
+WHERE j.run_id = $run AND r.stage LIKE 'step %'
+GROUP BY r.stage
+ORDER BY substr(r.stage, 6)::INTEGER
+"""
 _BEST = """
 SELECT p.messages[-1].content AS prompt, [c.id for c in p.constraints] AS instruction_id_list,
   [c.kwargs::JSON for c in p.constraints] AS kwargs, r.text AS reference
@@ -115,6 +124,8 @@ def recipe_for(name: str, options: argparse.Namespace, source: str) -> Recipe:
             changes[f"stages.{entry.name}.max_tokens"] = min(most, options.max_tokens)
     if options.model:
         changes |= {f"models.{role}.endpoint": options.model for role in plain.models}
+    if options.settings:
+        changes |= yaml.safe_load(options.settings.read_text("utf-8")).get(name, {})
     for key, value in assignments(options.override).items():
         of, _, rest = key.partition(".")
         changes |= {rest: value} if of == name else {}
@@ -214,7 +225,8 @@ def train(
     if not rows:
         raise FactoryError("the training has written no row")
     row = max(rows, key=lambda one: one.ended_at)
-    return {"loss": row.loss_curve, "status": row.status, "peak_bytes": usage.ru_maxrss * 1024}
+    rewards = lake.query(_REWARDS, {"run": f"online-{row.training_run_id[:10]}"}).column("reward").to_pylist()
+    return {"loss": row.loss_curve, "reward": rewards, "status": row.status, "peak_bytes": usage.ru_maxrss * 1024}
 
 
 def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> dict[str, Any]:
@@ -246,7 +258,7 @@ def table(all_figures: Mapping[str, Mapping[str, Any]]) -> str:
     """One row per method and role that it trains."""
     lines = [
         "| method | data of a prompt | requests | requests a pair | tokens a pair (read + written) | pairs | prompts with a pair | "
-        "trained (trainer, rows) | likeness | loss, first → last | peak memory |",
+        "trained (trainer, rows) | likeness | loss (online: reward), first → last step | peak memory |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     for name, found in all_figures.items():
@@ -301,7 +313,8 @@ def _training_cells(one: Mapping[str, Any]) -> list[str]:
     likeness = "–" if one["likeness"]["value"] is None else _with_interval(one["likeness"], 1, ".2f")
     if "loss" not in one:
         return [likeness, "–", "–"]
-    loss = f"{one['loss'][0]:.4g} → {one['loss'][-1]:.4g}" if one["loss"] else "–"
+    curve = one["reward"] or one["loss"]
+    loss = f"{'reward ' if one['reward'] else ''}{curve[0]:.4g} → {curve[-1]:.4g}" if curve else "–"
     return [
         likeness,
         loss if one["status"] == "finished" else f"{loss} (diverged)",
@@ -338,11 +351,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", default="small-cpu", help="trainer's preset or file, after the method's own")
     parser.add_argument("--no-train", dest="train", action="store_false", help="data alone")
     parser.add_argument("--page", type=Path, help="a page that the table is also written into")
+    parser.add_argument("--settings", type=Path, help="a YAML file: by recipe, its settings")
     parser.add_argument("-o", dest="override", action="append", metavar="RECIPE.KEY=VALUE", help="a recipe's setting")
     options = parser.parse_args(arguments)
     asked = {
         name: str(getattr(options, name))
-        for name in ("prompts", "max_tokens", "source", "preferences", "model", "start", "config", "override")
+        for name in (
+            "prompts",
+            "max_tokens",
+            "source",
+            "preferences",
+            "model",
+            "start",
+            "config",
+            "settings",
+            "override",
+        )
     }
     settings = options.out / "settings.json"
     if settings.exists() and json.loads(settings.read_text("utf-8")) != asked:

@@ -80,20 +80,24 @@ def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> No
         "rows": 4,
         "likeness": {"value": 0.256, "low": 0.2, "high": 0.3, "examples": 4},
         "loss": [0.6931, 0.5],
+        "reward": [],
         "status": "finished",
         "peak_bytes": 2**30,
     }
     diverged = {**training, "status": "diverged", "trainer": "sppo"}
+    online = {**training, "trainer": "online", "likeness": {"value": None}, "loss": [0.0, 0.0], "reward": [0.25, 0.5]}
     text = table(
         {
             "a": {"data": data, "trainings": {"actor": training, "judge": diverged}},
             "b": {"trainings": {}, "reason": "no | luck"},
+            "c": {"trainings": {"actor": online}},
         }
     )
     assert text.splitlines()[2:] == [
         "| `a` | 2 answers, 3 judgements | 8 | 2.0 | ? + 15 | 4 | 50 [9, 91] % | actor (dpo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 | 1.00 GiB |",
         "|  |  |  |  |  |  |  | judge (sppo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 (diverged) | 1.00 GiB |",
         "| `b` | – | – | – | – | – | – | not done: no \\| luck | – | – | – |",
+        "| `c` | – | – | – | – | – | – | actor (online, 4) | – | reward 0.25 → 0.5 | 1.00 GiB |",
     ]
 
 
