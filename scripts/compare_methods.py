@@ -73,7 +73,8 @@ SELECT (SELECT count(*) FROM run_prompts WHERE run_id = $run AND NOT evolved) AS
   (SELECT count(*) FROM run_prompts WHERE run_id = $run) AS "prompts answered"
 """
 _PAID = """
-SELECT count(*) AS requests, sum(prompt_tokens)::BIGINT AS read, sum(completion_tokens)::BIGINT AS written
+SELECT count(*) AS requests, if(requests = 0, 0, sum(prompt_tokens))::BIGINT AS read,
+  if(requests = 0, 0, sum(completion_tokens))::BIGINT AS written
 FROM calls WHERE run_id = $run AND error IS NULL
 """
 _REWARDS = """
