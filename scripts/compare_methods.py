@@ -8,9 +8,10 @@
     python -m scripts.compare_methods --page docs/methods.md                  # also writes the table into the page
 
 The prompts are bundled ones. Each gets a reference answer, which SPIN needs: the best of eight by the verifier, or give
---source FILE with prompts that have some. Where people must compare (pairing `two_answers`), preferences are imported instead: the
-verifier's best of those eight over its worst, or give --preferences FILE. All recipes share a lake and its journal: answers that two methods ask for in the
-same way are paid for once, and counted for both. Started again, it goes on where it was stopped.
+--source FILE with prompts that have some. Where people must compare (pairing `two_answers`), preferences are imported
+instead: the verifier's best of those eight over its worst, or give --preferences FILE. All recipes share a lake and its
+journal: answers that two methods ask for in the same way are paid for once, and counted for both. Started again, it goes
+on where it was stopped.
 
 Each figure is read from rows, but peak memory, which is that of the trainer's process. A method that fails has its reason in
 place of its figures.
