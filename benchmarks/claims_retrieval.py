@@ -4,7 +4,7 @@
 
 The corpus is made up: documents of 220 words in the median (log-normal), words drawn by Zipf's law from a vocabulary of 200,000.
 A claim is 12 words in a row of a document, frequent words included, which is the hard case: they are in most passages. Aim:
-at most 5 ms a claim at 100,000 documents (issue 11).
+at most 5 ms a claim at 100,000 documents.
 """
 
 import argparse
