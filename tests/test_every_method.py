@@ -79,10 +79,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def win_rates(lake: Lake) -> dict[str, float]:
     """By answer, from the comparisons one by one: the mean over the others of both orders' mean, and itself as one half."""
     seen: dict[tuple[str, str], list[float]] = {}
-    for one in lake.read(Comparison, "probability IS NOT NULL"):
+    for one in lake.read(Comparison):
         first, second = one.first_response_id, one.second_response_id
-        seen.setdefault((first, second), []).append(one.probability)
-        seen.setdefault((second, first), []).append(1 - one.probability)
+        if one.probability is not None:
+            seen.setdefault((first, second), []).append(one.probability)
+            seen.setdefault((second, first), []).append(1 - one.probability)
     of_each: dict[str, list[float]] = {}
     for (answer, _), probabilities in seen.items():
         of_each.setdefault(answer, [0.5]).append(fmean(probabilities))
@@ -98,22 +99,24 @@ def check_pairs_by_hand(lake: Lake, name: str, run_id: str) -> None:
             of_prompt = lake.read(
                 Response, "run_id = $run AND prompt_id = $prompt", {"run": run_id, "prompt": pair.prompt_id}
             )
-            compared = [rates[answer.response_id] for answer in of_prompt if answer.response_id in rates]
-            assert (pair.chosen_value, pair.rejected_value) == pytest.approx((max(compared), min(compared)))
+            whole = [rates[answer.response_id] for answer in of_prompt if answer.flaw is None]
+            least = min(rates[answer.response_id] for answer in of_prompt if answer.flaw != "empty")
+            assert (pair.chosen_value, pair.rejected_value) == pytest.approx((max(whole), least))
     elif name in ("rlaif", "rlaif_dpo"):
         for pair in pairs:
             [soft] = [2 * rate - 0.5 for answer, rate in win_rates(lake).items() if answer == pair.chosen_response_id]
             assert (pair.chosen_value, pair.rejected_value) == pytest.approx((soft, 1 - soft)) and soft >= 0.5
     elif name.startswith("facttune"):
         support: dict[str, list[float]] = {}
-        for claim in lake.read(Claim, "run_id = $run AND support IS NOT NULL", {"run": run_id}):
-            support.setdefault(claim.response_id, []).append(claim.support)
+        for claim in lake.read(Claim, "run_id = $run", {"run": run_id}):
+            support.setdefault(claim.response_id, []).extend([] if claim.support is None else [claim.support])
         for pair in pairs:
             means = [fmean(support[answer]) for answer in (pair.chosen_response_id, pair.rejected_response_id)]
             assert [pair.chosen_value, pair.rejected_value] == pytest.approx(means) and means[0] > means[1]
-    scores = lake.read(Judgement, "run_id = $run AND kind = 'score' AND probabilities IS NOT NULL", {"run": run_id})
-    for score in scores:
-        assert score.points == pytest.approx(sum(int(label) * share for label, share in score.probabilities.items()))
+    for score in lake.read(Judgement, "run_id = $run AND kind = 'score'", {"run": run_id}):
+        if score.probabilities is not None:
+            expected = sum(int(label) * share for label, share in score.probabilities.items())
+            assert score.points == pytest.approx(expected)
 
 
 def check_first_loss(training: TrainingRun, rows: TrainingSetRows) -> None:
