@@ -26,6 +26,8 @@ PAPER = "SPPO, arXiv:2405.00675"
 RATES = ("chosen_win_rate", "rejected_win_rate")
 LEAST_SPREAD = 0.02
 """standard deviation of the pairs' gaps in win rate below which a judge says the same of everything"""
+LEAST_GAP = 0.05
+"""median of these gaps below which it prefers hardly any answer"""
 
 
 class SppoSettings(PairSettings, frozen=True, kw_only=True):
@@ -100,10 +102,11 @@ def spread_warning(rows: Sequence[dict[str, Any]]) -> str | None:
         return None
     gaps = [row["chosen_win_rate"] - row["rejected_win_rate"] for row in rows]
     spread = statistics.pstdev(gaps)
-    if spread >= LEAST_SPREAD:
+    middle = statistics.median(gaps)
+    if spread >= LEAST_SPREAD and middle >= LEAST_GAP:
         return None
     return (
-        f"the win rates say nearly the same of every pair: chosen less rejected is {statistics.fmean(gaps):.3f} with a standard "
+        f"the win rates say nearly the same of every pair: chosen less rejected is {middle:.3f} in the median, with a standard "
         f"deviation of {spread:.3f} over {len(rows):,} pairs: look at the judge, and at shrink if it is too sure of itself"
     )
 
