@@ -46,6 +46,7 @@ CHEAPER = {
     "facttune_fs": ("sample.n=3", "claims.most=2"),
     "facttune_mc": ("sample.n=3", "claims.most=2", "claims.samples=3"),
     "checklist": ("checklist.most=2", "judge.n=2"),
+    "spar": ("sample.n=3", "judge.verdict=word", "judge.votes=1", "judge.max_tokens=4", "search.depth=1", "search.branch=2"),
 }  # fmt: skip
 """stages' settings with which a method is not done for minutes"""
 FEW = (
