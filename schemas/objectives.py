@@ -32,6 +32,10 @@ TRAINER = {objective.format: name for name, objective in reversed(OBJECTIVES.ite
 """training set format -> the objective that it is trained by unless another is asked for: the first that takes it"""
 
 
+NARROW_GAP = 0.05
+"""a median win rate of the chosen answers that is less far above that of the rejected ones: the judge prefers hardly any answer"""
+
+
 def objective_of(name: str) -> Objective:
     """That of a row; a name that is not known stands for itself."""
     return OBJECTIVES.get(name) or Objective(name, "", name)

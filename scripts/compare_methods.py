@@ -22,7 +22,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 
 from factory.cli.options import assignments
-from factory.evaluation.intervals import mean, share
+from factory.evaluation.intervals import mean
 from factory.importing.importer import Options, import_files
 from factory.loops.rewards import judge_settings
 from factory.loops.training import DIVERGED, Training, command_of, weights_of
@@ -46,12 +46,11 @@ from schemas.errors import FactoryError
 from schemas.objectives import TRAINER
 from schemas.streams import visible
 from schemas.tables import TrainingRun
+from scripts.methods_table import put_in_page, table
 from stores.lake import Lake
 from stores.parameters import defaults
 from stores.training_sets import build_training_set, training_set_sql
 
-BEGIN, END = "<!-- methods: begin -->", "<!-- methods: end -->"
-"""of the table in a page"""
 REFERENCES = "best_of_n_sft"
 """the recipe whose best answers become references"""
 BY_PEOPLE = "two_answers"
@@ -97,7 +96,8 @@ QUALIFY row_number() OVER (PARTITION BY a.prompt_id ORDER BY a.flaw IS NOT NULL,
 ORDER BY position
 """
 _PREFERRED = """
-SELECT p.messages[-1].content AS prompt, arg_max(r.text, (rank, r.response_id)) AS chosen, arg_min(r.text, (rank, r.response_id)) AS rejected
+SELECT p.messages[-1].content AS prompt, arg_max(r.text, (rank, r.response_id)) AS chosen,
+  arg_min(r.text, (rank, r.response_id)) AS rejected
 FROM ranked_answers([$run], NULL, NULL) AS a
 JOIN responses AS r USING (response_id)
 JOIN prompts AS p ON p.prompt_id = a.prompt_id
@@ -114,6 +114,36 @@ def trained_recipes() -> list[str]:
     ]
 
 
+def names_of(options: argparse.Namespace) -> list[str]:
+    """The recipes to compare, by name or file."""
+    return options.recipes.split(",") if options.recipes else trained_recipes()
+
+
+def changes_of(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """By recipe, the settings that the user changes.
+
+    Raises:
+        FactoryError: the file is none of settings, or a recipe is unknown.
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    if options.settings:
+        try:
+            changes = yaml.safe_load(options.settings.read_text("utf-8")) or {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise FactoryError(f"{options.settings} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(changes, dict) or not all(isinstance(settings, dict) for settings in changes.values()):
+        raise FactoryError(f"{options.settings} must be a mapping of recipes, each to a mapping of its settings")
+    for key, value in assignments(options.override).items():
+        name, _, rest = key.partition(".")
+        changes[name] = {**changes.get(name, {}), rest: value}
+    known = {file.stem for file in RECIPES.glob("*.yaml")} | {Path(name).stem for name in names_of(options)}
+    if unknown := sorted(set(changes) - known):
+        raise FactoryError(
+            f"settings are given for {', '.join(unknown)}, and there is no such recipe: name one of {', '.join(sorted(known))}"
+        )
+    return changes
+
+
 def recipe_for(name: str, options: argparse.Namespace, source: str) -> Recipe:
     """A recipe on the shared prompts, none of whose models writes more than the most tokens."""
     plain = load_recipe(name)
@@ -126,12 +156,7 @@ def recipe_for(name: str, options: argparse.Namespace, source: str) -> Recipe:
             changes[f"stages.{entry.name}.max_tokens"] = min(most, options.max_tokens)
     if options.model:
         changes |= {f"models.{role}.endpoint": options.model for role in plain.models}
-    if options.settings:
-        changes |= yaml.safe_load(options.settings.read_text("utf-8")).get(name, {})
-    for key, value in assignments(options.override).items():
-        of, _, rest = key.partition(".")
-        changes |= {rest: value} if of == name else {}
-    return load_recipe(name, changes)
+    return load_recipe(name, changes | changes_of(options).get(Path(name).stem, {}))
 
 
 def run(lake: Lake, recipe: Recipe) -> str:
@@ -140,11 +165,16 @@ def run(lake: Lake, recipe: Recipe) -> str:
         return run_on(lake, RunSpecification(recipe), progress)
 
 
+def references(lake: Lake, options: argparse.Namespace) -> str:
+    """The run whose answers, eight to a prompt, the verifier has judged."""
+    return run(lake, recipe_for(REFERENCES, options, "bundled"))
+
+
 def prompts_with_references(lake: Lake, options: argparse.Namespace) -> str:
     """A file of the bundled prompts, each with the best of eight answers as its reference; made once."""
     file: Path = options.out / "prompts.jsonl"
     if not file.exists():
-        rows = lake.query(_BEST, {"run": run(lake, recipe_for(REFERENCES, options, "bundled"))}).to_pylist()
+        rows = lake.query(_BEST, {"run": references(lake, options)}).to_pylist()
         for row in rows:
             row["kwargs"] = list(map(json.loads, row["kwargs"]))
         write(file, "".join(f"{json.dumps(row)}\n" for row in rows))
@@ -155,7 +185,7 @@ def imported_preferences(lake: Lake, options: argparse.Namespace) -> str:
     """The run of imported preferences, for recipes that learn from people's."""
     file: Path = Path(options.preferences) if options.preferences else options.out / "preferences.jsonl"
     if not file.exists():
-        rows = lake.query(_PREFERRED, {"run": run(lake, recipe_for(REFERENCES, options, "bundled"))}).to_pylist()
+        rows = lake.query(_PREFERRED, {"run": references(lake, options)}).to_pylist()
         write(file, "".join(f"{json.dumps(row)}\n" for row in rows))
     [imported] = import_files(
         str(options.out / "lake"), [PromptSettings(source=str(file), limit=options.prompts)], Options(), lambda *_: None
@@ -184,18 +214,19 @@ def build(lake: Lake, run_id: str, training: RoleTraining) -> tuple[str, dict[st
 def train(
     lake: Lake,
     recipe: Recipe,
+    run_id: str,
     role: str,
-    training: RoleTraining,
     reference: str,
     trainer: str,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Trains for one epoch; the figures of the training's row, and the peak memory of its process in bytes."""
-    output = options.out / "models" / f"{recipe.name}-{role}"
+    models, training = options.out / "models", recipe.trainings()[role]
+    output = models / f"{run_id}-{role}"
     settings: dict[str, Any] = {"epochs": 1}
     reward = None
     if training.reward in recipe.trainings():
-        reward = options.out / "models" / f"{recipe.name}-{training.reward}"
+        reward = models / f"{run_id}-{training.reward}"
     elif training.reward is not None:
         settings |= judge_settings(training.reward, recipe.models[training.reward])
     last = options.out / f"one-epoch-{recipe.name}-{role}.yaml"
@@ -232,96 +263,28 @@ def train(
 
 
 def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> dict[str, Any]:
-    """A method's figures; what is there already is not made again."""
+    """A method's figures; what is there already is not made again, unless its recipe has changed."""
     file: Path = options.out / "figures" / f"{name}.json"
     found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {"trainings": {}}
     found.pop("reason", None)
     try:
         recipe = recipe_for(name, options, source)
-        if "data" not in found:
-            by_people = BY_PEOPLE in (recipe.pairs or ())
-            run_id = imported_preferences(lake, options) if by_people else run(lake, recipe)
-            found["data"] = figures_of_data(lake, run_id)
+        by_people = BY_PEOPLE in (recipe.pairs or ())
+        run_id = imported_preferences(lake, options) if by_people else run(lake, recipe)
+        if found.get("data", {}).get("run") != run_id:
+            found = {"data": figures_of_data(lake, run_id), "trainings": {}}
         for role, training in recipe.trainings().items():
             if role not in found["trainings"] or (options.train and "loss" not in found["trainings"][role]):
-                reference, figures = build(lake, found["data"]["run"], training)
+                reference, figures = build(lake, run_id, training)
                 if options.train:
-                    figures |= train(lake, recipe, role, training, reference, figures["trainer"], options)
+                    figures |= train(lake, recipe, run_id, role, reference, figures["trainer"], options)
                 found["trainings"][role] = figures
                 write(file, json.dumps(found, indent=1))
     except FactoryError as error:
-        found["reason"] = visible(str(error))
-        print(f"{name}: {found['reason']}", file=sys.stderr)
+        found["reason"] = str(error)
+        print(f"{name}: {visible(str(error))}", file=sys.stderr)
     write(file, json.dumps(found, indent=1))
     return found
-
-
-def table(all_figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row per method and role that it trains."""
-    lines = [
-        "| method | data of a prompt | requests | requests a pair | tokens a pair (read + written) | pairs | prompts with a pair | "
-        "trained (trainer, rows) | likeness | loss (online: reward), first → last step | peak memory |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
-    ]
-    for name, found in all_figures.items():
-        data = found.get("data")
-        first = [f"`{name}`", *(_data_cells(data) if data else ["–"] * 6)]
-        rows = [
-            [f"{role} ({one['trainer']}, {one['rows']})", *_training_cells(one)]
-            for role, one in found["trainings"].items()
-        ]
-        if found.get("reason"):
-            rows.append([f"not done: {found['reason']}".replace("|", "\\|"), "–", "–", "–"])
-        for number, row in enumerate(rows or [["–"] * 4]):
-            lines.append(f"| {' | '.join([*(first if number == 0 else [''] * 7), *row])} |")
-    return "\n".join(lines) + "\n"
-
-
-def _data_cells(data: Mapping[str, Any]) -> list[str]:
-    of_each = (_each(data[what] / data["prompts"], what) for what in _made() if data[what])
-    pairs = data["pairs"]
-    tokens = [None if data[what] is None or not pairs else data[what] / pairs for what in ("read", "written")]
-    each = f"{data['requests'] / pairs:.1f}" if pairs else "–"
-    paired = share(data["prompts with a pair"], data["prompts answered"])
-    with_pair = "–" if paired.value is None else f"{_with_interval(asdict(paired), 100, '.0f')} %"
-    told = " + ".join("?" if count is None else f"{count:,.0f}" for count in tokens) if pairs else "–"
-    return [", ".join(of_each), f"{data['requests']:,}", each, told, f"{pairs:,}", with_pair]
-
-
-def _with_interval(figure: Mapping[str, Any], scale: float, form: str) -> str:
-    value, low, high = (format(scale * figure[part], form) for part in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
-
-
-def _each(count: float, what: str) -> str:
-    return f"1 {what[:-1]}" if count == 1 and what.endswith("s") else f"{count:.3g} {what}"
-
-
-def _made() -> Sequence[str]:
-    return (
-        "references",
-        "imported answers",
-        "answers",
-        "judgements",
-        "comparisons",
-        "refinements",
-        "claims",
-        "checklist items",
-        "comparisons of judgements",
-    )
-
-
-def _training_cells(one: Mapping[str, Any]) -> list[str]:
-    likeness = "–" if one["likeness"]["value"] is None else _with_interval(one["likeness"], 1, ".2f")
-    if "loss" not in one:
-        return [likeness, "–", "–"]
-    curve = one["reward"] or one["loss"]
-    loss = f"{'reward ' if one['reward'] else ''}{curve[0]:.4g} → {curve[-1]:.4g}" if curve else "–"
-    return [
-        likeness,
-        loss if one["status"] == "finished" else f"{loss} (diverged)",
-        f"{one['peak_bytes'] / 2**30:.2f} GiB",
-    ]
 
 
 def write(file: Path, text: str) -> None:
@@ -330,14 +293,6 @@ def write(file: Path, text: str) -> None:
     part = file.with_name(f"{file.name}.part")
     part.write_text(text, "utf-8")
     part.replace(file)
-
-
-def put_in_page(page: Path, text: str) -> None:
-    before, begin, rest = page.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise FactoryError(f"{page} has no lines {BEGIN} and {END} for the table to stand between: add them")
-    write(page, f"{before}{begin}\n{text}{end}{after}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -356,28 +311,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--settings", type=Path, help="a YAML file: by recipe, its settings")
     parser.add_argument("-o", dest="override", action="append", metavar="RECIPE.KEY=VALUE", help="a recipe's setting")
     options = parser.parse_args(arguments)
+    # What a recipe is told is in its run's id.
     asked = {
         name: str(getattr(options, name))
-        for name in (
-            "prompts",
-            "max_tokens",
-            "source",
-            "preferences",
-            "model",
-            "start",
-            "config",
-            "settings",
-            "override",
-        )
+        for name in ("prompts", "max_tokens", "source", "preferences", "model", "start", "config")
     }
     settings = options.out / "settings.json"
     if settings.exists() and json.loads(settings.read_text("utf-8")) != asked:
         raise FactoryError(f"{options.out} was begun with other options ({settings}): give those, or another --out")
     write(settings, json.dumps(asked, indent=1))
-    names = options.recipes.split(",") if options.recipes else trained_recipes()
+    changes_of(options)
     with Lake.open(options.out / "lake", create=True) as lake:
         source = options.source or prompts_with_references(lake, options)
-        found = {Path(name).stem: compare(lake, name, options, source) for name in names}
+        found = {Path(name).stem: compare(lake, name, options, source) for name in names_of(options)}
     text = table(found)
     write(options.out / "table.md", text)
     if options.page:

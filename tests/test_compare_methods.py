@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from schemas.errors import FactoryError
-from scripts.compare_methods import BEGIN, END, main, put_in_page, table, trained_recipes
+from scripts.compare_methods import main, trained_recipes
+from scripts.methods_table import BEGIN, END, put_in_page, table
 from tests.completions import Tokens
 from tests.scripted_endpoint import Request, running_endpoint
 
@@ -59,6 +60,35 @@ def test_methods_share_prompts_and_each_row_has_what_its_rows_say(
     assert len(prompts) == 2 and all(one["reference"] and one["instruction_id_list"] for one in prompts)
 
 
+def test_a_changed_setting_makes_new_data_and_a_misspelt_recipe_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    with running_endpoint(script) as endpoint:
+        given = [
+            "--out",
+            str(tmp_path / "m"),
+            "--model",
+            endpoint.url,
+            "--prompts",
+            "2",
+            "--no-train",
+            "--recipes",
+            "delta",
+        ]
+        for answers in (2, 3):
+            file.write_text(f"sppo: {{stages.sample.n: {answers}}}\n")
+            main([*given[:-1], "sppo", "--settings", str(file)])
+            figures = json.loads((tmp_path / "m/figures/sppo.json").read_text())
+            assert (figures["data"]["answers"], figures["trainings"]["actor"]["rows"]) == (2 * answers, 2)
+        for text, sentence in (
+            ("spo: {stages.sample.n: 2}", "settings are given for spo, and there is no such recipe"),
+            ("- sppo", "must be a mapping of recipes"),
+            ("sppo: [", "cannot be read"),
+        ):
+            file.write_text(text)
+            with pytest.raises(FactoryError, match=sentence):
+                main([*given, "--settings", str(file)])
+
+
 def test_preferences_are_imported_where_people_must_compare(tmp_path: Path) -> None:
     file = tmp_path / "preferences.jsonl"
     file.write_text('{"prompt": "Count to two.", "chosen": "One, two.", "rejected": "Two."}\n')
@@ -89,14 +119,14 @@ def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> No
     text = table(
         {
             "a": {"data": data, "trainings": {"actor": training, "judge": diverged}},
-            "b": {"trainings": {}, "reason": "no | luck"},
+            "b": {"trainings": {}, "reason": "no | <b>luck</b>"},
             "c": {"trainings": {"actor": online}},
         }
     )
     assert text.splitlines()[2:] == [
         "| `a` | 2 answers, 3 judgements | 8 | 2.0 | ? + 15 | 4 | 50 [9, 91] % | actor (dpo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 | 1.00 GiB |",
         "|  |  |  |  |  |  |  | judge (sppo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 (diverged) | 1.00 GiB |",
-        "| `b` | – | – | – | – | – | – | not done: no \\| luck | – | – | – |",
+        "| `b` | – | – | – | – | – | – | not done: no \\| &lt;b&gt;luck&lt;/b&gt; | – | – | – |",
         "| `c` | – | – | – | – | – | – | actor (online, 4) | – | reward 0.25 → 0.5 | 1.00 GiB |",
     ]
 

@@ -151,7 +151,7 @@ def test_a_method_on_the_embedded_model(name: str, out: Path) -> None:
         check_pairs_by_hand(lake, name, found["data"]["run"])
         trained = {run.output: run for run in lake.read(TrainingRun)}
         for role in found["trainings"]:
-            training = trained[f"{name}-{role}"]
+            training = trained[f"{found['data']['run']}-{role}"]
             [of] = lake.read(TrainingSet, "training_set_id = $id", {"id": training.training_set_id})
             check_first_loss(training, read_training_set(lake, f"{of.name}@{of.version}"))
     # What so small a model makes of three prompts may be no pair.

@@ -8,7 +8,8 @@ import pytest
 from typer.main import get_command
 
 from factory.cli.commands import app
-from scripts.compare_methods import BEGIN, END, trained_recipes
+from scripts.compare_methods import trained_recipes
+from scripts.methods_table import BEGIN, END
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "method.md", DOCS / "methods.md", *sorted((DOCS / "methods").glob("*.md"))]

@@ -25,7 +25,7 @@ from trainers.rewards import Answer, Reward, reward_of
 
 RECIPE = "online"
 UNPAID_IN_A_ROW = 50
-"""after so many answers that could not be paid, the training ends: its judge is none"""
+"""this many unpaid answers in a row end the training: the judge does not work"""
 
 
 def run_id_of(training_run_id: str) -> str:
@@ -52,7 +52,7 @@ class Pay:
     unpaid: int = 0
     """answers that could not be paid"""
     in_a_row: int = 0
-    """of them, since the last step in which one could be"""
+    """those of them since the last step with a paid answer"""
     counted: dict[str, int] = field(default_factory=dict)
     """completions so far, by stage"""
     rows: list[Response | Judgement | Call] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Pay:
         trainer_state: Any,
         **others: Any,
     ) -> list[float | None]:
-        """TRL's reward function: the reward of each completion of this process; None, with an advantage of 0: not known.
+        """TRL's reward function: the reward of each completion of this process; None: not known, and its advantage is 0.
 
         Raises:
             FactoryError: the judge cannot be asked, or read.
@@ -108,8 +108,9 @@ class Pay:
         # A trained policy is not thrown away because nobody could say how good it has become.
         if not paid and stage != "after" and (stage in ("before", "step 1") or self.in_a_row >= UNPAID_IN_A_ROW):
             raise FactoryError(
-                f"none of the last {self.in_a_row} answers, up to {stage}, could be paid: the judge could not be asked or read (its "
-                "calls and texts are not kept); see to it, and start the training again"
+                f"the last {self.in_a_row} answers could not be paid ({stage}): the judge could not be asked, or its scores could "
+                "not be read. Check the judge, then start the training again; what the judge has answered is in the journal, and "
+                "is not paid for twice"
             )
 
     def _keep(self, answers: Sequence[Answer], judgements: Sequence[Judgement | None], calls: Sequence[Call]) -> None:

@@ -118,7 +118,7 @@ def train(asked: Asked) -> None:
     with opened(reward, asked.lake, run_id, asked.seed) as paying:
         pay = Pay(run_id, paying, prompts, end_tokens(job.base, job.tokenizer), settings.num_generations)
         parts = with_reference(job, trainer_parts(job))
-        # TRL would print each answer that cannot be paid, with its prompt.
+        # TRL prints one unpaid answer of every step, with its prompt.
         logging.getLogger(kind.__module__).addFilter(lambda record: "returned None" not in record.getMessage())
         trainer = kind(reward_funcs=pay.of_completions, args=arguments, **parts)
         keeping, steady = Keeping(job, pay), Steady(asked.seed)
@@ -131,7 +131,7 @@ def train(asked: Asked) -> None:
             raise
         if pay.unpaid and trainer.is_world_process_zero():
             print(
-                f"{pay.unpaid} of {sum(pay.counted.values())} answers could not be paid: they have taught nothing",
+                f"{pay.unpaid} of {sum(pay.counted.values())} answers could not be paid, and taught nothing",
                 flush=True,
             )
 

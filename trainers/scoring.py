@@ -108,12 +108,14 @@ def load_reward_model(folder: Path, where: str) -> RewardModel:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from trainers.models import NO_CODE
+
     accelerated = torch.accelerator.is_available()
     try:
-        # A folder from somebody else may bring code, or weights that are pickled.
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # A folder from somebody else may bring weights that are pickled.
+        tokenizer = AutoTokenizer.from_pretrained(folder, **NO_CODE)
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype="auto" if accelerated else torch.float32, trust_remote_code=False, use_safetensors=True
+            folder, dtype="auto" if accelerated else torch.float32, use_safetensors=True, **NO_CODE
         )
     except (OSError, ValueError) as error:
         raise FactoryError(f"{where}: {folder.name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from schemas.errors import FactoryError
+from schemas.objectives import NARROW_GAP
 from schemas.settings import about
 from trainers.command import Asked, run_command
 from trainers.settings import PairSettings
@@ -26,8 +27,6 @@ PAPER = "SPPO, arXiv:2405.00675"
 RATES = ("chosen_win_rate", "rejected_win_rate")
 LEAST_SPREAD = 0.02
 """standard deviation of the pairs' gaps in win rate below which a judge says the same of everything"""
-LEAST_GAP = 0.05
-"""median of these gaps below which it prefers hardly any answer"""
 
 
 class SppoSettings(PairSettings, frozen=True, kw_only=True):
@@ -103,7 +102,7 @@ def spread_warning(rows: Sequence[dict[str, Any]]) -> str | None:
     gaps = [row["chosen_win_rate"] - row["rejected_win_rate"] for row in rows]
     spread = statistics.pstdev(gaps)
     middle = statistics.median(gaps)
-    if spread >= LEAST_SPREAD and middle >= LEAST_GAP:
+    if spread >= LEAST_SPREAD and middle >= NARROW_GAP:
         return None
     return (
         f"the win rates say nearly the same of every pair: chosen less rejected is {middle:.3f} in the median, with a standard "

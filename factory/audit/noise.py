@@ -5,9 +5,7 @@ import polars as pl
 from factory.audit.figures import entropy
 from factory.audit.finding import EXAMPLES, Bars, Check, Measured, counted, not_applicable, share
 from factory.audit.rows import Audited
-
-NARROW_GAP = 0.05
-"""Win rates no further apart say that the judge prefers hardly any answer."""
+from schemas.objectives import NARROW_GAP
 
 
 def split_votes(given: Audited) -> Measured:

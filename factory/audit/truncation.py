@@ -98,7 +98,8 @@ def load_tokenizer(model: str) -> Any:
         )
     try:
         if path.is_dir():
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            # Said, or transformers asks on a terminal whether to run the code that a folder brings.
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         else:
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except (OSError, ValueError) as error:

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from factory.audit.audit import AuditSettings, examination
-from factory.audit.noise import NARROW_GAP
 from factory.monitor.plain_text import visible
 from factory.runs.audit_settings import settings_of
 from factory.runs.places import with_places
 from schemas.errors import FactoryError
+from schemas.objectives import NARROW_GAP
 from stores.checksums import keep_checksums, refuse_damage
 from stores.lake import Lake
 from stores.likeness import words
