@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import duckdb
@@ -75,6 +76,14 @@ def own_data_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     """What runs keep outside of their lakes is not written into the home of who tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_pages() -> Iterator[None]:
+    """What a page leaves out where it takes too long is there also on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("factory.view.readers.Timer", lambda seconds, interrupt: Timer(seconds * 100, interrupt))
         yield
 
 

@@ -75,20 +75,29 @@ def scored(response: str, *given: tuple[str, float, float | None], **more: Any) 
     ]  # fmt: skip
 
 
-def test_a_verdict_is_the_mean_by_weight_of_what_could_be_read(lake: Lake) -> None:
-    # (80 (90 + 70) + 20 * 10) / (80 + 80 + 20); the unreadable score of the second item counts for nothing.
+def test_a_verdict_is_the_mean_of_the_items_means_by_weight(lake: Lake) -> None:
+    # 0.8 * (90 + 70) / 2 + 0.2 * 10: the unreadable score of the second item takes nothing of its weight.
     rows = scored("a", ("bird", 80, 90), ("bird", 80, 70), ("one", 20, 10), ("one", 20, None))
     fill(lake, *rows)
     [found] = lake.query("SELECT value, points, passed, unparsed_votes FROM verdicts").to_pylist()
     assert found == {
-        "value": pytest.approx(13000 / 18000),
-        "points": pytest.approx(13000 / 180),
+        "value": pytest.approx(0.66),
+        "points": pytest.approx(66),
         "passed": None,
         "unparsed_votes": 1,
     }
     verdict = verdict_of(rows)
     assert (verdict.value, verdict.points) == (pytest.approx(found["value"]), pytest.approx(found["points"]))
     assert verdict_of(scored("b", ("bird", 80, None))).value is None
+
+
+def test_an_answer_of_which_an_item_cannot_be_read_has_no_verdict(lake: Lake) -> None:
+    """The mean of its other items would let it win by what nobody could read."""
+    rows = [*scored("a", ("bird", 50, 90), ("one", 50, None)), *scored("b", ("bird", 50, 90), ("one", 50, 70))]
+    fill(lake, *rows)
+    found = lake.query("SELECT value, points, unparsed_votes FROM verdicts ORDER BY response_id").to_pylist()
+    assert [tuple(one.values()) for one in found] == [(None, None, 1), (pytest.approx(0.8), pytest.approx(80), 0)]
+    assert [verdict_of(rows[:2]).value, verdict_of(rows[2:]).value] == [None, pytest.approx(0.8)]
 
 
 def item(id: str, prompt: str = "p1", position: int = 0, weight: float = 1.0) -> ChecklistItem:

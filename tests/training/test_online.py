@@ -368,19 +368,6 @@ def test_prompts_without_constraints_or_ids_are_refused(
     assert not [one for one in (tmp_path / "out").parent.glob(".out.part")]
 
 
-def test_falling_rewards_end_a_training() -> None:
-    from trainers.guards import sinking
-
-    steady = [{"reward": 1.0, "reward_std": 0.5}, {"reward": 1.2, "reward_std": 0.5}]
-    assert sinking([*steady, {"reward": 0.2, "reward_std": 0.1}, {"reward": 0.0, "reward_std": 0.1}], 2, 3.0) is None
-    worse = [{"reward": -0.5, "reward_std": 0.1}, {"reward": -0.5, "reward_std": 0.1}]
-    said = sinking([*steady, *worse], 2, 3.0)  # 1.1 + 0.5 > 3 * 0.5
-    assert said is not None and "max_reward_fall 3 deviations" in said
-    assert sinking(worse, 2, 3.0) is None
-    nobody_paid = {"reward": None, "reward_std": None}
-    assert sinking([nobody_paid, *steady, nobody_paid, *worse, nobody_paid], 2, 3.0) == said
-
-
 def test_a_judgement_pays_its_points_or_its_scaled_score() -> None:
     def judged(kind: str, points: float | None, value: float | None) -> Judgement:
         return row(Judgement, "j", kind=kind, points=points, value=value)

@@ -1,7 +1,7 @@
 -- answers.sql: sampled answers with a judge's assessment; pairings and training sets choose among them.
 -- In: runs, prompts (NULL: all of theirs), and the name of a judge or of a stage that compares or checks claims (NULL: the
 -- deciding judge and all such stages). Out: one row per sampled response that has a text. points, value, passed, win_rate,
--- support (the mean of its claims'): NULL if unknown; flaw: NULL if it has none, as an answer that is preferred or imitated must.
+-- support (view claim_scores): NULL if unknown; flaw: NULL if it has none, as an answer that is preferred or imitated must.
 CREATE TEMP MACRO answers_of_runs(of_runs, of_prompts, by_judge) AS TABLE
   WITH said AS (
     SELECT run_id, response_id, judge, points, value, passed
