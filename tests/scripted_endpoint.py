@@ -121,6 +121,7 @@ class ScriptedEndpoint:
     models: Sequence[str] = ("mock",)
     api_key: str | None = field(default=None, repr=False)
     port: int = 0  # 0 takes a free one, and keeps it
+    gives_logprobs: bool = True  # to a run that asks for one token to find out; off: the script is asked, as always
     keep_requests: bool = True  # off for long runs: every request stays in memory
     requests: list[Request] = field(default_factory=list, init=False)  # in order of arrival
     script_errors: list[Exception] = field(default_factory=list, init=False)
@@ -301,8 +302,9 @@ class ScriptedEndpoint:
             self._free_slots.release()
 
     def _ask_script(self, request: Request) -> Reply:
+        probes = request.messages == [{"role": "user", "content": "Hello"}] and request.body.get("top_logprobs")
         try:
-            answer = self.script(request)
+            answer = [Tokens([("Hi", {"Hi": 1.0})])] if probes and self.gives_logprobs else self.script(request)
         except Exception as error:  # a script may fail in any way; `running_endpoint` raises it
             self.script_errors.append(error)
             raise _Refused("script_error", 500, f"The script failed: {error!r}") from error

@@ -27,13 +27,13 @@ STAGES = {
 }
 
 
-def run(tmp_path: Path, stage: dict[str, Any], reply: Any) -> int:
+def run(tmp_path: Path, stage: dict[str, Any], reply: Any, gives_logprobs: bool = True) -> int:
     """A run of one prompt with two answers; gives the number of requests that were sent."""
 
     def script(request: Request) -> Sequence[Any]:
         return [reply] * request.n if "esponse" in asked(request) else ["one answer", "and another"]
 
-    with running_endpoint(script, slots=1) as endpoint:
+    with running_endpoint(script, slots=1, gives_logprobs=gives_logprobs) as endpoint:
         models = {role: {"endpoint": endpoint.url, "concurrency": 1} for role in ("actor", "refiner")}
         stages = [{"stage": "sample", "n": 2}, {**stage, "logprobs": "required"}]
         document = {"name": "x", "models": models, "stages": stages, "prompts": {"limit": 3}, "pairs": []}
@@ -54,12 +54,24 @@ def test_an_endpoint_without_log_probabilities_ends_the_run_at_its_first_answer(
         assert not lake.counts()["judgements"] + lake.counts()["comparisons"]
 
 
+def test_only_models_whose_log_probabilities_are_read_are_asked_for_them() -> None:
+    def role(**stage: Any) -> str | None:
+        models = {role: {"endpoint": "http://a/v1"} for role in ("actor", "refiner", "judge")}
+        stages = [{"stage": "sample", "n": 2}, {**stage, "logprobs": "required"}]
+        return recipe_of({"name": "x", "models": models, "stages": stages}, "x").stages[1].settings.insists_on()
+
+    assert role(stage="claims") == "refiner" and role(stage="claims", checker="judge") == "judge"
+    assert role(stage="claims", method="samples") is None
+    assert role(stage="judge", kind="votes", verdict="word", model="judge") == "judge"
+    assert role(stage="judge", kind="votes", model="judge") is None
+
+
 @pytest.mark.parametrize("who", STAGES)
 def test_an_endpoint_with_them_is_taken(tmp_path: Path, who: str) -> None:
     stage, written = STAGES[who]
     *before, last = written.split(" ")
     words = [(f"{word} ", {f"{word} ": 1.0}) for word in before]
-    assert run(tmp_path, stage, Tokens([*words, (last, {last: 0.9, "2": 0.1})])) == 3 + 3 * 2
+    assert run(tmp_path, stage, Tokens([*words, (last, {last: 0.9, "2": 0.1})])) == 1 + 3 + 3 * 2
 
 
 def test_a_score_is_read_from_the_first_words_alternatives_where_no_number_was_written() -> None:

@@ -71,6 +71,9 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
                 "fewer cannot settle a verdict"
             )
 
+    def insists_on(self) -> str | None:
+        return super().insists_on() if self.verdict == "word" else None
+
     def templates(self) -> dict[str, TemplateUse]:
         default = {"text": "judge", "json": "judge_json", "word": "judge_word"}[self.verdict]
         return {"judge": TemplateUse(default, ("prompt", "response", "reference"))}

@@ -23,6 +23,7 @@ from factory.inference.trust import trust
 from factory.runs.ending import end_noted
 from factory.runs.pending import all_prompts, load_work, pending_prompts
 from factory.runs.places import remember, without_paths, without_places
+from factory.runs.probing import check_logprobs
 from factory.runs.progress import Progress
 from factory.runs.readable import Readable, check_readable
 from factory.runs.same_models import check_templates
@@ -241,6 +242,8 @@ async def answering(
     progress.phase = "starting models"
     with session.observe(progress) as tracing:
         async with connected(session, spending) as endpoints:
+            if session.deferral is None:
+                await check_logprobs(spec.recipe, endpoints)
             check_templates(lake, (endpoint.model for endpoint in endpoints.values()))
             writer = Writer(lake, session.run.run_id, spec.recipe.pairings(), session.flush_every_s)
             defer = session.deferral.defer if session.deferral else None

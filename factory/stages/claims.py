@@ -83,6 +83,10 @@ class Settings(StageSettings, frozen=True, kw_only=True):
         asked = self.answerer if self.method == "samples" else self.checker or self.model
         return tuple(dict.fromkeys((self.model, asked)))
 
+    def insists_on(self) -> str | None:
+        required = self.method == "corpus" and self.logprobs == "required"
+        return (self.checker or self.model) if required else None
+
     def reads_documents(self) -> bool:
         return self.method == "corpus"
 

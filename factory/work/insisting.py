@@ -1,4 +1,4 @@
-"""Log-probabilities that a recipe insists on: an endpoint without them ends the run at its first answer."""
+"""Log-probabilities that a recipe insists on: an answer without them ends the run."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -43,6 +43,10 @@ class StageSettings(Settings, frozen=True, kw_only=True):
         model = getattr(self, "model", None)
         return (model,) if isinstance(model, str) else ()
 
+    def insists_on(self) -> str | None:
+        """The role whose model must return log-probabilities (`work/insisting.py`); None: no model must."""
+        return getattr(self, "model", None) if getattr(self, "logprobs", None) == "required" else None
+
     def templates(self) -> dict[str, TemplateUse]:
         """The templates it renders, by name."""
         return {}
