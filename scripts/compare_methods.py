@@ -69,8 +69,7 @@ SELECT (SELECT count(*) FROM run_prompts WHERE run_id = $run AND NOT evolved) AS
   (SELECT count(*) FROM checklist_items WHERE run_id = $run) AS "checklist items",
   (SELECT count(*) FROM meta_judgements WHERE run_id = $run) AS "comparisons of judgements",
   (SELECT count(*) FROM pairs WHERE run_id = $run) AS pairs,
-  (SELECT count(DISTINCT prompt_id) FROM pairs WHERE run_id = $run) AS "prompts with a pair",
-  (SELECT count(*) FROM run_prompts WHERE run_id = $run) AS "prompts answered"
+  (SELECT count(DISTINCT prompt_id) FROM pairs WHERE run_id = $run) AS "prompts with a pair"
 """
 _PAID = """
 SELECT count(*) AS requests, if(requests = 0, 0, sum(prompt_tokens))::BIGINT AS read,
@@ -193,10 +192,10 @@ def imported_preferences(lake: Lake, options: argparse.Namespace) -> str:
     return imported.run_id
 
 
-def figures_of_data(lake: Lake, run_id: str) -> dict[str, Any]:
+def figures_of_data(lake: Lake, run_id: str, given: int) -> dict[str, Any]:
     (made,) = lake.query(_MADE, {"run": run_id}).to_pylist()
     (paid,) = lake.query(_PAID, {"run": run_id}).to_pylist()
-    return {**made, **paid, "run": run_id}
+    return {**made, **paid, "run": run_id, "prompts given": given}
 
 
 def build(lake: Lake, run_id: str, training: RoleTraining) -> tuple[str, dict[str, Any]]:
@@ -258,8 +257,16 @@ def train(
     if not rows:
         raise FactoryError("the training has written no row")
     row = max(rows, key=lambda one: one.ended_at)
-    rewards = lake.query(_REWARDS, {"run": f"online-{row.training_run_id[:10]}"}).column("reward").to_pylist()
-    return {"loss": row.loss_curve, "reward": rewards, "status": row.status, "peak_bytes": usage.ru_maxrss * 1024}
+    online = {"run": f"online-{row.training_run_id[:10]}"}
+    rewards = lake.query(_REWARDS, online).column("reward").to_pylist()
+    (paid,) = lake.query(_PAID, online).to_pylist()
+    return {
+        "loss": row.loss_curve,
+        "reward": rewards,
+        "requests": paid["requests"],
+        "status": row.status,
+        "peak_bytes": usage.ru_maxrss * 1024,
+    }
 
 
 def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> dict[str, Any]:
@@ -272,7 +279,7 @@ def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> 
         by_people = BY_PEOPLE in (recipe.pairs or ())
         run_id = imported_preferences(lake, options) if by_people else run(lake, recipe)
         if found.get("data", {}).get("run") != run_id:
-            found = {"data": figures_of_data(lake, run_id), "trainings": {}}
+            found = {"data": figures_of_data(lake, run_id, options.prompts), "trainings": {}}
         for role, training in recipe.trainings().items():
             if role not in found["trainings"] or (options.train and "loss" not in found["trainings"][role]):
                 reference, figures = build(lake, run_id, training)

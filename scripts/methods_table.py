@@ -36,7 +36,7 @@ def table(all_figures: Mapping[str, Mapping[str, Any]]) -> str:
         data = found.get("data")
         first = [f"`{name}`", *(_data_cells(data) if data else ["–"] * 6)]
         rows = [
-            [f"{role} ({one['trainer']}, {one['rows']})", *_training_cells(one)]
+            [f"{role} ({one['trainer']}, {one['rows']}{_requests(one)})", *_training_cells(one)]
             for role, one in found["trainings"].items()
         ]
         if found.get("reason"):
@@ -51,10 +51,15 @@ def _data_cells(data: Mapping[str, Any]) -> list[str]:
     pairs = data["pairs"]
     tokens = [None if data[what] is None or not pairs else data[what] / pairs for what in ("read", "written")]
     each = f"{data['requests'] / pairs:.1f}" if pairs else "–"
-    paired = share(data["prompts with a pair"], data["prompts answered"])
+    paired = share(data["prompts with a pair"], data["prompts given"])
     with_pair = "–" if paired.value is None else f"{_with_interval(asdict(paired), 100, '.0f')} %"
     told = " + ".join("?" if count is None else f"{count:,.0f}" for count in tokens) if pairs else "–"
     return [", ".join(of_each), f"{data['requests']:,}", each, told, f"{pairs:,}", with_pair]
+
+
+def _requests(one: Mapping[str, Any]) -> str:
+    """What an online training asked to be paid by."""
+    return f"; {one['requests']:,} requests" if one.get("requests") else ""
 
 
 def _with_interval(figure: Mapping[str, Any], scale: float, form: str) -> str:

@@ -20,6 +20,7 @@ from schemas.tables import Call, ChecklistItem, Judgement, Prompt, Run, RunPromp
 from stores.lake import Lake
 from stores.pairing import load_pairing, unpaired
 from stores.training_sets import build_training_set
+from tests.completions import Tokens
 from tests.judging import asked, part
 from tests.rows import asked as turns
 from tests.rows import fill, row, sampled
@@ -264,6 +265,28 @@ def test_checklists_end_to_end_and_gone_on_with(tmp_path: Path) -> None:
         ("Is it one sentence?", 20, 0.35, 0.35),
     ]
     assert "2. Is it one sentence? (weight 20" in reply
+
+
+def test_a_word_scores_an_item_by_the_probability_of_yes(tmp_path: Path) -> None:
+    def in_a_word(request: Request) -> Sequence[Any]:
+        text = asked(request)
+        if "[Requirement]" not in text:
+            return script(request)
+        yes = 0.6 if part(text, "Response") == "A dove sings." else 0.1
+        return [Tokens([("Yes" if yes > 0.5 else "No", {"Yes": yes, "No": 0.8 - yes, "The": 0.2})])]
+
+    with running_endpoint(in_a_word) as endpoint:
+        given = document(endpoint.url, three_prompts(tmp_path))
+        given["stages"][2] = {**given["stages"][2], "scale": "word", "n": 1, "logprobs": "required"}
+        run_recipe(RunSpecification(recipe_of(given, "recipe x")), str(tmp_path / "lake"), Progress())
+        [item] = {r.body["messages"][0]["content"][-40:] for r in endpoint.requests if "[Requirement]" in asked(r)}
+    assert item.strip().endswith("Answer with one word: Yes or No.")
+    with Lake.open(tmp_path / "lake") as lake:
+        found = lake.query("SELECT DISTINCT chosen_value, rejected_value FROM pairs").to_pylist()
+        assert lake.query("SELECT DISTINCT points FROM judgements ORDER BY 1").column(0).to_pylist() == pytest.approx(
+            [100 * 0.1 / 0.8, 100 * 0.6 / 0.8]
+        )
+    assert found == [{"chosen_value": pytest.approx(0.75), "rejected_value": pytest.approx(0.125)}]
 
 
 def test_a_run_whose_checklists_and_scores_cannot_be_read_stops() -> None:

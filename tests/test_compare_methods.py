@@ -104,7 +104,7 @@ def test_preferences_are_imported_where_people_must_compare(tmp_path: Path) -> N
 def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> None:
     data = {"prompts": 2, "requests": 8, "read": None, "written": 60, "pairs": 4, "answers": 4, "references": 0, "imported answers": 0,
             "judgements": 6, "comparisons": 0, "refinements": 0, "claims": 0, "checklist items": 0,
-            "comparisons of judgements": 0, "prompts with a pair": 1, "prompts answered": 2}  # fmt: skip
+            "comparisons of judgements": 0, "prompts with a pair": 1, "prompts given": 2}  # fmt: skip
     training = {
         "trainer": "dpo",
         "rows": 4,
@@ -115,7 +115,14 @@ def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> No
         "peak_bytes": 2**30,
     }
     diverged = {**training, "status": "diverged", "trainer": "sppo"}
-    online = {**training, "trainer": "online", "likeness": {"value": None}, "loss": [0.0, 0.0], "reward": [0.25, 0.5]}
+    online = {
+        **training,
+        "trainer": "online",
+        "requests": 1200,
+        "likeness": {"value": None},
+        "loss": [0.0, 0.0],
+        "reward": [0.25, 0.5],
+    }
     text = table(
         {
             "a": {"data": data, "trainings": {"actor": training, "judge": diverged}},
@@ -127,7 +134,7 @@ def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> No
         "| `a` | 2 answers, 3 judgements | 8 | 2.0 | ? + 15 | 4 | 50 [9, 91] % | actor (dpo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 | 1.00 GiB |",
         "|  |  |  |  |  |  |  | judge (sppo, 4) | 0.26 [0.20, 0.30] | 0.6931 → 0.5 (diverged) | 1.00 GiB |",
         "| `b` | – | – | – | – | – | – | not done: no \\| &lt;b&gt;luck&lt;/b&gt; | – | – | – |",
-        "| `c` | – | – | – | – | – | – | actor (online, 4) | – | reward 0.25 → 0.5 | 1.00 GiB |",
+        "| `c` | – | – | – | – | – | – | actor (online, 4; 1,200 requests) | – | reward 0.25 → 0.5 | 1.00 GiB |",
     ]
 
 

@@ -1,4 +1,5 @@
-"""Checklist: a language model scores each item of the prompt's checklist from 0 to 100 (RLCF, arXiv:2507.18624).
+"""Checklist: a language model scores each item of the prompt's checklist from 0 to 100 (RLCF, arXiv:2507.18624), or says in one
+word whether the answer meets it, whose probability is then the score.
 
 One judgement per item and score, with the item and its weight; the verdict's value is the mean of the items' means, by
 weight. The items are those that the recipe's stages `checklist` wrote for the prompt; without one, nothing is judged.
@@ -6,11 +7,15 @@ weight. The items are those that the recipe's stages `checklist` wrote for the p
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
+from factory.inference.journal import Choice
 from factory.judges.score import find_points
+from factory.judges.votes import read_word_vote
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
+from factory.work.insisting import Logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from schemas.settings import about
@@ -31,9 +36,24 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 1.0
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 16
+    scale: Annotated[
+        Literal["hundred", "word"],
+        about("a number from 0 to 100, or yes or no: 100 times the probability of yes, which suits small models"),
+    ] = "hundred"
+    logprobs: Annotated[
+        Logprobs,
+        about(
+            "whether to ask for a word's log-probabilities; false if the endpoint refuses; required: the run ends if it "
+            "returns none"
+        ),
+    ] = True
+
+    def insists_on(self) -> str | None:
+        return super().insists_on() if self.scale == "word" else None
 
     def templates(self) -> dict[str, TemplateUse]:
-        return {"item": TemplateUse("item", ("prompt", "response", "item", "reference"))}
+        default = "item" if self.scale == "hundred" else "item_word"
+        return {"item": TemplateUse(default, ("prompt", "response", "item", "reference"))}
 
     def can_fail(self) -> bool:
         return False
@@ -60,27 +80,34 @@ async def _scores(
         item=item.text,
         reference=prompt.reference or "",
     )
+    by_word = settings.scale == "word"
+    # 20 is the most that OpenAI's endpoint returns.
+    more: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if by_word and settings.logprobs else {}
     answered = await context.ask(
         prompt,
         settings.model,
         [Message("user", question)],
-        sampling_of(settings, settings.n),
+        sampling_of(settings, settings.n, **more),
         template=template.name,
         response_ids=(response_id,),
     )
-    scores = []
-    for choice in answered.reply.choices:
-        found = find_points(choice.text, 0, MOST, choice.finish_reason)
-        points = None if found is None else found[0]
-        scores.append(
-            Judged(
-                "unparsed" if points is None else None,
-                choice.text,
-                None if points is None else points / MOST,
-                points,
-                call_id=answered.call.call_id,
-                item_id=item.item_id,
-                weight=item.weight,
-            )
-        )
+    if by_word:
+        insist(answered.reply.choices, settings.logprobs, f"judge {judge.name}")
+    read = _read_word if by_word else _read_number
+    scores = [
+        replace(read(choice), call_id=answered.call.call_id, item_id=item.item_id, weight=item.weight)
+        for choice in answered.reply.choices
+    ]
     return scores, answered.call
+
+
+def _read_number(choice: Choice) -> Judged:
+    found = find_points(choice.text, 0, MOST, choice.finish_reason)
+    if found is None:
+        return Judged("unparsed", choice.text, None)
+    return Judged(None, choice.text, found[0] / MOST, found[0])
+
+
+def _read_word(choice: Choice) -> Judged:
+    vote = read_word_vote(choice)
+    return vote if vote.value is None else replace(vote, verdict=None, points=MOST * vote.value)
