@@ -22,7 +22,7 @@ from schemas.settings import about
 from schemas.tables import Constraint, Message, Prompt
 from trainers.command import Asked, Diverged, run_command
 from trainers.rewards import RewardSettings, in_rows, opened
-from trainers.settings import RewardedSettings
+from trainers.settings import RewardedSettings, Schedule
 
 OBJECTIVE = "online"
 RLOO = "RLOO, arXiv:2402.14740"
@@ -42,7 +42,7 @@ class OnlineSettings(RewardedSettings, frozen=True, kw_only=True):
     beta: Annotated[float, about("the weight of the KL penalty; 0: no reference model is kept", RLAIF, least=0)] = 0.05
     learning_rate: Annotated[float, about("the learning rate after the warm-up", "TRL", above=0)] = 1e-6
     epochs: Annotated[int, about("how often each prompt is answered num_generations times", above=0)] = 1
-    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up")] = "linear"
+    schedule: Annotated[Schedule, about("linear and cosine fall to 0; all follow the warm-up")] = "linear"
     max_tokens: Annotated[int, about("tokens of a prompt and the longest completion together", above=0)] = 2048
     max_loss_rise: (
         Annotated[float, about("unset: a policy's loss is near 0 whatever it learns; rewards are guarded", above=0)]

@@ -11,12 +11,12 @@ a batch, and the loss is the mean over prompts of the mean over their pairs, as 
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from schemas.errors import FactoryError
 from schemas.settings import about
 from trainers.command import Asked, run_command
-from trainers.settings import TrainerSettings
+from trainers.settings import Schedule, TrainerSettings
 
 OBJECTIVE = "reward"
 PAPER = "InstructGPT, arXiv:2203.02155"
@@ -27,7 +27,7 @@ class RewardSettings(TrainerSettings, frozen=True, kw_only=True):
 
     learning_rate: Annotated[float, about("the learning rate after the warm-up", PAPER, above=0)] = 9e-6
     epochs: Annotated[int, about("how often each example is trained on", PAPER, above=0)] = 1
-    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up")] = "linear"
+    schedule: Annotated[Schedule, about("linear and cosine fall to 0; all follow the warm-up")] = "linear"
     max_tokens: Annotated[int, about("tokens of a prompt and its answer together", above=0)] = 2048
     group_by_prompt: Annotated[
         bool, about("all pairs of a prompt are one element of a batch, and weigh as much as any other prompt's", PAPER)

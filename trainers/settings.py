@@ -46,12 +46,16 @@ class Lora(Settings, frozen=True, kw_only=True):
     dropout: Annotated[float, about("dropout on their input", least=0, below=1)] = 0.0
 
 
+Schedule = Literal["linear", "cosine", "constant"]
+"""of the learning rate, over the steps"""
+
+
 class TrainerSettings(Settings, frozen=True, kw_only=True):
     """What all objectives share. `batch_size` is the dial; the steps of accumulation follow from it."""
 
     learning_rate: Annotated[float, about("the learning rate after the warm-up", above=0)]
     epochs: Annotated[int, about("how often each example is trained on", above=0)]
-    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up")]
+    schedule: Annotated[Schedule, about("linear and cosine fall to 0; all follow the warm-up")]
     max_tokens: Annotated[int, about("tokens of a prompt and its answer together", above=0)]
     optimizer: Annotated[Literal["adamw", "rmsprop"], about("torch's, with its defaults and no weight decay")] = "adamw"
     warmup: Annotated[float, about("the share of all steps in which the rate rises", CODE, least=0, below=1)] = 0.1
@@ -130,9 +134,7 @@ class DpoSettings(PairSettings, frozen=True, kw_only=True):
 
     learning_rate: Annotated[float, about("the learning rate after the warm-up", CODE, above=0)] = 2e-7
     epochs: Annotated[int, about("how often each example is trained on", CODE, above=0)] = 1
-    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up", CODE)] = (
-        "linear"
-    )
+    schedule: Annotated[Schedule, about("linear and cosine fall to 0; all follow the warm-up", CODE)] = "linear"
     max_tokens: Annotated[int, about("tokens of a prompt and its answer together", CODE, above=0)] = 2048
     beta: Annotated[float, about("the strength of the pull to the reference model", CODE, above=0)] = 0.1
     loss_type: Annotated[tuple[str, ...], about("TRL's losses, added up by loss_weights", CODE)] = ("sigmoid", "sft")
@@ -199,9 +201,7 @@ class RftSettings(TrainerSettings, frozen=True, kw_only=True):
 
     learning_rate: Annotated[float, about("the learning rate after the warm-up", CODE, above=0)] = 2e-6
     epochs: Annotated[int, about("how often each example is trained on", CODE, above=0)] = 5
-    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up", CODE)] = (
-        "constant"
-    )
+    schedule: Annotated[Schedule, about("linear and cosine fall to 0; all follow the warm-up", CODE)] = "constant"
     max_tokens: Annotated[int, about("tokens of a prompt and its answer together", CODE, above=0)] = 4096
 
 

@@ -20,7 +20,7 @@ from schemas.errors import FactoryError
 from schemas.objectives import NARROW_GAP
 from schemas.settings import about
 from trainers.command import Asked, run_command
-from trainers.settings import PairSettings
+from trainers.settings import PairSettings, Schedule
 
 OBJECTIVE = "sppo"
 PAPER = "SPPO, arXiv:2405.00675"
@@ -34,7 +34,7 @@ class SppoSettings(PairSettings, frozen=True, kw_only=True):
 
     learning_rate: Annotated[float, about("the learning rate after the warm-up", PAPER, above=0)] = 5e-7
     epochs: Annotated[int, about("how often each example is trained on", PAPER, above=0)] = 1
-    schedule: Annotated[Literal["linear", "constant"], about("linear falls to 0; both follow the warm-up")] = "constant"
+    schedule: Annotated[Schedule, about("linear and cosine fall to 0; all follow the warm-up")] = "constant"
     optimizer: Annotated[
         Literal["adamw", "rmsprop"], about("torch's, with its defaults and no weight decay", PAPER)
     ] = "rmsprop"

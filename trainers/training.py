@@ -26,7 +26,7 @@ from trainers.record import write_diverged, write_record
 from trainers.settings import Lora, PairSettings, RewardedSettings, TrainerSettings
 from trainers.unfinished import writing
 
-SCHEDULES = {"linear": "linear", "constant": "constant_with_warmup"}
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 LINES_OF_PROGRESS = 20
 
 

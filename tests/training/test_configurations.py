@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -21,7 +21,7 @@ from tests.training.tiny import CONFIG, build_numbers, captured, needs_torch, st
 from trainers.examples import checked_number
 from trainers.record import diverged_before
 from trainers.reward import RewardSettings
-from trainers.settings import NOT_IN_WEIGHTS, PRESETS, DpoSettings, as_now, load_settings, plain
+from trainers.settings import NOT_IN_WEIGHTS, PRESETS, DpoSettings, Schedule, as_now, load_settings, plain
 from trainers.sppo import SppoSettings
 
 
@@ -30,6 +30,17 @@ def read(tmp_path: Path, *texts: str) -> DpoSettings:
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
     return load_settings(DpoSettings, "dpo", [str(file) for file in files])
+
+
+@needs_torch
+def test_every_schedule_is_one_of_transformers() -> None:
+    from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, SchedulerType
+
+    from trainers.training import SCHEDULES
+
+    assert list(SCHEDULES) == list(get_args(Schedule))
+    assert all(SchedulerType(name) in TYPE_TO_SCHEDULER_FUNCTION for name in SCHEDULES.values())
+    assert load_settings(RewardSettings, "reward", ["rlhf"]).schedule == "cosine"
 
 
 def test_of_each_key_the_last_configuration_counts(tmp_path: Path) -> None:

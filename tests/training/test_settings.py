@@ -38,7 +38,7 @@ def test_the_preset_for_processors_needs_no_accelerator(kind: Any, objective: st
         ("dpo: {epochs: many}", "epochs must be a whole number, got 'many'"),
         ("dpo: {epochs: 0}", "epochs must be above 0, got 0"),
         ("dpo: {lora: {rnk: 8}}", "did you mean 'rank'?"),
-        ("dpo: {schedule: cosine}", "schedule: unknown value 'cosine': it is one of linear, constant"),
+        ("dpo: {schedule: square}", "schedule: unknown value 'square': it is one of linear, cosine, constant"),
         ("dpo: {beta: -1}", "beta must be above 0"),
         ("dpo: [1]", "must be a mapping, got [1]"),
         ("dpo: {", "cannot be read as YAML"),
