@@ -339,6 +339,9 @@ def test_rlhf_takes_what_people_prefer_and_turns_a_pair_whose_other_side_is_bett
          "pairs: stronger_over_weaker.stronger: no sampling stage is named 'stronger': did you mean 'strong'"),
         ({"stages": [{"stage": "sample"}], "pairs": [{"pairing": "best_over_worst", "rejected_from": "anchor"}]},
          "pairs: best_over_worst.rejected_from: no sampling stage is named 'anchor': it takes sample"),
+        ({"stages": [{"stage": "sample", "n": 1}, {"stage": "sample", "name": "anchor"}, {"stage": "judge", "kind": "score"}],
+          "pairs": [{"pairing": "best_over_worst", "name": "mine", "chosen_from": "sample", "rejected_from": "sample"}]},
+         "pairs: mine needs two answers to a prompt, but one is sampled by sample: set stages.sample.n to 2 or more"),
         ({"stages": [{"stage": "sample"}, {"stage": "judge", "kind": "score", "logprobs": "required"}]},
          "logprobs is read on the scale ten alone"),
         ({"stages": [{"stage": "sample"}, {"stage": "compare", "logprobs": "requird"}]},
@@ -357,3 +360,12 @@ def test_two_stages_of_one_answer_are_two_answers(n: int, stages: int) -> None:
     sampling = [{"stage": "sample", "name": f"sample{number}", "n": n} for number in range(stages)]
     models = {role: {"endpoint": "embedded:smollm2-135m"} for role in ("actor", "refiner")}
     recipe_of({"name": "x", "models": models, "stages": [*sampling, {"stage": "compare"}]}, "recipe x")
+
+
+def test_a_pairing_that_names_one_side_takes_the_other_from_any_stage() -> None:
+    sampling = [{"stage": "sample", "n": 1}, {"stage": "sample", "name": "anchor", "n": 1}]
+    models = {role: {"endpoint": "embedded:smollm2-135m"} for role in ("actor", "refiner")}
+    stages = [*sampling, {"stage": "judge", "kind": "score"}]
+    for named in ({"chosen_from": "sample"}, {"chosen_from": "sample", "rejected_from": "anchor"}):
+        pairs = [{"pairing": "best_over_worst", **named}]
+        recipe_of({"name": "x", "models": models, "stages": stages, "pairs": pairs}, "recipe x")
