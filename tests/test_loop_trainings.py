@@ -19,7 +19,7 @@ from factory.prompts.settings import PromptSettings
 from factory.prompts.sources import read_prompts
 from schemas.errors import FactoryError
 from schemas.ids import content_id, sha256_text
-from schemas.tables import Pair, Review
+from schemas.tables import Pair, Review, Run
 from stores.lake import Lake
 from stores.sql import sql
 from stores.training_sets import training_set_sql
@@ -30,6 +30,8 @@ from tests.rows import minutes, row
 from tests.scripted_endpoint import running_endpoint
 
 __all__ = ["trainer"]
+
+pytestmark = pytest.mark.usefixtures("trainer")
 
 SERVED = {"endpoint": "http://127.0.0.1:9/v1", "name": "owner/served"}
 """an endpoint that nobody may ask"""
@@ -43,9 +45,6 @@ def loop_of(recipe: str, changes: Mapping[str, Any]) -> Loop:
 def told(loop: Loop) -> str:
     with pytest.raises(FactoryError) as refused:
         check_before(loop)
-    text = StringIO()
-    print_plan(None, loop, Console(file=text, width=2000))
-    assert str(refused.value) in text.getvalue()  # as `--plan` says it
     return str(refused.value)
 
 
@@ -71,6 +70,22 @@ def test_settings_that_the_trainer_refuses_are_refused_first(
     assert re.search(sentence, told(loop_of(recipe, {f"train.{role}.config": str(file)})))
 
 
+def test_the_plan_says_it_and_a_loop_asks_nobody(trainer: Trainer, tmp_path: Path) -> None:
+    with running_endpoint(by_length) as endpoint:
+        (tmp_path / "mine.yaml").write_text("sppo: {epoch: 2}", "utf-8")
+        models = {f"models.{role}.endpoint": endpoint.url for role in ("actor", "judge")}
+        changes = {**models, "models.actor.name": "mock", "train.actor.config": str(tmp_path / "mine.yaml")}
+        loop = load_loop("sppo", changes)
+        with pytest.raises(FactoryError, match="unknown key 'epoch'") as refused:
+            run(tmp_path / "lake", loop)
+        asked = endpoint.stats().received
+    text = StringIO()
+    print_plan(None, loop, Console(file=text, width=2000))
+    assert asked == 0 and str(refused.value) in text.getvalue()
+    with Lake.open(tmp_path / "lake") as lake:
+        assert lake.read(Run) == []
+
+
 def test_the_settings_of_a_start_are_read_too_and_good_ones_are_not_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("sft: {epochs: 0}\nsppo: {epochs: 3}\n", "utf-8")
@@ -92,14 +107,6 @@ def test_a_reward_model_that_a_file_names_is_looked_at_where_it_pays(tmp_path: P
     ("recipe", "changes", "sentence"),
     [
         ("rlaif_direct", {"train.actor.reward": None}, "train.actor.reward is missing, and actor is trained online: name"),
-        ("rlaif_direct", {"train.actor.reward": "actor"}, "actor cannot pay, for it is trained by online, which makes no"),
-        ("rlaif_direct", {"stages.judge.model": "actor"}, "train.actor.reward: judge cannot pay, for the loop does not train it"),
-        ("rlaif", {"train": {"actor": {"config": "small-cpu"}}}, "reward cannot pay, for the loop does not train it and no judge"),
-        ("rlaif", {"train": {"actor": {}, "reward": {}}}, "reward is trained after actor, and has to pay for it: give"),
-        ("rlaif", {"train.reward.trainer": "dpo"}, "reward cannot pay, for it is trained by dpo, which makes no reward model"),
-        ("rlaif_direct", {"models.judge": {"endpoint": "vllm:judge"}}, "judge cannot pay for answers while it is served by vllm"),
-        ("rlaif_direct", {"models.judge.endpoint": ["http://a:1/v1", "http://b:1/v1"]}, "behind several addresses"),
-        ("rlaif_direct", {"models.judge.api_key_file": "key"}, "or a key file: give models.judge.endpoint as one base URL"),
         ("sppo", {"train.actor.reward": "judge"}, "train.actor.reward is of online training, and actor is trained by sppo"),
         ("sppo", {"train.actor.set": "best_over_worst"},
          "best_over_worst has no column chosen_win_rate and no column rejected_win_rate, from which sppo learns"),
@@ -108,6 +115,23 @@ def test_a_reward_model_that_a_file_names_is_looked_at_where_it_pays(tmp_path: P
     ],
 )  # fmt: skip
 def test_a_training_that_could_not_begin_is_refused_first(recipe: str, changes: dict[str, Any], sentence: str) -> None:
+    assert sentence in told(loop_of(recipe, changes))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "sentence"),
+    [
+        ("rlaif_direct", {"train.actor.reward": "actor"}, "actor cannot pay, for it is trained by online, which makes no"),
+        ("rlaif_direct", {"stages.judge.model": "actor"}, "train.actor.reward: judge cannot pay, for the loop does not train it"),
+        ("rlaif", {"train": {"actor": {"config": "small-cpu"}}}, "reward cannot pay, for the loop does not train it and no judge"),
+        ("rlaif", {"train": {"actor": {}, "reward": {}}}, "reward is trained after actor, and has to pay for it: give"),
+        ("rlaif", {"train.reward.trainer": "dpo"}, "reward cannot pay, for it is trained by dpo, which makes no reward model"),
+        ("rlaif_direct", {"models.judge": {"endpoint": "vllm:judge"}}, "judge cannot pay for answers while it is served by vllm"),
+        ("rlaif_direct", {"models.judge.endpoint": ["http://a:1/v1", "http://b:1/v1"]}, "behind several addresses"),
+        ("rlaif_direct", {"models.judge.api_key_file": "key"}, "or a key file: give models.judge.endpoint as one base URL"),
+    ],
+)  # fmt: skip
+def test_a_role_that_cannot_pay_is_refused_first(recipe: str, changes: dict[str, Any], sentence: str) -> None:
     assert sentence in told(loop_of(recipe, changes))
 
 

@@ -47,7 +47,9 @@ def check_trainings(loop: Loop) -> dict[str, dict[str, Any]]:
     """
     for role, training in loop.settings.train.items():
         _check_set(role, training)
-        _check_payer(loop, role, training)
+        if training.reward is not None:
+            _check_paid(role, training)
+            _check_payer(loop, role, training.reward)
     settings = _read_settings(loop)
     for role, found in settings.items():
         _check_online(loop, role, found)
@@ -78,16 +80,17 @@ def _names_in(query: str) -> set[str]:
     return {name[1].decode().lower() for name in found if name is not None}
 
 
-def _check_payer(loop: Loop, role: str, training: RoleTraining) -> None:
-    """Whether the role that `reward` names can pay for the answers of an online training."""
-    payer, trained, where = training.reward, loop.settings.train, f"train.{role}.reward"
-    if payer is None:
-        return
+def _check_paid(role: str, training: RoleTraining) -> None:
     if trainer_of(training) != "online":
         raise FactoryError(
-            f"{where} is of online training, and {role} is trained by {trainer_of(training)}: leave it out, or set "
+            f"train.{role}.reward is of online training, and {role} is trained by {trainer_of(training)}: leave it out, or set "
             f"train.{role}.trainer to online"
         )
+
+
+def _check_payer(loop: Loop, role: str, payer: str) -> None:
+    """Whether a role can pay for the answers of the role that is trained online."""
+    trained, where = loop.settings.train, f"train.{role}.reward"
     if payer in trained:
         trainer = trainer_of(trained[payer])
         if trainer != "reward":
