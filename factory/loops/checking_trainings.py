@@ -191,7 +191,9 @@ def check_enough(loop: Loop, settings: dict[str, dict[str, Any]], rounds: Sequen
         for number, ids in _prompts_of_data(loop, rounds):
             count = sum(not is_held_out(one, held_out or 0.0) for one in ids)
             if count < needed:
-                lower = f", lower train.{role}.parameters.held_out ({held_out:g})" if held_out else ""
+                lower = ""
+                if held_out and len(ids) >= needed:
+                    lower = f", lower train.{role}.parameters.held_out ({held_out:g})"
                 raise FactoryError(
                     f"train.{role}: round {number} has {count:,} of {len(ids):,} prompts to train on, and a step of online "
                     f"training takes {needed:,} (batch_size {of_trainer['batch_size']} / num_generations "
