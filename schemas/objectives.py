@@ -15,6 +15,8 @@ class Objective:
     """for a list of objectives: what comes out"""
     reference: bool = False
     """whether it compares with a reference model"""
+    columns: tuple[str, ...] = ()
+    """that its sets have beside those of their format"""
     task: str = "text-generation"
     """what the trained model does, in the hub's words"""
 
@@ -23,7 +25,13 @@ OBJECTIVES = {
     "dpo": Objective("direct preference optimization", "preference", "the actor", reference=True),
     "rft": Objective("rejection-sampling fine-tuning", "prompt_completion", "the refiner"),
     "sft": Objective("supervised fine-tuning", "prompt_completion", "given answers"),
-    "sppo": Objective("self-play preference optimization", "preference", "an actor by win rates", reference=True),
+    "sppo": Objective(
+        "self-play preference optimization",
+        "preference",
+        "an actor by win rates",
+        reference=True,
+        columns=("chosen_win_rate", "rejected_win_rate"),
+    ),
     "reward": Objective("reward modelling", "preference", "a reward model", task="text-classification"),
     "online": Objective("online reinforcement learning", "prompt", "a policy by rewards", reference=True),
 }

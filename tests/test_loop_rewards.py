@@ -18,7 +18,7 @@ __all__ = ["trainer"]
 
 def served(url: str, *roles: str) -> dict[str, Any]:
     models = {f"models.{role}.{key}": value for role in roles for key, value in (("endpoint", url), ("name", "mock"))}
-    return {**models, "prompts.each_round": 3, "rounds": 1}
+    return {**models, "prompts.each_round": 3, "rounds": 1, "train.actor.config": "small-cpu"}  # steps of 2 prompts
 
 
 def all_of(*roles: str) -> dict[str, Any]:
@@ -72,6 +72,7 @@ def test_the_actor_is_paid_by_a_judge_where_nothing_is_trained_to_pay_it(
     [command] = reading.commands
     assert [command[at + 1] for at, word in enumerate(command) if word == "--config"] == [
         "rlaif_direct",
+        "small-cpu",
         str(reading.last),
     ]
     assert not reading.last.exists()

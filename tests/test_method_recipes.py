@@ -1,6 +1,7 @@
 """The methods made of answers and comparisons, each from its recipe to its training set, with numbers worked by hand."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rich.console import Console
 
 from factory.monitor.build import build_and_report
 from factory.monitor.report import read_summary
-from factory.recipes.reading import load_recipe, recipe_of
+from factory.recipes.reading import RECIPES, load_recipe, recipe_of
 from factory.runs.loop import run_recipe
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
@@ -339,10 +341,17 @@ def test_rlhf_takes_what_people_prefer_and_turns_a_pair_whose_other_side_is_bett
          "pairs: stronger_over_weaker.stronger: no sampling stage is named 'stronger': did you mean 'strong'"),
         ({"stages": [{"stage": "sample"}], "pairs": [{"pairing": "best_over_worst", "rejected_from": "anchor"}]},
          "pairs: best_over_worst.rejected_from: no sampling stage is named 'anchor': it takes sample"),
+        ({"stages": [{"stage": "sample", "n": 1}, {"stage": "sample", "name": "anchor"}, {"stage": "judge", "kind": "score"}],
+          "pairs": [{"pairing": "best_over_worst", "name": "mine", "chosen_from": "sample", "rejected_from": "sample"}]},
+         "pairs: mine needs two answers to a prompt, but one is sampled by sample: set stages.sample.n to 2 or more"),
         ({"stages": [{"stage": "sample"}, {"stage": "judge", "kind": "score", "logprobs": "required"}]},
          "logprobs is read on the scale ten alone"),
         ({"stages": [{"stage": "sample"}, {"stage": "compare", "logprobs": "requird"}]},
          "logprobs must be true or false or 'required', got 'requird'"),
+        ({"stages": [{"stage": "sample"}, {"stage": "compare", "max_tokens": 15}]},
+         "stages.compare: max_tokens is 15, which ends the answer before the label that follows the reasons: set max_tokens to 512"),
+        ({"stages": [{"stage": "sample"}, {"stage": "judge", "kind": "score"}, {"stage": "meta_judge", "max_tokens": 1}]},
+         "stages.meta_judge: max_tokens is 1, which ends the answer before the label"),
     ],
 )  # fmt: skip
 def test_what_could_give_no_pair_is_refused_when_the_recipe_is_read(document: dict[str, Any], sentence: str) -> None:
@@ -357,3 +366,23 @@ def test_two_stages_of_one_answer_are_two_answers(n: int, stages: int) -> None:
     sampling = [{"stage": "sample", "name": f"sample{number}", "n": n} for number in range(stages)]
     models = {role: {"endpoint": "embedded:smollm2-135m"} for role in ("actor", "refiner")}
     recipe_of({"name": "x", "models": models, "stages": [*sampling, {"stage": "compare"}]}, "recipe x")
+
+
+def test_rlaif_reasons_as_its_comment_says() -> None:
+    [said] = [line for line in (RECIPES / "rlaif.yaml").read_text("utf-8").splitlines() if "# Set reasons" in line]
+    settings = dict(re.findall(r"(\w+): (\w+)", said))
+    assert settings.keys() == {"reasons", "max_tokens"}
+    changes = {f"stages.compare.{key}": yaml.safe_load(value) for key, value in settings.items()}
+    [compare] = load_recipe("rlaif", changes).entries("compare")
+    assert compare.settings.reasons and "Give your reasons" in load_recipe("rlaif", changes).template_texts["compare"]
+    with pytest.raises(FactoryError, match=r"stages.compare: max_tokens is 1, .* set max_tokens to 512"):
+        load_recipe("rlaif", {"stages.compare.reasons": True})
+
+
+def test_a_pairing_that_names_one_side_takes_the_other_from_any_stage() -> None:
+    sampling = [{"stage": "sample", "n": 1}, {"stage": "sample", "name": "anchor", "n": 1}]
+    models = {role: {"endpoint": "embedded:smollm2-135m"} for role in ("actor", "refiner")}
+    stages = [*sampling, {"stage": "judge", "kind": "score"}]
+    for named in ({"chosen_from": "sample"}, {"chosen_from": "sample", "rejected_from": "anchor"}):
+        pairs = [{"pairing": "best_over_worst", **named}]
+        recipe_of({"name": "x", "models": models, "stages": stages, "pairs": pairs}, "recipe x")

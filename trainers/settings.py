@@ -236,6 +236,19 @@ def load_settings(kind: type[Kind], objective: str, configs: Sequence[str]) -> K
     return read_settings(kind, merged, f"{', '.join(paths)}: {objective}")
 
 
+def check_batches(settings: TrainerSettings, processes: int) -> None:
+    """
+    Raises:
+        FactoryError: a batch cannot be shared out among the processes.
+    """
+    if settings.batch_size % (settings.micro_batch_size * processes):
+        times = f" times {processes} processes" if processes > 1 else ""
+        raise FactoryError(
+            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size}{times}: "
+            "change one of them"
+        )
+
+
 def _section(objective: str, config: str) -> tuple[Path, Any]:
     path, text = read_named(PRESETS, ".yaml", config, "configuration")
     try:

@@ -17,14 +17,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from schemas.errors import FactoryError
-from schemas.objectives import NARROW_GAP
+from schemas.objectives import NARROW_GAP, OBJECTIVES
 from schemas.settings import about
 from trainers.command import Asked, run_command
 from trainers.settings import PairSettings, Schedule
 
 OBJECTIVE = "sppo"
 PAPER = "SPPO, arXiv:2405.00675"
-RATES = ("chosen_win_rate", "rejected_win_rate")
+RATES = OBJECTIVES[OBJECTIVE].columns
 LEAST_SPREAD = 0.02
 """standard deviation of the pairs' gaps in win rate below which a judge says the same of everything"""
 

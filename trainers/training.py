@@ -14,7 +14,6 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from schemas.errors import FactoryError
 from trainers.checkpoints import Checkpoints, newest, step_of
 from trainers.command import Diverged
 from trainers.examples import Tokens
@@ -23,7 +22,7 @@ from trainers.log_probs import LABELS, Figures, Scores, answer_log_probs
 from trainers.models import load_model, save_model
 from trainers.preparing import Job
 from trainers.record import write_diverged, write_record
-from trainers.settings import Lora, PairSettings, RewardedSettings, TrainerSettings
+from trainers.settings import Lora, PairSettings, RewardedSettings, TrainerSettings, check_batches
 from trainers.unfinished import writing
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -39,11 +38,7 @@ def trainer_arguments(job: Job, rows: int | None = None) -> dict[str, Any]:
     settings = job.settings
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     at_once = settings.micro_batch_size * processes
-    if settings.batch_size % at_once:
-        raise FactoryError(
-            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size {settings.micro_batch_size} "
-            f"times {processes} processes: change one of them"
-        )
+    check_batches(settings, processes)
     accelerated = torch.accelerator.is_available()
     # A safeguard of deterministic mode that costs up to a fifth of a step; nothing here reads what it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False

@@ -2,7 +2,7 @@
 
 import importlib.util
 import re
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -10,10 +10,13 @@ import msgspec
 from factory.evaluation.benchmarks import load_benchmark
 from factory.inference.folders import chat_template
 from factory.inference.gguf_header import read_header
+from factory.loops.checking_trainings import Taken, check_enough, check_trainings
 from factory.loops.plan import JUDGING, REFINING
 from factory.loops.reading import Loop
 from factory.loops.resources import trainer_settings
+from factory.loops.rounds import round_seed
 from factory.loops.training import first_weights
+from factory.prompts.settings import PromptSettings
 from factory.prompts.sources import read_prompts
 from schemas.errors import FactoryError
 from stores.training_sets import check_parameters
@@ -26,9 +29,10 @@ TRAINERS_NEED = ("torch", "transformers", "trl", "datasets", "peft")
 def check_before(loop: Loop) -> None:
     """
     Raises:
-        FactoryError: the trainers are not installed, a model to train is not there or has no chat template, a trainer's settings
-            or a training set's parameters are not known, the prompts do not last for all rounds, or an evaluation is not
-            known, cannot be read, or has prompts that the rounds would train on.
+        FactoryError: the trainers are not installed, a model to train is not there or has no chat template, a training set's
+            parameters are not known, a training could not start (`check_trainings`), the prompts do not last for all rounds or
+            are too few for online training, or an evaluation is not known, cannot be read, or has prompts that the rounds
+            would train on.
     """
     missing = [name for name in TRAINERS_NEED if importlib.util.find_spec(name) is None]
     if missing:
@@ -50,7 +54,10 @@ def check_before(loop: Loop) -> None:
                         f"{section}.{role}.config: there is no preset and no file {config!r}: give a preset's name, such as "
                         "small-cpu, or a YAML file (docs/trainers.md)"
                     )
-    texts = _prompts(loop)
+    online = check_trainings(loop)
+    rounds = _prompts(loop, range(1, loop.settings.rounds + 1) if online else (1,))
+    check_enough(loop, online, rounds)
+    texts = {prompt.text for taken in rounds for prompt in taken}
     for benchmark in loop.benchmarks.values():
         if benchmark in (JUDGING, REFINING):
             continue
@@ -81,16 +88,32 @@ def _check_template(loop: Loop, role: str) -> None:
         )
 
 
-def _prompts(loop: Loop) -> set[str]:
-    """The last turns of all prompts that the rounds take; of the bundled ones, of the first round."""
+def _prompts(loop: Loop, of_seeds: Iterable[int]) -> list[list[Taken]]:
+    """The prompts that each round takes.
+
+    Args:
+        of_seeds: of prompts that each round's seed draws, the rounds to draw them for.
+    """
     source, settings = loop.recipe.prompts, loop.settings.prompts
-    rounds = 1 if settings.same or source.source == "bundled" else loop.settings.rounds
-    needed = None if settings.each_round is None else settings.each_round * rounds
-    reading = msgspec.structs.replace(source, limit=needed or source.limit)
-    texts = [prompt.messages[-1].content for prompt in islice(read_prompts(reading, loop.settings.seed), needed)]
-    if needed is not None and len(texts) < needed and source.source != "bundled":
+    each, rounds = settings.each_round, loop.settings.rounds
+    if source.source == "bundled":
+        limited = msgspec.structs.replace(source, limit=each or source.limit)
+        return [_taken(limited, round_seed(loop, number)) for number in of_seeds]
+    different = each is not None and not settings.same
+    needed = None if each is None else each * (rounds if different else 1)
+    taken = _taken(msgspec.structs.replace(source, limit=needed or source.limit), loop.settings.seed)
+    if each is None or needed is None:
+        return [taken] * rounds
+    if len(taken) < needed:
         raise FactoryError(
-            f"{source.source} has {len(texts):,} prompts, and {loop.settings.rounds} rounds of {settings.each_round:,} need "
+            f"{source.source} has {len(taken):,} prompts, and {rounds} rounds of {each:,} need "
             f"{needed:,}: lower prompts.each_round, or take the same ones again (prompts.same: true)"
         )
-    return set(texts)
+    return [taken[start : start + each] for start in range(0, needed, each)] if different else [taken] * rounds
+
+
+def _taken(source: PromptSettings, seed: int) -> list[Taken]:
+    return [
+        Taken(prompt.prompt_id, prompt.messages[-1].content, bool(prompt.constraints))
+        for prompt in read_prompts(source, seed)
+    ]

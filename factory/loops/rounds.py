@@ -110,23 +110,37 @@ def round_specification(loop: Loop, lake: Lake, done: Done, number: int, budget:
     """
     settings = loop.settings
     prompts = settings.prompts
-    of_seed = loop.recipe.prompts.source == "bundled"
     more: dict[str, Any] = {"budget.max_tokens": budget} if budget is not None else {}
     if prompts.each_round is not None:
         more["prompts.limit"] = prompts.each_round
-        if not prompts.same and not of_seed:
+        if not prompts.same and not _draws(loop):
             more["prompts.skip"] = loop.recipe.prompts.skip + (number - 1) * prompts.each_round
     parent = done.get(Step(number - 1, "run"))
     return RunSpecification(
         with_models(loop, lake, models_of(loop, done, number), more),
-        seed=settings.seed if prompts.same and of_seed else settings.seed + number - 1,
+        seed=round_seed(loop, number),
         iteration=number - 1,
         parent_run_id=parent.run_id if parent else None,
     )
 
 
+def round_seed(loop: Loop, number: int) -> int:
+    """The seed of a round's run."""
+    settings = loop.settings
+    return settings.seed if settings.prompts.same and _draws(loop) else settings.seed + number - 1
+
+
+def _draws(loop: Loop) -> bool:
+    """Whether a seed makes prompts of its own."""
+    return loop.recipe.prompts.source == "bundled"
+
+
 def runs_of_data(loop: Loop, done: Done, number: int) -> list[str]:
     """The runs that a round's training sets are built from."""
-    first = {"this": number, "last_two": max(1, number - 1), "all": 1}[loop.settings.data]
-    rows = [done[Step(earlier, "run")] for earlier in range(first, number + 1)]
+    rows = [done[Step(earlier, "run")] for earlier in range(first_of_data(loop, number), number + 1)]
     return [str(row.run_id) for row in rows]
+
+
+def first_of_data(loop: Loop, number: int) -> int:
+    """The first of the rounds that a round's training sets are built from."""
+    return {"this": number, "last_two": max(1, number - 1), "all": 1}[loop.settings.data]

@@ -23,13 +23,23 @@ from factory.loops.rounds import (
 from factory.loops.serving import bring
 from factory.loops.training import Training, Weights, command_of, first_weights, train
 from factory.loops.working import Working
+from factory.recipes.training import RoleTraining
 from factory.runs.audit_settings import settings_of
 from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
 from schemas.objectives import OBJECTIVES, TRAINER
 from schemas.tables import Evaluation, LoopStep, TrainingSet
-from stores.training_sets import NoRows, build_training_set, read_training_set, write_parquet
+from stores.pairing import pairing_sql
+from stores.training_sets import (
+    NoneLeft,
+    NoRows,
+    build_training_set,
+    check_parameters,
+    format_of,
+    read_training_set,
+    write_parquet,
+)
 
 
 class RoundEmpty(FactoryError):
@@ -77,20 +87,43 @@ def _build(working: Working, step: Step, done: Done) -> dict[str, Any]:
     try:
         built = build_training_set(working.lake, training.set, training.parameters, runs, examine)
     except NoRows as error:
+        nothing = f"round {step.round} gives {training.set} no rows to train {step.role} on"
+        if not isinstance(error, NoneLeft) and _people_decide(working, training, runs):
+            raise RoundEmpty(
+                f"{nothing}, for people have not said, or do not agree, which answers are better: compare them in `factory "
+                "view` (Review), then repeat the command"
+            ) from error
         raise RoundEmpty(
-            f"round {step.round} gives {training.set} no rows to train {step.role} on: take more prompts (prompts.each_round), "
-            f"an easier recipe (stages.search.branch=4, lower thresholds) or older rounds too (data=all), {_in_a_fork(working, step)}; "
-            f"{error}"
+            f"{nothing}: take more prompts (prompts.each_round), an easier recipe (stages.search.branch=4, lower thresholds) "
+            f"or older rounds too (data=all), {_in_a_fork(working, step)}; {error}"
         ) from error
     if not built.train.num_rows:
+        more = "take more prompts (prompts.each_round)"
+        if _people_decide(working, training, runs):
+            more = "compare more answers in `factory view` (Review) and repeat the command"
         raise RoundEmpty(
-            f"round {step.round}: every row of {training.set} is held out: take more prompts (prompts.each_round) or hold out "
-            f"fewer (train.{step.role}.parameters.held_out), {_in_a_fork(working, step)}"
+            f"round {step.round}: every row of {training.set} is held out: {more}, or hold out fewer "
+            f"(train.{step.role}.parameters.held_out), {_in_a_fork(working, step)}"
         )
     if working.lake.place.folder is not None:
         name = f"{built.row.name}@{built.row.version}"
         write_parquet(built, working.lake.place.folder / "training_sets" / name)
     return {"training_set_id": built.row.training_set_id}
+
+
+def _people_decide(working: Working, training: RoleTraining, runs: list[str]) -> bool:
+    """Whether the set's rows wait for people's reviews of pairs that are there."""
+    theirs = pairing_sql("two_answers")
+    shown = [pairing.source for pairing in working.loop.recipe.pairings() if pairing.sql == theirs]
+    values = check_parameters(training.set, training.parameters)
+    every = bool(values.get("reviewed_only"))
+    if format_of(training.set) != "preference" or not (shown or every):
+        return False
+    found = working.lake.query(
+        "SELECT 1 FROM pairs WHERE list_contains($runs, run_id) AND ($every OR list_contains($shown, source)) LIMIT 1",
+        {"runs": runs, "every": every, "shown": shown},
+    )
+    return bool(found.num_rows)
 
 
 def _in_a_fork(working: Working, step: Step) -> str:

@@ -12,7 +12,7 @@ from factory.work.stage import stage_names, stage_of
 from schemas.errors import FactoryError, nearest
 from schemas.settings import read_settings
 from stores.named_files import read_named
-from stores.pairing import pairing_sql
+from stores.pairing import Pairing, pairing_sql
 from stores.training_sets import training_set_sql
 
 RECIPES = Path(__file__).parent
@@ -155,7 +155,6 @@ def _check(recipe: Recipe, where: str) -> None:
         _check_judges(recipe, entry, where)
     _check_templates(recipe, where)
     _check_compared(recipe, where)
-    _check_two_answers(recipe, where)
     if recipe.budget.max_cost is not None:
         for role, model in recipe.models.items():
             if model.prompt_price is None or model.completion_price is None:
@@ -167,6 +166,7 @@ def _check(recipe: Recipe, where: str) -> None:
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise FactoryError(f"{where}: pairs has {twice!r} twice: give one its own name (name: …)")
     _check_pairs(recipe, where)
+    _check_two_answers(recipe, where)
     for training_set in recipe.training_sets:
         training_set_sql(training_set)
     _check_trainings(recipe, where)
@@ -222,16 +222,27 @@ def _check_compared(recipe: Recipe, where: str) -> None:
 
 def _check_two_answers(recipe: Recipe, where: str) -> None:
     """A stage or pairing that needs two sampled answers of a prompt would do nothing with one."""
-    sampling = recipe.entries("sample")
-    if recipe.answers is not None or sum(getattr(entry.settings, "n", 1) for entry in sampling) > 1:
+    if recipe.answers is not None:
         return
-    needing = [f"stages.{entry.name}" for entry in recipe.entries("compare")]
-    needing += [f"pairs: {p.source}" for p in recipe.pairings() if p.sql in map(pairing_sql, OF_TWO_ANSWERS)]
-    if needing:
-        n = f"set stages.{sampling[0].name}.n to 2 or more" if sampling else "add a stage `sample`"
-        raise FactoryError(
-            f"{where}: {needing[0]} needs two answers to a prompt, but {'one is' if sampling else 'none are'} sampled: {n}"
-        )
+    sampled = {entry.name: int(getattr(entry.settings, "n", 1)) for entry in recipe.entries("sample")}
+    needing = [(f"stages.{entry.name}", set(sampled)) for entry in recipe.entries("compare")]
+    needing += [
+        (f"pairs: {pairing.source}", _sampled_for(pairing, sampled))
+        for pairing in recipe.pairings()
+        if pairing.sql in map(pairing_sql, OF_TWO_ANSWERS)
+    ]
+    for what, stages in needing:
+        if sum(sampled[name] for name in stages) < 2:
+            n = f"set stages.{min(stages)}.n to 2 or more" if stages else "add a stage `sample`"
+            by = f" by {min(stages)}" if len(sampled) > 1 else ""
+            how_many = f"one is sampled{by}" if stages else "none are sampled"
+            raise FactoryError(f"{where}: {what} needs two answers to a prompt, but {how_many}: {n}")
+
+
+def _sampled_for(pairing: Pairing, sampled: Mapping[str, int]) -> set[str]:
+    """The sampling stages whose answers a pairing takes: those that it names for both sides, else all of them."""
+    named = {pairing.parameters.get(key) for key in ("chosen_from", "rejected_from")}
+    return set(sampled) if None in named else {str(name) for name in named}
 
 
 def _check_pairs(recipe: Recipe, where: str) -> None:

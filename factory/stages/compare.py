@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Annotated, ClassVar, Literal
 
 from factory.templates.rendering import TemplateUse, conversation, render
-from factory.work.comparing import which_is_better
+from factory.work.comparing import check_room, which_is_better
 from factory.work.context import Context, Work
 from factory.work.insisting import Logprobs
 from factory.work.stage import StageSettings, TopP
@@ -44,6 +44,9 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per comparison", "arXiv:2309.00267", least=1)] = 512
+
+    def __post_init__(self) -> None:
+        check_room(self.reasons, self.max_tokens)
 
     def templates(self) -> dict[str, TemplateUse]:
         return {

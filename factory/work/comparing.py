@@ -28,6 +28,8 @@ _ALONE = re.compile(
     r"\s*(?:[^\w\-]|_){0,9}(?:(?:response|answer|judge?ment)\W{1,9})?([12])(?:\W|_){0,9}\s*", re.IGNORECASE
 )
 _WORDS = {"1": "first", "2": "second"}
+LEAST_TOKENS = 16
+"""of a few words of reasons and the label's line"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,18 @@ class Compared:
     votes: list[str]
     """one per choice: first, second or unparsed"""
     rationales: list[str]
+
+
+def check_room(reasons: bool, max_tokens: int) -> None:
+    """
+    Raises:
+        ValueError: the label, which comes after the reasons, would always be cut off.
+    """
+    if reasons and max_tokens < LEAST_TOKENS:
+        raise ValueError(
+            f"max_tokens is {max_tokens}, which ends the answer before the label that follows the reasons: set max_tokens to "
+            "512, or reasons to false"
+        )
 
 
 async def which_is_better(

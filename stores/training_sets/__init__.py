@@ -35,6 +35,10 @@ class NoRows(FactoryError):
     """A training set whose query returns no rows."""
 
 
+class NoneLeft(NoRows):
+    """A training set all of whose rows were left out."""
+
+
 class Refused(FactoryError):
     """A training set whose rows are beyond a threshold of its recipe."""
 
@@ -141,7 +145,7 @@ def build_training_set(
     without, only = {**parameters, WITHOUT: prompts}, {**parameters, ONLY: prompts}
     left = kept_rows(rows, without)
     if left.num_rows == 0:
-        raise NoRows(f"training set {name} has no rows left: all its prompts overlap with the evaluation sets")
+        raise NoneLeft(f"training set {name} has no rows left: all its prompts overlap with the evaluation sets")
     apart = replace(unnumbered, name=f"{name}.removed", parameters=canonical_json(only), audit=None)
     removed = _pin(lake, apart, kept_rows(rows, only)).row
     built = _pin(lake, replace(unnumbered, parameters=canonical_json(without)), left)

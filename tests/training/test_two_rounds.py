@@ -117,7 +117,7 @@ def test_a_method_makes_data_and_trains_its_models_for_two_rounds(
             corpus(tmp_path / "lake")
         code, said = run_command(tmp_path, "loop", str(file))
         for _ in range(2) if BY_PEOPLE in (read.pairs or ()) else ():
-            assert code == 1 and "rlhf has no rows" in said, said
+            assert code == 1 and "gives rlhf no rows" in said and "compare them in `factory view`" in said, said
             people_compare(tmp_path / "lake")
             code, said = run_command(tmp_path, "loop", str(file))
     assert code == 0, said
