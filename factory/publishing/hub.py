@@ -21,6 +21,8 @@ _NOBODYS = frozenset({".gitattributes"})
 """what the Hub itself puts into a new repository"""
 _BESIDE = ("recipes/*", "templates/*", "pairings/*", "plots/*")
 """folders beside the data, of which only what is uploaded stays"""
+LINEAGE = "lineage"
+"""the folder of a model's lineage, of which only what is uploaded stays"""
 _AGAIN = "start the command again: it goes on where it broke off"
 _SAID = 200
 
@@ -179,10 +181,10 @@ def upload(
     return str(done.oid)
 
 
-def _stale(api: Any, place: Place, keys: set[str]) -> list[str] | None:
-    """What an earlier version left, which stays in its commits and under its tag; None: nothing is dropped of a model."""
+def _stale(api: Any, place: Place, keys: set[str]) -> list[str]:
+    """What an earlier version left, which stays in its commits and under its tag; of a model, its lineage alone."""
     if not keys:
-        return None
+        return [f"{LINEAGE}/*"]
     files = api.list_repo_files(place.repo, repo_type=place.kind, revision=place.revision)
     older = {match[1] for file in files if (match := re.match(r"data/([0-9a-f]{12})/", file))} - keys
     return [*(f"data/{key}/*" for key in sorted(older)), *_BESIDE]
