@@ -4,6 +4,7 @@ The token comes from the environment (HF_TOKEN) or the Hub's own login, and is n
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,7 +152,8 @@ def upload(
     """
     api = _client()
     given: dict[str, Any] = {"repo_id": place.repo, "repo_type": place.kind, "revision": place.revision}
-    with told(place, folder):
+    with told(place, folder), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")  # a model's lineage
         api.create_repo(place.repo, repo_type=place.kind, private=private if head is None else None, exist_ok=True)
         if place.revision is not None:
             api.create_branch(place.repo, branch=place.revision, repo_type=place.kind, exist_ok=True)
