@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from factory.view.plots import HEIGHT, WIDTH, line
+from factory.view.run_report import page_of, read_report
 from schemas.tables import Judgement, Run, TrainingRun, TrainingSet
 from stores.lake import Lake
 from stores.sql import sql
@@ -144,3 +145,9 @@ def test_a_line_s_area_skips_what_was_not_measured() -> None:
     assert drawn is not None and (drawn.low, drawn.high) == ("0", "4")
     assert drawn.points == f"0.0,{HEIGHT * 0.75:.1f} {WIDTH:.1f},{HEIGHT * 0.25:.1f}"
     assert drawn.area == f"0.0,{HEIGHT:.1f} {WIDTH:.1f},{HEIGHT * 0.25:.1f} {WIDTH:.1f},0.0 0.0,{HEIGHT * 0.5:.1f}"
+
+
+def test_the_report_file_of_a_training_draws_its_rewards(where: Path) -> None:
+    with Lake.open(where) as lake:
+        page = page_of(read_report(lake, RUN))
+    assert 'points="0.0,48.0 320.0,12.0"' in page and "<script>alert" not in page

@@ -97,9 +97,8 @@ def run(request: Request) -> Page:
         rewards = read_rewards(lake, run_id) if about["purpose"] == "training" else None
         if rewards is not None:
             tables = [*rewards_tables(lake, run_id, rewards), *tables]
-    if rewards is not None and (drawn := rewards_plot(rewards)) is not None:
-        plots = [drawn, *plots]
-    context = {"run": found[0], "about": about, "plots": plots, "rewards": rewards}
+    paid = rewards_plot(rewards) if rewards is not None else None
+    context = {"run": found[0], "about": about, "plots": [*([paid] if paid else []), *plots], "rewards": rewards}
     return Page("run.html", run_id, context, tables)
 
 
