@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from factory.inference.folders import folder_sha256
 from factory.publishing.hub import Place
+from factory.publishing.lineage import CONFIGS
 from factory.publishing.model import AskedModel, publish_model
 from schemas.errors import FactoryError
 from schemas.tables import Model, TrainingRun, TrainingSet
@@ -124,3 +125,13 @@ def test_a_judge_of_unknown_licence_refuses_the_lineage(
     # What is published again without it leaves none of an earlier training behind.
     assert run(*words)[0] == 0
     assert not [name for name in hub.model("me/actor").files() if name.startswith("lineage/")]
+
+
+def test_the_page_on_publishing_names_every_table_of_a_lineage(lake: Lake, model: Path, tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "publishing.md").read_text("utf-8")
+    of_sets, of_models = page.partition("## Models")[::2]
+    assert [name for name in CONFIGS if f"`{name}`" not in of_sets] == []
+    lake.append(trained(model), message="trained")
+    publish(lake, model, tmp_path / "out")
+    written = [file.stem for file in (tmp_path / "out" / "lineage").iterdir()]
+    assert written and [name for name in written if f"`{name}`" not in of_models] == []

@@ -1,5 +1,6 @@
 """What an online training paid: its view, and the pages of its run and of its prompts."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +152,14 @@ def test_the_report_file_of_a_training_draws_its_rewards(where: Path) -> None:
     with Lake.open(where) as lake:
         page = page_of(read_report(lake, RUN))
     assert 'points="0.0,48.0 320.0,12.0"' in page and "<script>alert" not in page
+
+
+def test_the_query_of_the_page_on_trainers_says_it_in_sql(where: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "trainers.md").read_text("utf-8")
+    [text] = [block for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) if "FROM rewards" in block]
+    with Lake.open(where) as lake:
+        found = lake.query(text.partition(";")[0]).to_pylist()
+    assert [(r["output"], r["stage"], r["answers"], r["paid"], r["mean"]) for r in found] == [
+        ("actor-9", "before", 1, 1, -1.0), ("actor-9", "step 1", 4, 3, 0.0), ("actor-9", "step 2", 4, 4, 0.75),
+        ("actor-9", "after", 1, 1, 1.0),
+    ]  # fmt: skip
