@@ -48,6 +48,11 @@ def model_id(name: str, revision: str | None) -> str:
     return content_id("model", name, revision)
 
 
+def online_run_id(training_run_id: str) -> str:
+    """The run with the answers and rewards of an online training."""
+    return f"online-{training_run_id[:10]}"
+
+
 def folder_model_name(folder: Path, weights_sha256: str | None) -> str:
     """The name of a model in a folder: the folder's last name and the weights, never where the folder is."""
     name = folder.resolve().name

@@ -142,7 +142,7 @@ def test_a_model_that_is_not_what_the_lake_says_is_refused(
         (("actor-1", REPO, "--weights", tmp_path / "nowhere"), "there is no model in"),
         (("actor-1", REPO, "--dataset", "user/other"), "holds other content"),
         (("actor-1", REPO, "--dataset", "user/none"), "--dataset user/none holds nothing"),
-        (("actor-1", REPO, "--allow", "secrets"), "there is no check 'secrets' of a model"),
+        (("actor-1", REPO, "--allow", "overlap"), "there is no check 'overlap' of a model"),
     ):
         code, _, err = run("publish-model", *given, "--lake", trained)
         assert code == 1 and said in err, err

@@ -28,11 +28,6 @@ UNPAID_IN_A_ROW = 50
 """this many unpaid answers in a row end the training: the judge does not work"""
 
 
-def run_id_of(training_run_id: str) -> str:
-    """The run with a training's answers and rewards."""
-    return f"{RECIPE}-{training_run_id[:10]}"
-
-
 @dataclass
 class Pay:
     """Pays completions, and keeps them until they are written."""

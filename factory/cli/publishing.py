@@ -120,9 +120,16 @@ def publish_model(
         str | None, typer.Option(metavar="USER/REPO", help="Where its training set is published.")
     ] = None,
     dry_run: DryRunOption = None,
+    with_lineage: Annotated[
+        bool,
+        typer.Option("--with-lineage", help="Of an online training, also publish each answer and its reward."),
+    ] = False,
     allow: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHECK", help="licences, model_licences: publish even if one is unknown."),
+        typer.Option(
+            metavar="CHECK",
+            help="licences, model_licences: publish even if one is unknown; secrets, personal_data: even if the lineage has any.",
+        ),
     ] = None,
     model_licence: ModelLicenceOption = None,
     lake: LakeOption = "lake",
@@ -135,7 +142,7 @@ def publish_model(
     from stores.lake import Lake
 
     place = Place(repo, "model", revision)
-    asked = AskedModel(place, private, dataset, tuple(allow or ()), licences(model_licence))
+    asked = AskedModel(place, private, dataset, tuple(allow or ()), licences(model_licence), with_lineage)
     with Lake.open(lake) as opened, telling("publishing") as tell:
         done = publish_model(opened, training_run, weights, asked, tell, out=dry_run)
     print_model(done, place, dry_run)

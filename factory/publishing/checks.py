@@ -67,7 +67,7 @@ def refusals(
             f"reviewers reject or have rewritten {rejected:,} of its rows: build it again, which leaves them out"
         ]
     if lineage is not None:
-        for check, (bad, kinds) in _in_lineage(lineage).items():
+        for check, (bad, kinds) in texts_with(lineage).items():
             if bad:
                 places = ", ".join(sorted({id.partition(" ")[0] for id in bad}))
                 reasons.setdefault(check, []).append(
@@ -104,7 +104,12 @@ def _reason(found: Finding) -> str | None:
     return None
 
 
-def _in_lineage(texts: pa.Table) -> dict[str, tuple[list[str], dict[str, int]]]:
+def texts_with(texts: pa.Table) -> dict[str, tuple[list[str], dict[str, int]]]:
+    """By check (secrets, personal_data): the ids of the texts that have any, and how many of each kind.
+
+    Args:
+        texts: id and text.
+    """
     given = as_polars(texts).select("id", pl.col("text").cast(pl.String))
     return {"secrets": secrets_in(given), "personal_data": personal_data_in(given)}
 

@@ -4,6 +4,7 @@ The token comes from the environment (HF_TOKEN) or the Hub's own login, and is n
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _NOBODYS = frozenset({".gitattributes"})
 """what the Hub itself puts into a new repository"""
 _BESIDE = ("recipes/*", "templates/*", "pairings/*", "plots/*")
 """folders beside the data, of which only what is uploaded stays"""
+LINEAGE = "lineage"
+"""the folder of a model's lineage, of which only what is uploaded stays"""
 _AGAIN = "start the command again: it goes on where it broke off"
 _SAID = 200
 
@@ -149,7 +152,8 @@ def upload(
     """
     api = _client()
     given: dict[str, Any] = {"repo_id": place.repo, "repo_type": place.kind, "revision": place.revision}
-    with told(place, folder):
+    with told(place, folder), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")  # a model's lineage
         api.create_repo(place.repo, repo_type=place.kind, private=private if head is None else None, exist_ok=True)
         if place.revision is not None:
             api.create_branch(place.repo, branch=place.revision, repo_type=place.kind, exist_ok=True)
@@ -179,10 +183,10 @@ def upload(
     return str(done.oid)
 
 
-def _stale(api: Any, place: Place, keys: set[str]) -> list[str] | None:
-    """What an earlier version left, which stays in its commits and under its tag; None: nothing is dropped of a model."""
+def _stale(api: Any, place: Place, keys: set[str]) -> list[str]:
+    """What an earlier version left, which stays in its commits and under its tag; of a model, its lineage alone."""
     if not keys:
-        return None
+        return [f"{LINEAGE}/*"]
     files = api.list_repo_files(place.repo, repo_type=place.kind, revision=place.revision)
     older = {match[1] for file in files if (match := re.match(r"data/([0-9a-f]{12})/", file))} - keys
     return [*(f"data/{key}/*" for key in sorted(older)), *_BESIDE]

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from factory.inference.folders import folder_sha256
@@ -15,7 +16,9 @@ from factory.publishing.facts import model_licence
 from factory.publishing.folder import folder_to_publish, size_of
 from factory.publishing.hub import Place, There, check_private, check_token, look, upload
 from factory.publishing.licences import Licence, hub_id_of, together
+from factory.publishing.lineage import without_addresses
 from factory.publishing.manifest import MANIFEST, read_manifest
+from factory.publishing.paid import paid, paid_lineage, write_lineage
 from factory.publishing.rendering import render
 from schemas.errors import FactoryError, nearest
 from schemas.objectives import objective_of
@@ -34,7 +37,7 @@ _NAMED = frozenset(
     }
 )  # fmt: skip
 """Files of a model that hold no code: no pickle, no program, no checkpoint is ever published."""
-_CHECKS = ("licences", "model_licences")
+_CHECKS = ("licences", "model_licences", "secrets", "personal_data")
 """what may refuse a model, and be allowed"""
 _FROM_WHERE = ("_name_or_path", "name_or_path", "base_model_name_or_path")
 _SETTINGS_BYTES = 1 << 20
@@ -50,6 +53,7 @@ _LABELS = {
     "reward_margin": "reward of the chosen answer less that of the rejected one",
     "preferred": "share of pairs whose chosen answer has the higher reward",
     "preference_loss": "-log p of the preferences, nats",
+    "reward": "mean reward of an answer to a held-out prompt",
 }
 Tell = Callable[[str], None]
 
@@ -64,6 +68,8 @@ class AskedModel:
     """where its training set is published"""
     allowed: tuple[str, ...] = ()
     model_licences: Mapping[str, str] | None = None
+    lineage: bool = False
+    """whether to publish what an online training answered and paid, too"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,12 @@ def publish_model(
     row = _set_of(lake, run)
     if asked.dataset is not None:
         _check_dataset(asked.dataset, row)
-    card = model_card(lake, run, row, asked)
+    lineage = paid_lineage(lake, run, f"{row.name}@{row.version}", asked.allowed) if asked.lineage else {}
+    card = model_card(lake, run, row, asked, lineage)
     with folder_to_publish(out, MARK) as made:
         kept = _write(folder, made, card, run)
+        if lineage:
+            write_lineage(lineage, made)
         files, size = size_of(made)
         commit = None
         if out is None:
@@ -146,18 +155,22 @@ def find_training_run(lake: Lake, name: str) -> TrainingRun:
     return run
 
 
-def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel) -> str:
+def model_card(
+    lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel, lineage: Mapping[str, pa.Table]
+) -> str:
     """The model's README.md.
 
+    Args:
+        lineage: what is published beside the weights, by table.
     Raises:
         FactoryError: a licence is not known, and that is not allowed.
     """
     model = _trained(lake, run)
-    metrics, settings = json.loads(run.metrics), json.loads(run.configuration)
+    metrics, settings = json.loads(run.metrics), json.loads(without_addresses(run.configuration))
     figures = lake.query(
         sql("publishing/measured"), {"models": [model.model_id] if model else [], "role": None}
     ).to_pylist()
-    licence = _licence(lake, run, row, asked)
+    licence = _licence(lake, run, row, asked, lineage)
     reference = lake.read(Model, "model_id = $id", {"id": run.reference_model_id}) if run.reference_model_id else []
     before, after = metrics.get("before") or {}, metrics.get("after") or {}
     return render(
@@ -180,6 +193,9 @@ def model_card(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel
             for name, label in _LABELS.items()
             if name in before and name in after
         ],
+        paid=paid(lake, run),
+        repo=asked.place.repo,
+        lineage={name: rows.num_rows for name, rows in lineage.items()},
         evaluations=figures,
         settings={name: value for name, value in settings.items() if value is not False and value not in _UNSET},
     )
@@ -211,7 +227,9 @@ def _metadata(run: TrainingRun, asked: AskedModel, licence: Licence, figures: li
     return made
 
 
-def _licence(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel) -> Licence:
+def _licence(
+    lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel, lineage: Mapping[str, pa.Table]
+) -> Licence:
     given = asked.model_licences or {}
     starts = lake.read(Model, "model_id = $id", {"id": run.start_model_id}) if run.start_model_id else []
     name = starts[0].name if starts else run.base_model.removeprefix("embedded:")
@@ -221,6 +239,15 @@ def _licence(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel) 
             f"{run.output} is not published: the licence of {name}, from which it was trained, is not known: name it with "
             f"--model-licence {name}=LICENCE, or publish it as unknown with --allow model_licences"
         )
+    judges = [] if "models" not in lineage else lineage["models"].select(["name", "training_run_id"]).to_pylist()
+    judged = {one["name"]: model_licence(lake, one["name"], one["training_run_id"], given) for one in judges}
+    unknown = next((name for name, licence in judged.items() if licence is None), None)
+    if unknown is not None and "model_licences" not in asked.allowed:
+        raise FactoryError(
+            f"{run.output} is not published: the licence of {unknown}, which judged the answers of its lineage, is not known: "
+            f"name it with --model-licence {unknown}=LICENCE, leave --with-lineage out, or publish it as unknown with --allow "
+            "model_licences"
+        )
     runs = json.loads(row.parameters).get("run_ids") or []
     prompts = lake.query(sql("publishing/prompt_licences"), {"runs": runs}).column(0).to_pylist()
     if None in prompts and "licences" not in asked.allowed:
@@ -228,7 +255,7 @@ def _licence(lake: Lake, run: TrainingRun, row: TrainingSet, asked: AskedModel) 
             f"{run.output} is not published: the licence of some of its training prompts is not known (table prompts): publish "
             "it as unknown with --allow licences"
         )
-    return together([base, *prompts])
+    return together([base, *prompts, *judged.values()])
 
 
 def _trained(lake: Lake, run: TrainingRun) -> Model | None:

@@ -44,6 +44,10 @@ class Answer:
     run_id: str
     recipe: str | None
     round: int | None
+    purpose: str | None
+    """of its run"""
+    stage: str
+    """of its run; of an online training: before, step 1, step 2, ..., after"""
     kind: str
     text: str
     model: str | None
@@ -55,6 +59,8 @@ class Answer:
     node_id: str | None
     visit: int | None
     state: str | None
+    reward: float | None
+    """what an online training paid for it; None: nothing"""
     opinions: tuple[Opinion, ...]
     items: tuple[ItemScore, ...]
     """in the order of the checklist; empty: it was not judged by one"""

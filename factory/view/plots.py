@@ -85,10 +85,17 @@ class Line:
     high: str
     start: str
     end: str
+    area: str = ""
+    """as SVG's polygon takes it: from the lower ends to the upper ones; empty: there is none"""
 
 
 def line(
-    title: str, values: Sequence[float | None], labels: Sequence[str], *, least: float | None = 0.0
+    title: str,
+    values: Sequence[float | None],
+    labels: Sequence[str],
+    *,
+    least: float | None = 0.0,
+    spans: Sequence[tuple[float, float]] | None = None,
 ) -> Line | None:
     """A line through values at equal distances; None: there are fewer than two values.
 
@@ -96,17 +103,33 @@ def line(
         values: shape (n,); None: nothing was measured there.
         labels: what each is about, shape (n,).
         least: the lower end of the axis; None: the least value.
+        spans: the lowest and the highest of what each value is the mean of, shape (n, 2); drawn as an area,
+            and not looked at where there is no value.
     """
-    known = [value for value in values if value is not None]
+    known = [
+        (at, value, *(spans[at] if spans else (value, value))) for at, value in enumerate(values) if value is not None
+    ]
     if len(known) < 2:
         return None
-    low = min(known) if least is None else min(least, *known)
-    high = max(known) if max(known) > low else low + 1
+    every = [one for _, *figures in known for one in figures]
+    low = min(every) if least is None else min(least, *every)
+    high = max(every) if max(every) > low else low + 1
     step = WIDTH / (len(values) - 1)
+
+    def drawn(figures: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+        return [(at * step, HEIGHT - HEIGHT * (value - low) / (high - low)) for at, value in figures]
+
+    def listed(places: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+    means = drawn([(at, value) for at, value, _, _ in known])
     dots = tuple(
-        (at * step, HEIGHT - HEIGHT * (value - low) / (high - low), f"{labels[at]}: {value:,.4g}")
-        for at, value in enumerate(values)
-        if value is not None
+        (x, y, f"{labels[at]}: {value:,.4g}" + (f", {lowest:,.4g} to {highest:,.4g}" if spans else ""))
+        for (x, y), (at, value, lowest, highest) in zip(means, known, strict=True)
     )
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in dots)
-    return Line(title, points, dots, f"{low:,.3g}", f"{high:,.3g}", labels[0], labels[-1])
+    area = ""
+    if spans:
+        lower = drawn([(at, lowest) for at, _, lowest, _ in known])
+        upper = drawn([(at, highest) for at, _, _, highest in known])
+        area = listed([*lower, *upper[::-1]])
+    return Line(title, listed(means), dots, f"{low:,.3g}", f"{high:,.3g}", labels[0], labels[-1], area)

@@ -14,6 +14,7 @@ from factory.view.facets import in_bins
 from factory.view.node import NodeInFull, read_node
 from factory.view.nodes import SearchTree
 from factory.view.plots import Histogram, Line, histogram
+from factory.view.rewards import read_rewards, rewards_plot
 from factory.view.run_plots import run_plots
 from factory.view.tree import read_tree, with_texts
 from factory.view.tree_list import BINS, HISTOGRAMS, TreeFilter, facet, list_trees
@@ -74,13 +75,14 @@ def read_report(lake: Lake, run_id: str) -> RunReport:
     """Reads a run for the file; of one snapshot, where nobody writes meanwhile."""
     summary = read_summary(lake, run_id)
     (about,) = query(lake, "report_run", {"run_id": run_id}).to_pylist()
+    paid = rewards_plot(read_rewards(lake, run_id)) if about["purpose"] == "training" else None
     return RunReport(
         summary,
         about,
         _indented(about["recipe"]),
         clock(summary.outcome["elapsed_s"]),
         lake.latest_snapshot(),
-        run_plots(lake, run_id),
+        [*([paid] if paid else []), *run_plots(lake, run_id)],
         [shown for name in HISTOGRAMS if (shown := _histogram(lake, run_id, name)) is not None],
         _by_kind(lake, run_id),
         [_tree(lake, tree_id) for tree_id in _tree_ids(lake, run_id)],

@@ -35,6 +35,7 @@ _VIEWS = (
     "item_scores",
     "judgement_elo",
     "judgement_pairs",
+    "rewards",
     "readings",
     "run_progress",
     "run_cost",

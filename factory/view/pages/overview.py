@@ -13,6 +13,7 @@ from factory.view.asking import of_this_lake, query
 from factory.view.errors import not_there
 from factory.view.given import address_part
 from factory.view.plots import Line, line
+from factory.view.rewards import read_rewards, rewards_plot, rewards_tables
 from factory.view.run_plots import run_plots
 from factory.view.showing import Href, Page, Shown, is_file, routes
 from stores.lake import Lake
@@ -83,7 +84,7 @@ def _statuses(request: Request, lake: Lake, run_ids: list[str]) -> list[RunStatu
 
 
 def run(request: Request) -> Page:
-    """One run: its figures, what it asked over time, how its searches ended, and what it cost."""
+    """One run: its figures, what it asked over time, how its searches ended or what it paid, and what it cost."""
     run_id = request.path_params["run_id"]
     with of_this_lake(request) as lake:
         found = [one for one in read_status(lake, run_id) if one.run_id == run_id]
@@ -92,8 +93,13 @@ def run(request: Request) -> Page:
         (about,) = query(lake, "report_run", {"run_id": run_id}).to_pylist()
         cost = query(lake, "run_cost", {"run_id": run_id})
         plots = run_plots(lake, run_id)
-    context = {"run": found[0], "about": about, "plots": plots}
-    return Page("run.html", run_id, context, [Shown("cost", cost, caption="What it asked of which model")])
+        tables = [Shown("cost", cost, caption="What it asked of which model")]
+        rewards = read_rewards(lake, run_id) if about["purpose"] == "training" else None
+        if rewards is not None:
+            tables = [*rewards_tables(lake, run_id, rewards), *tables]
+    paid = rewards_plot(rewards) if rewards is not None else None
+    context = {"run": found[0], "about": about, "plots": [*([paid] if paid else []), *plots], "rewards": rewards}
+    return Page("run.html", run_id, context, tables)
 
 
 def loop(request: Request) -> Page:
