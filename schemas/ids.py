@@ -54,6 +54,11 @@ def folder_model_name(folder: Path, weights_sha256: str | None) -> str:
     return name if weights_sha256 is None else f"{name}@{weights_sha256[:12]}"
 
 
+def online_run_id(training_run_id: str) -> str:
+    """The run with the answers and rewards of an online training."""
+    return f"online-{training_run_id[:10]}"
+
+
 def seed_of(*asked: Any) -> int:
     """A sampling seed in [0, 2^31) that depends only on what is asked, never on when."""
     return int(content_id("seed", *asked)[:8], 16) & 0x7FFFFFFF

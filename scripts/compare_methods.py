@@ -43,6 +43,7 @@ from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
+from schemas.ids import online_run_id
 from schemas.objectives import TRAINER
 from schemas.streams import visible
 from schemas.tables import TrainingRun
@@ -228,7 +229,7 @@ def train(
     if training.reward in recipe.trainings():
         reward = models / f"{run_id}-{training.reward}"
     elif training.reward is not None:
-        settings |= judge_settings(training.reward, recipe.models[training.reward])
+        settings |= {"reward": judge_settings(recipe, training.reward)}
     last = options.out / f"one-epoch-{recipe.name}-{role}.yaml"
     write(last, yaml.safe_dump({trainer: settings}))
     asked = Training(
@@ -258,7 +259,7 @@ def train(
     if not rows:
         raise FactoryError("the training has written no row")
     row = max(rows, key=lambda one: one.ended_at)
-    rewards = lake.query(_REWARDS, {"run": f"online-{row.training_run_id[:10]}"}).column("reward").to_pylist()
+    rewards = lake.query(_REWARDS, {"run": online_run_id(row.training_run_id)}).column("reward").to_pylist()
     return {"loss": row.loss_curve, "reward": rewards, "status": row.status, "peak_bytes": usage.ru_maxrss * 1024}
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from schemas.errors import FactoryError
+from schemas.ids import online_run_id
 from schemas.settings import about
 from schemas.tables import Constraint, Message, Prompt
 from trainers.command import Asked, Diverged, run_command
@@ -91,7 +92,7 @@ def train(asked: Asked) -> None:
     from accelerate.utils import broadcast_object_list
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    from trainers.completions import HeldOut, Keeping, Pay, Steady, mean_reward, run_id_of
+    from trainers.completions import HeldOut, Keeping, Pay, Steady, mean_reward
     from trainers.models import end_tokens
     from trainers.preparing import prepare
     from trainers.record import training_run_id
@@ -114,7 +115,7 @@ def train(asked: Asked) -> None:
         beta=settings.beta,
     )
     # The main process's: a training's first start is part of its id.
-    [run_id] = broadcast_object_list([run_id_of(training_run_id(job.part, job.known))])
+    [run_id] = broadcast_object_list([online_run_id(training_run_id(job.part, job.known))])
     with opened(reward, asked.lake, run_id, asked.seed) as paying:
         pay = Pay(run_id, paying, prompts, end_tokens(job.base, job.tokenizer), settings.num_generations)
         parts = with_reference(job, trainer_parts(job))
