@@ -1,7 +1,7 @@
 """What pays a policy: a recipe's judge as its runs have it, within a budget, and a reward model that reads otherwise."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,56 +80,80 @@ def run_of(place: SimpleNamespace, output: Path) -> str:
     return online_run_id(training_run(place, output).training_run_id)
 
 
-def test_the_recipe_s_judge_pays_as_its_run_has_it(
-    online: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    place = SimpleNamespace(folder=online.folder, lake=tmp_path / "lake")
-    output = tmp_path / "judged"
+@pytest.fixture(scope="module")
+def judged(
+    online: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[SimpleNamespace, str, ScriptedEndpoint, int]]:
+    """A recipe's run and a training that its judge paid for, in a lake of their own; the endpoint, and its requests before."""
+    folder = tmp_path_factory.mktemp("judged")
+    place = SimpleNamespace(folder=online.folder, lake=folder / "lake", output=folder / "judged")
     with running_endpoint(marked) as endpoint:
-        recipe = recipe_of(tmp_path, endpoint)
+        recipe = recipe_of(folder, endpoint)
         run_id = run_recipe(RunSpecification(recipe), str(place.lake), Progress(), Execution())
         with Lake.open(place.lake) as lake:
             build_training_set(lake, "prompts", {"held_out": 0}, [run_id])
         before = len(endpoint.requests)
-        assert run_online(place, output, paid_by(recipe, write_settings(tmp_path))) == 0
-        bodies = [request.body for request in endpoint.requests[before:]]
-        assert (
-            "step 1/2: loss 0.0000, reward 0.3333" in capfd.readouterr().out
-        )  # the mean of (6 - 5.5) / 4.5 and (8 - 5.5) / 4.5
-        again = ["rerun", training_run(place, output).training_run_id, "--lake", place.lake]
-        again += ["--model", online.folder / "tiny"]
-        code, said, _ = told(capfd, *again)
-        assert code == 0 and said.rstrip().endswith("identical")
-        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "of somebody else"))
-        code, _, said = told(capfd, *again)
-        asking = f"wants to ask {endpoint.url.removesuffix('/v1')}, which only its lake names: if you trust that, train"
-        assert code == 1 and asking in " ".join(said.split())
-    given = {"ids": [run_id, run_of(place, output)]}
+        assert run_online(place, place.output, paid_by(recipe, write_settings(folder))) == 0
+        yield place, run_id, endpoint, before
+
+
+def test_the_recipe_s_judge_pays_as_its_run_has_it(
+    judged: tuple[SimpleNamespace, str, ScriptedEndpoint, int],
+) -> None:
+    place, run_id, endpoint, before = judged
+    training = training_run(place, place.output)
+    ids = [run_id, online_run_id(training.training_run_id)]
+    given = {"ids": ids}
     with Lake.open(place.lake) as lake:
-        judged = lake.read(Judgement, "list_contains($ids, run_id)", given)
+        judgements = lake.read(Judgement, "list_contains($ids, run_id)", given)
         responses = lake.read(Response, "run_id = $ids[2]", given)
         runs = lake.read(Run, "run_id = $ids[2]", given)
-        costs = lake.query(
-            "SELECT run_id, cost, prompt_tokens, completion_tokens FROM run_cost WHERE list_contains($ids, run_id) "
-            "AND role = 'judge'",
-            given,
-        ).to_pylist()
-    of_runs = [{alike(one) for one in judged if one.run_id == id} for id in given["ids"]]
-    assert of_runs[0] == of_runs[1] and {one.template_hash for one in judged} == {sha256_text(MINE)}
-    assert {(one.vote, round(one.points or 0, 5)) for one in judged} == {(0, 6.0), (1, 8.0)}
-    assert len([one for one in judged if one.run_id == given["ids"][1]]) == 2 * len(responses)
+        of_judge = "SELECT * FROM run_cost WHERE list_contains($ids, run_id) AND role = 'judge'"
+        costs = lake.query(of_judge, given).to_pylist()
+    of_runs = [{alike(one) for one in judgements if one.run_id == id} for id in ids]
+    assert of_runs[0] == of_runs[1] and {one.template_hash for one in judgements} == {sha256_text(MINE)}
+    assert {(one.vote, round(one.points or 0, 5)) for one in judgements} == {(0, 6.0), (1, 8.0)}
+    assert len([one for one in judgements if one.run_id == ids[1]]) == 2 * len(responses) == 16
+    bodies = [request.body for request in endpoint.requests[before : before + 9]]
     assert {(b["n"], b["temperature"], b["max_tokens"], b["top_logprobs"]) for b in bodies} == {(2, 0.5, 3, 20)}
     assert all("Mark it" in body["messages"][0]["content"] and "seed" not in body for body in bodies)
-    log = json.loads(training_run(place, output).configuration)["reward"]["recipe"]
-    assert log["template_texts"] == {"score": MINE} and "budget" not in log
+    kept = json.loads(training.configuration)["reward"]["recipe"]
+    assert kept["template_texts"] == {"score": MINE} and "budget" not in kept
     for one in costs:
-        assert one["cost"] == pytest.approx((one["prompt_tokens"] * 2 + one["completion_tokens"] * 4) / 1e6)
+        assert one["cost"] == pytest.approx(int(one["prompt_tokens"]) * 2e-6 + int(one["completion_tokens"]) * 4e-6)
     assert len(costs) == 2 and runs[0].templates == {"score": MINE}
-    assert str(tmp_path) not in f"{runs} {log} {(output / 'README.md').read_text('utf-8')}"
+    shown = f"{runs} {kept} {(place.output / 'README.md').read_text('utf-8')}"
+    assert str(place.lake.parent) not in shown
 
 
 def alike(one: Judgement) -> tuple[Any, ...]:
     return one.judge, one.kind, one.decides, one.model_id, one.template_hash, one.vote
+
+
+def test_a_lake_alone_has_no_judge_asked(
+    judged: tuple[SimpleNamespace, str, ScriptedEndpoint, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    place, _, endpoint, _ = judged
+    again = ["rerun", training_run(place, place.output).training_run_id, "--lake", place.lake]
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # of somebody who has been given the lake
+    code, _, said = told(capfd, *again, "--model", place.folder / "tiny")
+    asking = (
+        f"wants to ask {endpoint.url.removesuffix('/v1')}, which only its lake names: if you trust that, train with"
+    )
+    assert code == 1 and asking in " ".join(said.split())
+
+
+@pytest.mark.heavy
+def test_a_training_that_a_recipe_s_judge_paid_is_repeated(
+    judged: tuple[SimpleNamespace, str, ScriptedEndpoint, int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = judged[0]
+    again = ["rerun", training_run(place, place.output).training_run_id, "--lake", place.lake]
+    code, said, _ = told(capfd, *again, "--model", place.folder / "tiny")
+    assert code == 0 and said.rstrip().endswith("identical")
 
 
 def test_a_training_whose_judge_has_spent_its_budget_ends_and_goes_on_with_a_larger_one(
