@@ -125,7 +125,7 @@ class LoopStep:
     round: int = column("the round, from 1; 0 measures the models that the loop starts from")
     step: str = column("run, build, train, evaluate or keep")
     role: str | None = column("the model's role; NULL: the step is about the whole round")
-    run_id: str | None = column("run, evaluate: the run")
+    run_id: str | None = column("run, evaluate: the run; train: the run with what an online training answered and paid")
     training_set_id: str | None = column("build: the training set")
     training_run_id: str | None = column("train: the training run")
     model_id: str | None = column(

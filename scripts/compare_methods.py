@@ -43,6 +43,7 @@ from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from factory.runs.specification import RunSpecification
 from schemas.errors import FactoryError
+from schemas.ids import online_run_id
 from schemas.objectives import TRAINER
 from schemas.streams import visible
 from schemas.tables import TrainingRun
@@ -227,7 +228,7 @@ def train(
     if training.reward in recipe.trainings():
         reward = models / f"{run_id}-{training.reward}"
     elif training.reward is not None:
-        settings |= judge_settings(training.reward, recipe.models[training.reward])
+        settings |= {"reward": judge_settings(recipe, training.reward)}
     last = options.out / f"one-epoch-{recipe.name}-{role}.yaml"
     write(last, yaml.safe_dump({trainer: settings}))
     asked = Training(
@@ -257,7 +258,7 @@ def train(
     if not rows:
         raise FactoryError("the training has written no row")
     row = max(rows, key=lambda one: one.ended_at)
-    online = {"run": f"online-{row.training_run_id[:10]}"}
+    online = {"run": online_run_id(row.training_run_id)}
     rewards = lake.query(_REWARDS, online).column("reward").to_pylist()
     (paid,) = lake.query(_PAID, online).to_pylist()
     return {

@@ -118,23 +118,6 @@ def test_a_training_that_could_not_begin_is_refused_first(recipe: str, changes: 
     assert sentence in told(loop_of(recipe, changes))
 
 
-@pytest.mark.parametrize(
-    ("recipe", "changes", "sentence"),
-    [
-        ("rlaif_direct", {"train.actor.reward": "actor"}, "actor cannot pay, for it is trained by online, which makes no"),
-        ("rlaif_direct", {"stages.judge.model": "actor"}, "train.actor.reward: judge cannot pay, for the loop does not train it"),
-        ("rlaif", {"train": {"actor": {"config": "small-cpu"}}}, "reward cannot pay, for the loop does not train it and no judge"),
-        ("rlaif", {"train": {"actor": {}, "reward": {}}}, "reward is trained after actor, and has to pay for it: give"),
-        ("rlaif", {"train.reward.trainer": "dpo"}, "reward cannot pay, for it is trained by dpo, which makes no reward model"),
-        ("rlaif_direct", {"models.judge": {"endpoint": "vllm:judge"}}, "judge cannot pay for answers while it is served by vllm"),
-        ("rlaif_direct", {"models.judge.endpoint": ["http://a:1/v1", "http://b:1/v1"]}, "behind several addresses"),
-        ("rlaif_direct", {"models.judge.api_key_file": "key"}, "or a key file: give models.judge.endpoint as one base URL"),
-    ],
-)  # fmt: skip
-def test_a_role_that_cannot_pay_is_refused_first(recipe: str, changes: dict[str, Any], sentence: str) -> None:
-    assert sentence in told(loop_of(recipe, changes))
-
-
 def test_a_column_that_only_a_comment_or_a_text_names_is_not_there(tmp_path: Path) -> None:
     query = training_set_sql("sppo")
     for number, (old, kept) in enumerate(

@@ -19,6 +19,8 @@ TRAIN_EXTRA = ("torch", "transformers", "trl", "datasets", "accelerate", "peft")
 
 DIVERGED = 3
 """The exit code of a training that its guards ended; 1 is an error, 2 a misspelt option."""
+SPENT = 5
+"""The exit code of an online training whose judge has spent its budget; 4 is a repetition that differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class Asked:
 
 class Diverged(FactoryError):
     """A training that its guards ended: it is recorded, and gives no model."""
+
+
+class Spent(FactoryError):
+    """The judge's budget is spent: with a larger one, the training goes on from its last checkpoint."""
 
 
 def run_command(objective: str, train: Callable[[Asked], None], arguments: Sequence[str] | None) -> int:
@@ -104,7 +110,7 @@ def _trained(train: Callable[[Asked], None], given: argparse.Namespace) -> int:
             if given.debug:
                 traceback.print_exc()
             print(f"error: {' '.join(visible(_sentence(error)).split())}", file=sys.stderr)
-        return DIVERGED if isinstance(error, Diverged) else 1
+        return DIVERGED if isinstance(error, Diverged) else SPENT if isinstance(error, Spent) else 1
     return 0
 
 

@@ -4,6 +4,7 @@ Rows of a step go into the lake with the checkpoint that keeps the step, or at t
 kill are those whose rows were not written, so that the lake has what the trained weights were paid for, and nothing else.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,14 +83,14 @@ class Pay:
         ]
         everybody = gather_object(answers)
         if self.reward.alone:
-            [judged] = broadcast_object_list([self.reward.judge(everybody) if state.is_main_process else None])
-            judgements, calls = judged
+            [found] = broadcast_object_list([self.reward.judge(everybody) if state.is_main_process else None])
+            judged, calls = found
         else:
             own, own_calls = self.reward.judge(answers)
-            judgements, calls = gather_object(own), gather_object(own_calls)
+            judged, calls = gather_object(own), gather_object(own_calls)
         if state.is_main_process:
-            self._keep(everybody, judgements, calls)
-        rewards = [reward_of(judgement) for judgement in judgements]
+            self._keep(everybody, judged, calls)
+        rewards = list(map(reward_of, judged))
         self._check(stage, rewards)
         if self.stage is not None:
             self.rewards += rewards
@@ -108,13 +109,13 @@ class Pay:
                 "is not paid for twice"
             )
 
-    def _keep(self, answers: Sequence[Answer], judgements: Sequence[Judgement | None], calls: Sequence[Call]) -> None:
+    def _keep(self, answers: Sequence[Answer], judged: Sequence[Sequence[Judgement]], calls: Sequence[Call]) -> None:
         """Among several processes a held-out prompt may be answered twice, to fill up a batch: the first time counts."""
         known: set[str] = set()
-        for answer, judgement in zip(answers, judgements, strict=True):
+        for answer, judgements in zip(answers, judged, strict=True):
             id = answer.response.response_id
             if id not in known:
-                self.rows += [answer.response, *([judgement] if judgement is not None else [])]
+                self.rows += [answer.response, *judgements]
             known.add(id)
         self.rows += calls
 
@@ -204,12 +205,14 @@ class Keeping(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def _runs(self, status: str, reason: str | None) -> list[Run]:
         """The run's row when it began, and that of its end."""
         job, pay = self.job, self.pay
+        judge = json.loads(job.known["configuration"])["reward"]["recipe"] or {}
         recipe = canonical_json(
             {
                 "name": RECIPE,
                 "description": "what the policy of an online training answered and was paid for",
                 "training_set": job.set_name,
                 "trainer": job.known["configuration"],
+                "models": judge.get("models", {}),  # with their prices, where views look for them
             }
         )
 

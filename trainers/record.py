@@ -23,6 +23,8 @@ from trainers.models import Base, weights_sha256
 from trainers.settings import TrainerSettings, as_now, plain
 from trainers.unfinished import RECORD, Part, Record, part_folder
 
+CELL_CHARACTERS = 300
+"""of a value in a card"""
 Known = Mapping[str, Any]
 """The columns of TrainingRun that are settled when a training begins"""
 
@@ -236,4 +238,10 @@ def _comparison(metrics: dict[str, Any]) -> list[str]:
 
 
 def _table(values: dict[str, Any]) -> list[str]:
-    return ["| name | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in values.items())]
+    return ["| name | value |", "| --- | --- |", *(f"| {name} | {_cell(value)} |" for name, value in values.items())]
+
+
+def _cell(value: Any) -> str:
+    """A value in a table; of a long one, such as a judge's template, the beginning: the whole is in the row."""
+    text = str(value).replace("|", "\\|")
+    return text if len(text) <= CELL_CHARACTERS else f"{text[:CELL_CHARACTERS]}…"

@@ -1,6 +1,6 @@
 """What the policy of an online training is paid for: a reward model, or a judge of `factory` in a process of its own.
 
-Both give judgements as rows; `reward_of` says what a judgement pays.
+Both give judgements as rows; `reward_of` says what an answer's judgements pay.
 """
 
 import math
@@ -11,19 +11,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from schemas.errors import FactoryError
 from schemas.ids import content_id, folder_model_name, model_id, sha256_text, weights_sha256
+from schemas.places import reduced
 from schemas.settings import Settings, about
 from schemas.tables import Call, Judgement, Model, Prompt, Response
+from trainers.command import Spent
 from trainers.scoring import Conversation, RewardModel, TooLong, check_reward_model, load_reward_model
 
 JUDGE = "factory.runs.rewarding"
 """the module that is started, never imported: factory and trainers know each other by rows alone"""
 SCORE_TOKENS = 16
+IN_POINTS = ("reward_model", "verifier")
+"""kinds of judges whose points are the reward"""
 
 
 class RewardSettings(Settings, frozen=True, kw_only=True):
@@ -33,19 +38,32 @@ class RewardSettings(Settings, frozen=True, kw_only=True):
         Literal["reward_model", "verifier", "judge"],
         about(
             "reward_model: a classifier's score; verifier: the share of the prompt's constraints that are met; judge: a "
-            "model's points from 1 to 10, expected over their log-probabilities, scaled to [-1, 1]",
+            "model's points from 1 to 10, expected over their log-probabilities, scaled to [-1, 1], or a recipe's judge",
             "arXiv:2309.00267",
         ),
     ]
     model: Annotated[str, about("reward_model: its folder; judge: its name at the endpoint")] | None = None
     endpoint: Annotated[str, about("judge: its base URL, or embedded:NAME")] | None = None
     api_key_env: Annotated[str, about("the environment variable that holds the endpoint's key")] = "OPENAI_API_KEY"
+    recipe: (
+        Annotated[
+            dict[str, Any],
+            about(
+                "judge: instead of model and endpoint, what a recipe says of a judge: stage, models, template_texts, budget"
+            ),
+        ]
+        | None
+    ) = None
 
     def __post_init__(self) -> None:
         if self.kind == "reward_model" and self.model is None:
             raise ValueError("model is missing: give the reward model's folder")
-        if self.kind == "judge" and self.endpoint is None:
+        if self.kind == "judge" and self.endpoint is None and self.recipe is None:
             raise ValueError("endpoint is missing: give the judge's base URL")
+        if self.kind == "judge" and self.recipe is not None and (self.endpoint, self.model) != (None, None):
+            raise ValueError("recipe names the judge's model and endpoint itself: leave model and endpoint out")
+        if self.kind != "judge" and self.recipe is not None:
+            raise ValueError(f"recipe is of a judge, not of a {self.kind}: leave it out")
         if self.kind == "verifier" and self.model is not None:
             raise ValueError("model is of a reward_model or a judge, and a verifier is a program: leave it out")
         if self.kind != "judge" and self.endpoint is not None:
@@ -53,11 +71,15 @@ class RewardSettings(Settings, frozen=True, kw_only=True):
 
 
 def in_rows(reward: RewardSettings) -> RewardSettings:
-    """The settings as rows have them: a reward model by name and weights, not by where it is.
+    """The settings as rows have them: models by name and weights, not by where they are; no budget, which decides nothing.
 
     Raises:
         FactoryError: there is no reward model in its folder, or it cannot score.
     """
+    if reward.recipe is not None:
+        recipe = {name: value for name, value in reward.recipe.items() if name != "budget"}
+        recipe["models"], _ = reduced(recipe.get("models", {}))
+        return msgspec.structs.replace(reward, recipe=recipe)
     if reward.kind == "judge" and reward.endpoint is not None:
         return msgspec.structs.replace(reward, endpoint=_without_place(reward.endpoint))
     if reward.kind != "reward_model":
@@ -82,18 +104,21 @@ class Answer:
     response: Response
 
 
-Judged = tuple[list[Judgement | None], list[Call]]
-"""of each answer (None: the judge could not be asked), and the calls behind them"""
+Judged = tuple[list[list[Judgement]], list[Call]]
+"""of each answer (none: the judge could not be asked), and the calls behind them"""
 
 
-def reward_of(judgement: Judgement | None) -> float | None:
-    """What an answer is paid: points of a reward model or verifier; a judge's 1 to 10 as [-1, 1]; None: not known.
+def reward_of(judgements: Sequence[Judgement]) -> float | None:
+    """What an answer is paid: points of a reward model or verifier; a judge's mean value as [-1, 1]; None: not known.
 
     A score of 1 to 10 has the value (points - 1) / 9, so that 2 value - 1 is the paper's (points - 5.5) / 4.5.
     """
-    if judgement is None or judgement.value is None:
+    readable = [one for one in judgements if one.value is not None]
+    if not readable:
         return None
-    return 2 * judgement.value - 1 if judgement.kind == "score" else judgement.points
+    if readable[0].kind in IN_POINTS:
+        return fmean(one.points for one in readable if one.points is not None)
+    return 2 * fmean(one.value for one in readable if one.value is not None) - 1
 
 
 # A reward model in this process
@@ -131,7 +156,7 @@ class Scorer:
             scores += self.model.score(tokens[start : start + self.batch])
         if not all(map(math.isfinite, scores)):
             raise FactoryError(f"the reward model {self.model.name} gives scores that are no numbers: train it again")
-        return [self._row(answer, score) for answer, score in zip(answers, scores, strict=True)], []
+        return [[self._row(answer, score)] for answer, score in zip(answers, scores, strict=True)], []
 
     def _row(self, answer: Answer, score: float) -> Judgement:
         response_id = answer.response.response_id
@@ -195,6 +220,7 @@ class Judge:
     def judge(self, answers: Sequence[Answer]) -> Judged:
         """
         Raises:
+            Spent: its budget is.
             FactoryError: its endpoint is down, or refuses what no answer decides.
         """
         texts = [
@@ -207,7 +233,7 @@ class Judge:
 
 
 class _Found(msgspec.Struct, frozen=True):
-    judgements: list[Judgement | None]
+    judgements: list[list[Judgement]]
     calls: list[Call]
 
 
@@ -247,7 +273,7 @@ def _exchange(process: "subprocess.Popen[str] | None", asked: Mapping[str, Any])
         raise FactoryError(f"the reward's judge ended with exit code {process.wait()}, and says why above")
     said = msgspec.json.decode(line)
     if "error" in said:
-        raise FactoryError(str(said["error"]))
+        raise (Spent if "limit" in said else FactoryError)(str(said["error"]))
     return said
 
 
@@ -263,6 +289,7 @@ def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterato
     """The reward, ready to judge until the end of the block.
 
     Raises:
+        Spent: the judge's budget is.
         FactoryError: the model cannot be loaded, or the judge cannot be asked or gives no log-probabilities.
     """
     if reward.kind == "reward_model":
@@ -271,15 +298,16 @@ def opened(reward: RewardSettings, lake: str, run_id: str, seed: int) -> Iterato
     if os.environ.get("RANK", "0") != "0":
         yield Judge(None, [], {})  # the main process asks for all
         return
-    asked: dict[str, Any] = {"lake": lake, "run_id": run_id, "seed": seed}
-    if reward.kind == "verifier":
-        asked |= {"judge": {"kind": "verifier"}, "models": {}}
-    else:
-        sampling = {"n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS, "logprobs": "required"}
-        model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
-        asked |= {
-            "judge": {"kind": "score", "scale": "ten", "model": "reward", **sampling},
-            "models": {"reward": model},
-        }
-    with _started(asked) as judge:
+    with _started({"lake": lake, "run_id": run_id, "seed": seed, "recipe": _recipe(reward)}) as judge:
         yield judge
+
+
+def _recipe(reward: RewardSettings) -> dict[str, Any]:
+    """What a recipe would say of the judge."""
+    if reward.recipe is not None:
+        return reward.recipe
+    if reward.kind == "verifier":
+        return {"stage": {"stage": "judge", "kind": "verifier"}}
+    how = {"scale": "ten", "n": 1, "temperature": 0.0, "max_tokens": SCORE_TOKENS, "logprobs": "required"}
+    model = {"endpoint": reward.endpoint, "name": reward.model, "api_key_env": reward.api_key_env}
+    return {"stage": {"stage": "judge", "kind": "score", "model": "reward", **how}, "models": {"reward": model}}

@@ -323,6 +323,15 @@ class Journal:
             for role, requests, prompt, completion, untold in rows
         }
 
+    def payer(self, request_hash: str) -> str | None:
+        """The run that paid for a reply; None: it is not there.
+
+        Raises:
+            FactoryError: see `JournalTable.execute`.
+        """
+        rows = self._table.execute("SELECT run_id FROM replies WHERE request_hash = ?", request_hash)
+        return str(rows[0][0]) if rows else None
+
     def close(self) -> None:
         self._table.close()
 

@@ -13,7 +13,6 @@ from typing import Any
 import duckdb
 
 from factory.loops.reading import Loop, trainer_of
-from factory.loops.rewards import judge_settings
 from factory.loops.rounds import first_of_data
 from factory.recipes.training import RoleTraining
 from schemas.errors import FactoryError
@@ -42,14 +41,13 @@ def check_trainings(loop: Loop) -> dict[str, dict[str, Any]]:
     """Checks how each role is trained, and returns the trainers' settings of those that are trained online.
 
     Raises:
-        FactoryError: a set that the trainer does not take, a role that cannot pay, nobody who pays, or settings that the
+        FactoryError: a set that the trainer does not take, nobody who pays, or settings that the
             trainer would refuse.
     """
     for role, training in loop.settings.train.items():
         _check_set(role, training)
         if training.reward is not None:
             _check_paid(role, training)
-            _check_payer(loop, role, training.reward)
     settings = _read_settings(loop)
     for role, found in settings.items():
         _check_online(loop, role, found)
@@ -86,35 +84,6 @@ def _check_paid(role: str, training: RoleTraining) -> None:
             f"train.{role}.reward is of online training, and {role} is trained by {trainer_of(training)}: leave it out, or set "
             f"train.{role}.trainer to online"
         )
-
-
-def _check_payer(loop: Loop, role: str, payer: str) -> None:
-    """Whether a role can pay for the answers of the role that is trained online."""
-    trained, where = loop.settings.train, f"train.{role}.reward"
-    if payer in trained:
-        trainer = trainer_of(trained[payer])
-        if trainer != "reward":
-            raise FactoryError(
-                f"{where}: {payer} cannot pay, for it is trained by {trainer}, which makes no reward model: set "
-                f"train.{payer}.trainer to reward, or name another role"
-            )
-        if list(trained).index(payer) > list(trained).index(role):
-            raise FactoryError(
-                f"{where}: {payer} is trained after {role}, and has to pay for it: give train.{payer} before train.{role}"
-            )
-        return
-    model = loop.recipe.models[payer]
-    if model.is_reward:
-        raise FactoryError(
-            f"{where}: {payer} is a reward model that the loop does not train: leave {where} out, and name the model's "
-            f"folder in a file of train.{role}.config, as in online: {{reward: {{kind: reward_model, model: FOLDER}}}}"
-        )
-    if not any(payer in entry.settings.roles() for entry in loop.recipe.entries("judge")):
-        raise FactoryError(
-            f"{where}: {payer} cannot pay, for the loop does not train it and no judge of recipe {loop.recipe.name} asks it: "
-            f"train it as a reward model before {role} (train.{payer}: {{set: …, trainer: reward}}), or name a judge's role"
-        )
-    judge_settings(payer, model)
 
 
 def _read_settings(loop: Loop) -> dict[str, dict[str, Any]]:

@@ -14,17 +14,19 @@ import yaml
 
 from factory.inference.trust import check_trusted
 from factory.loops.keeping import Rule, check_metric, rule_of
+from factory.loops.payers import check_payers
 from factory.loops.plan import JUDGING, REFINING, Step, steps_of
 from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoundPrompts, StartTraining
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
 from factory.recipes.training import RoleTraining
-from factory.runs.places import Places, remembered, with_places, without_places
+from factory.runs.places import remembered, with_places, without_places
 from factory.runs.specification import sources_of
 from schemas.errors import FactoryError, nearest
 from schemas.ids import canonical_json, content_id
 from schemas.objectives import OBJECTIVES, TRAINER
+from schemas.places import Places
 from schemas.settings import differing, read_settings
 from schemas.tables import Loop as LoopRow
 from stores.training_sets import format_of
@@ -222,11 +224,7 @@ def loop_of(settings: LoopSettings, where: str, stored: dict[str, Any] | None = 
     for role, training in train.items():
         if not OBJECTIVES[trainer_of(training)].reference and training.reference != "previous":
             raise FactoryError(f"{where}: train.{role}.reference: {trainer_of(training)} has no reference model")
-        if training.reward is not None and training.reward not in recipe.models:
-            raise FactoryError(
-                f"{where}: train.{role}.reward: recipe {recipe.name} has no role {training.reward!r}: "
-                f"{nearest(training.reward, recipe.models)}"
-            )
+    check_payers(recipe, train, where)
     rules = tuple(map(rule_of, settings.keep))
     for rule in rules:
         if rule.role not in train:

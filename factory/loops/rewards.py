@@ -6,34 +6,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
-from factory.inference.settings import ModelSettings
+from factory.inference.budget import BudgetReached
+from factory.loops.payers import judge_that_asks
 from factory.loops.plan import Step
-from factory.loops.reading import Loop
-from factory.loops.rounds import Done, model_after, trained_model, with_models
+from factory.loops.rounds import Done, models_of, trained_model, with_models
+from factory.loops.working import Working
+from factory.recipes.recipe import Recipe
 from schemas.errors import FactoryError
+from schemas.settings import differing
 from stores.lake import Lake
+
+LIMITS = ("max_requests", "max_tokens", "max_cost", "max_hours")
 
 
 @contextmanager
-def paying(lake: Lake, loop: Loop, step: Step, done: Done, role: str | None) -> Iterator[tuple[Path | None, list[str]]]:
-    """The reward model's folder, or configurations that name the judge; both are empty if the trainer's own says it all.
+def paying(working: Working, step: Step, done: Done, role: str | None) -> Iterator[tuple[Path | None, list[str]]]:
+    """The reward model's folder, or configurations that hold the judge; both are empty if the trainer's own says it all.
 
     Raises:
-        FactoryError: there is no such model, or a judge that the trainer cannot ask.
+        BudgetReached: the block's training has ended so; here the limits are named.
+        FactoryError: there is no such model.
     """
+    lake, loop = working.lake, working.loop
     if role is None:
         yield None, []
     elif role in loop.settings.train:
         yield _reward_model(lake, step, done, role), []
     else:
+        left = working.tokens_left(step, done)
+        more = {"budget.max_tokens": left} if left is not None else {}
+        recipe = with_models(loop, lake, {role: models_of(loop, done, step.round)[role]}, more)
         with tempfile.TemporaryDirectory(prefix="factory-reward-") as folder:
             file = Path(folder) / "judge.yaml"
-            chosen = {role: model_after(loop, done, step.round - 1, role)}
-            model = with_models(loop, lake, chosen, {}).models[role]
-            file.write_text(yaml.safe_dump({"online": judge_settings(role, model)}), "utf-8")
-            yield None, [str(file)]
+            file.write_text(yaml.safe_dump({"online": {"reward": judge_settings(recipe, role)}}), "utf-8")
+            try:
+                yield None, [str(file)]
+            except BudgetReached as reached:
+                limits = [f"budget.{name}=…" for name in LIMITS if getattr(recipe.budget, name) is not None]
+                raise BudgetReached(str(reached), " -o ".join(limits)) from reached
 
 
 def _reward_model(lake: Lake, step: Step, done: Done, role: str) -> Path:
@@ -46,16 +59,18 @@ def _reward_model(lake: Lake, step: Step, done: Done, role: str) -> Path:
     return trained_model(lake, trained.model_id).folder
 
 
-def judge_settings(role: str, model: ModelSettings) -> dict[str, Any]:
-    """The online trainer's setting that names a role's model as the judge that pays.
+def judge_settings(recipe: Recipe, role: str) -> dict[str, Any]:
+    """The online trainer's `reward`: the recipe's judge that asks this role's model, as its runs have it.
 
     Raises:
-        FactoryError: the trainer cannot ask it.
+        FactoryError: the recipe has no such judge.
     """
-    if model.vllm is not None or len(model.endpoint) != 1 or model.api_key_file is not None:
-        raise FactoryError(
-            f"{role} cannot pay for answers while it is served by vllm: or behind several addresses or a key file: give "
-            f"models.{role}.endpoint as one base URL, or as embedded:NAME"
-        )
-    judge = {"kind": "judge", "endpoint": model.endpoint[0], "model": model.name, "api_key_env": model.api_key_env}
-    return {"reward": judge}
+    entry = judge_that_asks(recipe, role, f"recipe {recipe.name}")
+    templates = {in_run: recipe.template_texts[in_run] for _, in_run, _ in entry.templates()}
+    judge = {
+        "stage": entry.plain(msgspec.to_builtins(entry.settings)),
+        "models": {one: msgspec.to_builtins(recipe.models[one]) for one in entry.settings.roles()},
+        "template_texts": templates,
+        "budget": differing(recipe.budget),
+    }
+    return {"kind": "judge", "recipe": judge}

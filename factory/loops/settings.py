@@ -33,7 +33,10 @@ class LoopBudget(Settings, frozen=True, kw_only=True):
     """Where a loop stops; it can be resumed with a larger budget. An omitted key means no limit."""
 
     max_tokens: (
-        Annotated[int, about("the most prompt and answer tokens of all rounds and evaluations", above=0)] | None
+        Annotated[
+            int, about("the most prompt and answer tokens of all rounds, online trainings and evaluations", above=0)
+        ]
+        | None
     ) = None
     disk_gb: Annotated[float, about("the most disk space for the loop's models, in GB (1e9 bytes)", above=0)] | None = (
         None

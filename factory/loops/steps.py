@@ -28,8 +28,10 @@ from factory.runs.audit_settings import settings_of
 from factory.runs.loop import run_on
 from factory.runs.progress import Progress
 from schemas.errors import FactoryError
+from schemas.ids import online_run_id
 from schemas.objectives import OBJECTIVES, TRAINER
 from schemas.tables import Evaluation, LoopStep, TrainingSet
+from stores.lake import Lake
 from stores.pairing import pairing_sql
 from stores.training_sets import (
     NoneLeft,
@@ -153,7 +155,7 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
         start, reference = chosen[training.start], chosen[training.reference]
     other = OBJECTIVES[objective].reference and reference != start
     output = models_folder(lake) / output_name(loop.loop_id, step)
-    with paying(lake, loop, step, done, payer) as (reward, more):
+    with paying(working, step, done, payer) as (reward, more):
         asked = Training(
             objective,
             f"{training_set.name}@{training_set.version}",
@@ -165,10 +167,21 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
             reward,
         )
         run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
-    made = {"training_run_id": run.training_run_id, "training_set_id": training_set.training_set_id}
+    made = {
+        "training_run_id": run.training_run_id,
+        "training_set_id": training_set.training_set_id,
+        "run_id": _run_of(lake, run.training_run_id),
+    }
     if model is None:
         return {**made, "note": f"diverged: {run.reason}"}
     return {**made, "model_id": model.model_id}
+
+
+def _run_of(lake: Lake, training_run_id: str) -> str | None:
+    """The run with an online training's answers and what it paid for them; None: another training."""
+    known = {"id": online_run_id(training_run_id)}
+    found = lake.query("SELECT run_id FROM current_runs WHERE run_id = $id ORDER BY run_id", known)
+    return found.column(0)[0].as_py() if found.num_rows else None
 
 
 def _weights(working: Working, role: str, model_id: str | None) -> Weights:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from factory.inference.budget import BudgetReached
 from factory.inference.weights import fetch
 from factory.loops.reading import Loop
 from schemas.errors import FactoryError
@@ -16,6 +17,8 @@ from stores.lake import Lake
 
 DIVERGED = 3
 """the exit code of a training that its guards ended (`trainers/command.py`)"""
+SPENT = 5
+"""that of an online training whose judge has spent its budget"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def train(
         output: the folder that the command names.
 
     Raises:
+        BudgetReached: the judge of an online training has spent its budget.
         FactoryError: the trainer failed; it has said why.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_root(), os.environ.get("PYTHONPATH")]))}
@@ -123,6 +127,8 @@ def train(
             {"set": training_set.training_set_id},
         )
         return max(rows, key=lambda row: row.ended_at), None
+    if code == SPENT:
+        raise BudgetReached("the judge of an online training has spent the budget, as is said above")
     if code:
         raise FactoryError(
             f"the training ended with exit code {code}, and says why above: mend that, then continue with `factory resume`"

@@ -84,7 +84,10 @@ def _cost(lake: Lake | None, loop: Loop) -> list[tuple[str, str]]:
     tokens, seconds = per["tokens"] * prompts, per["seconds"] * prompts
     told = f"about {tokens:,.0f} tokens and {clock(seconds)} a round for its run, by {counted(per['prompts'], 'prompt')} in this lake"
     return [
-        ("tokens and time", f"{told}; about {tokens * loop.settings.rounds:,.0f} tokens in all, without evaluations"),
+        (
+            "tokens and time",
+            f"{told}; about {tokens * loop.settings.rounds:,.0f} tokens in all, without evaluations and online trainings",
+        ),
         *limit,
     ]
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from factory.monitor.plain_text import clock, label, visible
+from factory.monitor.plain_text import clock, label, money, visible
 from stores.lake import Lake
 from stores.locks import is_held
 from stores.sql import sql
@@ -88,6 +88,9 @@ def figures_of(rounds: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
     for name in headline or _metrics(rounds):
         figures.append((name, [_with_interval(one["evaluations"].get(name)) for one in rounds]))
     figures.append(("kept", ["" if one["kept"] is None else ", ".join(one["kept"]) for one in rounds]))
+    for name in ("requests", "tokens"):
+        figures.append((f"{name} paid", ["" if one[name] is None else f"{one[name]:,}" for one in rounds]))
+    figures.append(("cost", ["" if one["cost"] is None else money(one["cost"]) for one in rounds]))
     for name, words in SECONDS.items():
         figures.append((f"time to {words}", ["" if one[name] is None else clock(one[name]) for one in rounds]))
     return [(name, cells) for name, cells in figures if any(cells)]

@@ -50,7 +50,7 @@ def recipe_of(document: dict[str, Any], where: str, overrides: Mapping[str, Any]
     document["stages"] = _as_list(document.get("stages"), where)
     for path, value in (overrides or {}).items():
         _override(document, path, value)
-    stages = _entries(_as_list(document.pop("stages"), where), where)
+    stages = entries_of(_as_list(document.pop("stages"), where), where)
     recipe = read_settings(Recipe, document, where, ready={"stages": stages})
     _check(recipe, where)
     return recipe
@@ -116,7 +116,12 @@ def _placed(stages: list[dict[str, Any]], entry: dict[str, Any]) -> list[dict[st
     return [*kept[:at], entry, *kept[at:]]
 
 
-def _entries(stages: list[dict[str, Any]], where: str) -> tuple[Entry, ...]:
+def entries_of(stages: list[dict[str, Any]], where: str) -> tuple[Entry, ...]:
+    """A recipe's stages from plain data.
+
+    Raises:
+        FactoryError: an unknown stage or key, or an invalid value.
+    """
     entries = []
     for given in stages:
         place = f"{where}: stages.{given.get('name', given['stage'])}"

@@ -12,6 +12,8 @@ import pyarrow as pa
 import yaml
 
 from factory.inference.folders import folder_sha256
+from factory.inference.settings import ModelSettings
+from factory.inference.trust import check_trusted
 from factory.inference.weights import MODELS
 from factory.loops.training import DIVERGED, Training, Weights, command_of, weights_of
 from factory.reruns.comparing import loss_difference, weights_difference
@@ -20,6 +22,7 @@ from factory.reruns.lock_file import LockedSet, LockedTraining
 from factory.reruns.rows_alone import make_lake_of_rows, row_of
 from schemas.errors import FactoryError
 from schemas.ids import weights_sha256
+from schemas.settings import read_settings
 from schemas.tables import TrainingRun
 from stores.lake import Lake
 
@@ -75,8 +78,11 @@ def repeat_training(
     Args:
         rows: the set's, in order, with the column `split`.
     Raises:
-        FactoryError: its start is not to be found, this machine cannot train, or the trainer failed and has said why.
+        FactoryError: its start is not to be found, this machine cannot train, the trainer failed and has said why, or its
+            judge is one that nobody on this machine has named.
     """
+    naming = "train with that judge yourself once (`factory train online --config …`)"
+    check_trusted(_paying_models(locked), [], f"training {locked.training_run_id}", naming=naming)
     started = datetime.now(UTC)
     variables = environment_of(locked.hardware)
     differing = of_training(locked.package_versions, locked.hardware, environment_now(variables))
@@ -113,6 +119,25 @@ def repeat_training(
             [run] = lake.read(TrainingRun)
         _check_start(run, locked, start)
         return _compared(locked, run, differing, started, output, original)
+
+
+def _paying_models(locked: LockedTraining) -> dict[str, ModelSettings]:
+    """The models that an online training's judge asks, by role.
+
+    Raises:
+        FactoryError: they cannot be read.
+    """
+    where = f"training {locked.training_run_id}: reward"
+    reward = locked.configuration.get("reward") or {}
+    if not isinstance(reward, dict) or reward.get("kind") != "judge":
+        return {}
+    recipe = reward.get("recipe") or {
+        "models": {"reward": {key: reward.get(key) for key in ("endpoint", "api_key_env")}}
+    }
+    models = recipe.get("models") if isinstance(recipe, dict) else None
+    if not isinstance(models, dict):
+        raise FactoryError(f"{where}: its models cannot be read: the lake or the lock file is damaged")
+    return {str(role): read_settings(ModelSettings, given, f"{where}: {role}") for role, given in models.items()}
 
 
 def _compared(

@@ -7,35 +7,22 @@ given anew, as in `factory resume RUN -o prompts.source=PATH`.
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from schemas.ids import canonical_json
+from schemas.places import Places, changed, exists, last_name, reduced, taken_apart
 from stores.whole import whole_file
 
-Places = dict[str, str]
-"""paths by where they stand in the recipe, as in prompts.source"""
-_PREFIXES = ("embedded:", "reward:")
-"""of an endpoint that is a file or folder"""
-_MOST_CHARACTERS = 4_096
 _ABSOLUTE = re.compile(r"(?<![\w:/.])/[^\s:,;'\"`()]+")
 
 
 def without_places(recipe: str) -> tuple[str, Places]:
     """A recipe (JSON) with each path outside the current folder reduced to its last name, and those paths."""
-    places: Places = {}
-
-    def reduce(where: str, text: str) -> str:
-        prefix, path = _taken_apart(text)
-        if not _is_elsewhere(path):
-            return text
-        places[where] = text
-        return prefix + _last_name(path)
-
-    return canonical_json(_changed(json.loads(recipe), reduce)), places
+    plain, places = reduced(json.loads(recipe))
+    return canonical_json(plain), places
 
 
 def with_places(recipe: str, run_id: str) -> Any:
@@ -44,9 +31,9 @@ def with_places(recipe: str, run_id: str) -> Any:
 
     def restore(where: str, text: str) -> str:
         path = places.get(where)
-        return path if path is not None and _last_name(path) == Path(_taken_apart(text)[1]).name else text
+        return path if path is not None and last_name(path) == Path(taken_apart(text)[1]).name else text
 
-    return _changed(json.loads(recipe), restore)
+    return changed(json.loads(recipe), restore)
 
 
 def remember(run_id: str, places: Places) -> None:
@@ -64,43 +51,7 @@ def remember(run_id: str, places: Places) -> None:
 
 def without_paths(text: str) -> str:
     """A sentence for a row, in which paths that are there on this machine are reduced to their last names."""
-    return _ABSOLUTE.sub(lambda found: Path(found[0]).name if _exists(found[0].rstrip(".")) else found[0], text)
-
-
-def _last_name(path: str) -> str:
-    try:
-        return Path(_taken_apart(path)[1]).expanduser().resolve().name
-    except (OSError, RuntimeError, ValueError):  # a home that is gone since
-        return Path(path).name
-
-
-def _taken_apart(text: str) -> tuple[str, str]:
-    """An endpoint's prefix ("" if it has none of them), and what follows."""
-    prefix = next((one for one in _PREFIXES if text.startswith(one)), "")
-    return prefix, text.removeprefix(prefix)
-
-
-def _is_elsewhere(text: str) -> bool:
-    """Whether a value is a path that says where it is on this machine: absolute, of a home, or above this folder."""
-    return text.startswith(("/", "~", "..")) and _exists(text)
-
-
-def _exists(text: str) -> bool:
-    if len(text) > _MOST_CHARACTERS or "\n" in text:
-        return False
-    try:
-        return Path(text).expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # too long a name, an unknown home, a NUL
-        return False
-
-
-def _changed(plain: Any, change: Callable[[str, str], str], where: str = "") -> Any:
-    """The value with every text in it changed, whose place is given as `models.actor.endpoint.0`."""
-    if isinstance(plain, dict):
-        return {key: _changed(value, change, f"{where}.{key}".lstrip(".")) for key, value in plain.items()}
-    if isinstance(plain, list):
-        return [_changed(value, change, f"{where}.{at}") for at, value in enumerate(plain)]
-    return change(where, plain) if isinstance(plain, str) else plain
+    return _ABSOLUTE.sub(lambda found: Path(found[0]).name if exists(found[0].rstrip(".")) else found[0], text)
 
 
 def remembered(run_id: str) -> Places:

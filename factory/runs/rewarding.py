@@ -5,7 +5,7 @@ pacing, retries, the journal (an answer that is judged again after a kill is not
 writes no rows into the lake: the trainer does, when it is sure of the step they belong to.
 
 A line of JSON each way: first `Asked`, answered with `Ready`; then `Texts`, answered with `Found`. An error is a line
-{"error": sentence}, and the end.
+{"error": sentence}, with the key "limit" if the budget is spent, and the end.
 """
 
 import asyncio
@@ -15,26 +15,30 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 
-from factory.inference.budget import BudgetSettings, Spending
+from factory.inference.budget import BudgetReached, BudgetSettings, Spending
 from factory.inference.connect import connect
 from factory.inference.journal import Journal, journal_file
 from factory.inference.settings import ModelSettings
+from factory.inference.trust import trust
+from factory.recipes.reading import entries_of
+from factory.recipes.recipe import Entry, judge_of
 from factory.templates.rendering import load_template
 from factory.work.asker import Asker
-from factory.work.context import Context, Template, Work
-from factory.work.judging import Judge, JudgeSettings, assess_or_none, kind_of
+from factory.work.context import Context, Work
+from factory.work.judging import Judge, assess_or_none
 from schemas.errors import FactoryError
 from schemas.ids import sha256_text
 from schemas.parents import end_with
-from schemas.settings import read_settings
+from schemas.settings import Settings, about, read_settings
 from schemas.tables import Call, Judgement, Message, Model, Prompt
 from stores.attach import place
 
 STAGE = "reward"
+WHERE = "reward.recipe"
 _PROBE = Prompt(
     prompt_id=sha256_text("probe")[:32],
     messages=[Message("user", "Hello")],
@@ -55,10 +59,21 @@ class Asked(msgspec.Struct, frozen=True):
     lake: str
     run_id: str
     seed: int
-    judge: dict[str, Any]
-    """settings of a kind of judge"""
-    models: dict[str, dict[str, Any]]
-    """by role"""
+    recipe: dict[str, Any]
+    """what `JudgeRecipe` is"""
+
+
+class JudgeRecipe(Settings, frozen=True, kw_only=True):
+    """What a recipe says of one of its judges."""
+
+    stage: Annotated[dict[str, Any], about("the judge, as in a recipe's stages")]
+    models: Annotated[dict[str, ModelSettings], about("the models that it asks, by role, as in a recipe")] = (
+        msgspec.field(default_factory=dict)
+    )
+    template_texts: Annotated[dict[str, str], about("its templates' texts, by name; none: the bundled ones")] = (
+        msgspec.field(default_factory=dict)
+    )
+    budget: Annotated[BudgetSettings, about("where it stops, as in a recipe")] = BudgetSettings()
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -83,9 +98,9 @@ class Texts(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The judgement of each answer (None: its judge could not be asked), and the calls behind them."""
+    """The judgements of each answer (none: its judge could not be asked), and the calls behind them."""
 
-    judgements: list[Judgement | None]
+    judgements: list[list[Judgement]]
     calls: list[Call]
 
 
@@ -96,37 +111,66 @@ def main() -> None:
     os.dup2(2, 1)  # libraries print; the trainer reads lines of JSON
     try:
         asyncio.run(_judge(asked, report))
+    except BudgetReached as reached:
+        _say(report, {"error": str(reached), "limit": reached.limit})
     except FactoryError as error:
         _say(report, {"error": str(error)})
 
 
 async def _judge(asked: Asked, report: IO[str]) -> None:
-    settings: JudgeSettings = read_settings(kind_of(asked.judge["kind"], STAGE).Settings, asked.judge, STAGE)
-    models = {role: read_settings(ModelSettings, given, f"models.{role}") for role, given in asked.models.items()}
-    uses = settings.templates().items()
-    judge = Judge(
-        settings.kind, settings, {name: Template(name, load_template(u.default, u.shows)) for name, u in uses}
-    )
+    recipe = read_settings(JudgeRecipe, asked.recipe, WHERE)
+    judge, models = _judge_of(recipe), recipe.models
+    trust(models, [])  # the user's settings name them, or `factory rerun` has looked
     calls: list[Call] = []
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(closing(Journal(journal_file(place(asked.lake)))))
         endpoints = {role: await stack.enter_async_context(connect(role, model)) for role, model in models.items()}
-        asker = Asker(asked.run_id, asked.seed, endpoints, journal, Spending(models, BudgetSettings()), calls.extend)
+        spending = Spending(models, recipe.budget)
+        spending.add_earlier(journal.spent(asked.run_id))
+        asker = Asker(asked.run_id, asked.seed, endpoints, journal, spending, calls.extend)
         context = Context(STAGE, asker, {}, [judge])
         if models:
             # Asked afresh: an answer in the journal may be another endpoint's.
             await _try(replace(context, asker=replace(asker, fresh=time.time_ns())), calls)
-        ready = Ready([one.model for one in endpoints.values()], {n: t.text for n, t in judge.templates.items()})
-        _say(report, ready)
+        templates = {template.name: template.text for template in judge.templates.values()}
+        _say(report, Ready([one.model for one in endpoints.values()], templates))
         while line := await asyncio.to_thread(sys.stdin.readline):
             texts = msgspec.json.decode(line, type=Texts).texts
             calls.clear()
-            found = await asyncio.gather(
-                *(assess_or_none(context, Work(one.prompt, 0), one.response_id, one.text) for one in texts)
-            )
-            judgements = [None if one is None else one.judgements[0] for one in found]
+            try:
+                found = await asyncio.gather(
+                    *(assess_or_none(context, Work(one.prompt, 0), one.response_id, one.text) for one in texts)
+                )
+            except BudgetReached:
+                await asker.settle()
+                raise
             known = {call.call_id: call for one in found if one is not None for call in one.calls}
-            _say(report, Found(judgements, [*calls, *known.values()]))
+            paid = [_paid(call, journal, asked.run_id) for call in (*calls, *known.values())]
+            _say(report, Found([[] if one is None else one.judgements for one in found], paid))
+
+
+def _judge_of(recipe: JudgeRecipe) -> Judge:
+    """
+    Raises:
+        FactoryError: it is no judge, or asks a model that is not given.
+    """
+    [entry] = entries_of([recipe.stage], WHERE)
+    if entry.stage != "judge":
+        raise FactoryError(f"{WHERE}: stage is {entry.stage}, and a judge pays: give a stage `judge`")
+    for role in entry.settings.roles():
+        if role not in recipe.models:
+            raise FactoryError(f"{WHERE}: models lacks {role!r}, which its judge asks: add it")
+    return judge_of(entry, {**_bundled_templates(entry), **recipe.template_texts})
+
+
+def _bundled_templates(entry: Entry) -> dict[str, str]:
+    return {in_run: load_template(use.default, use.shows) for _, in_run, use in entry.templates()}
+
+
+def _paid(call: Call, journal: Journal, run_id: str) -> Call:
+    """A call as its row tells it: paid for by this training, even if that was before a kill that took the row."""
+    own = call.from_journal and journal.payer(call.request_hash) == run_id
+    return replace(call, from_journal=False) if own else call
 
 
 async def _try(context: Context, calls: list[Call]) -> None:

@@ -372,10 +372,12 @@ def test_a_judgement_pays_its_points_or_its_scaled_score() -> None:
     def judged(kind: str, points: float | None, value: float | None) -> Judgement:
         return row(Judgement, "j", kind=kind, points=points, value=value)
 
-    assert reward_of(judged("reward_model", -2.5, 0.1)) == -2.5
-    assert reward_of(judged("verifier", 0.5, 0.25)) == 0.5
-    assert [reward_of(judged("score", p, (p - 1) / 9)) for p in (1.0, 5.5, 10.0)] == pytest.approx([-1, 0, 1])
-    assert reward_of(judged("score", None, None)) is None and reward_of(None) is None
+    assert reward_of([judged("reward_model", -2.5, 0.1)]) == -2.5
+    assert reward_of([judged("verifier", 0.5, 0.25)]) == 0.5
+    assert [reward_of([judged("score", p, (p - 1) / 9)]) for p in (1.0, 5.5, 10.0)] == pytest.approx([-1, 0, 1])
+    several = [judged("score", 1.0, 0.0), judged("score", None, None), judged("score", 10.0, 1.0)]
+    assert reward_of(several) == pytest.approx(0)
+    assert reward_of([judged("score", None, None)]) is None and reward_of([]) is None
 
 
 @needs_torch
