@@ -107,7 +107,7 @@ def test_a_reward_model_that_a_file_names_is_looked_at_where_it_pays(tmp_path: P
     ("recipe", "changes", "sentence"),
     [
         ("rlaif_direct", {"train.actor.reward": None}, "train.actor.reward is missing, and actor is trained online: name"),
-        ("sppo", {"train.actor.reward": "judge"}, "train.actor.reward is of online training, and actor is trained by sppo"),
+        ("iterative_dpo", {"train.actor.reward": "judge"}, "train.actor.reward is of online training, and actor is trained by dpo"),
         ("sppo", {"train.actor.set": "best_over_worst"},
          "best_over_worst has no column chosen_win_rate and no column rejected_win_rate, from which sppo learns"),
         ("sppo", {"train.actor.trainer": "rft"}, "sppo has format preference, and trainer rft needs prompt_completion: set"),

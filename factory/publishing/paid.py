@@ -26,7 +26,9 @@ PARTS = 10
 
 def paid(lake: Lake, run: TrainingRun) -> list[dict[str, Any]]:
     """Rows of report/rewards.sql; none: nothing was paid, as in any training but an online one."""
-    return lake.query(sql("report/rewards"), {"run_id": online_run_id(run.training_run_id), "parts": PARTS}).to_pylist()
+    parameters = {"run_id": online_run_id(run.training_run_id), "parts": PARTS}
+    rows: list[dict[str, Any]] = lake.query(sql("report/rewards"), parameters).to_pylist()
+    return rows
 
 
 def paid_lineage(lake: Lake, run: TrainingRun, reference: str, allowed: Collection[str]) -> dict[str, pa.Table]:
