@@ -53,22 +53,23 @@ def trust(models: Models, sources: Sources) -> None:
             part.write_text(json.dumps(sorted(known | new), indent=1), "utf-8")
 
 
-def check_trusted(models: Models, sources: Sources, where: str, given: Collection[str] = ()) -> None:
+def check_trusted(
+    models: Models, sources: Sources, where: str, given: Collection[str] = (), remedy: str | None = None
+) -> None:
     """
     Args:
         models, sources: as a lake names them, but for what is given.
         where: as in: run spar-1234567890
         given: the settings that the user gives now, such as models.actor.endpoint.
+        remedy: how to name it; None: as a setting of a recipe.
     Raises:
         FactoryError: something would be used that nobody on this machine has named.
     """
     known = _remembered()
     for use in _uses(models, sources):
         if use.kept not in known and not _names(given, use.option):
-            raise FactoryError(
-                f"{where} wants {use.said}, which only its lake names: if you trust that, name it yourself with "
-                f"-o {use.option}=…, or start the recipe with `factory run`"
-            )
+            how = remedy or f"name it yourself with -o {use.option}=…, or start the recipe with `factory run`"
+            raise FactoryError(f"{where} wants {use.said}, which only its lake names: if you trust that, {how}")
 
 
 def _names(given: Collection[str], option: str) -> bool:

@@ -12,6 +12,8 @@ import pyarrow as pa
 import yaml
 
 from factory.inference.folders import folder_sha256
+from factory.inference.settings import ModelSettings
+from factory.inference.trust import check_trusted
 from factory.inference.weights import MODELS
 from factory.loops.training import DIVERGED, Training, Weights, command_of, weights_of
 from factory.reruns.comparing import loss_difference, weights_difference
@@ -20,6 +22,7 @@ from factory.reruns.lock_file import LockedSet, LockedTraining
 from factory.reruns.rows_alone import make_lake_of_rows, row_of
 from schemas.errors import FactoryError
 from schemas.ids import weights_sha256
+from schemas.settings import read_settings
 from schemas.tables import TrainingRun
 from stores.lake import Lake
 
@@ -37,6 +40,8 @@ class Choices:
     start: str | None = None
     """the model to start from; None: where it is to be found without asking anybody"""
     reference: str | None = None
+    reward: str | None = None
+    """the endpoint of the judge that paid for the answers of an online training; None: only one named here before is asked"""
     original: Path | None = None
     """the folder of the model that was trained then; None: looked for in `folders`"""
     output: Path | None = None
@@ -75,8 +80,10 @@ def repeat_training(
     Args:
         rows: the set's, in order, with the column `split`.
     Raises:
-        FactoryError: its start is not to be found, this machine cannot train, or the trainer failed and has said why.
+        FactoryError: its start is not to be found, its reward is not named here, this machine cannot train, or the trainer
+            failed and has said why.
     """
+    check_reward(locked, choices.reward)
     started = datetime.now(UTC)
     variables = environment_of(locked.hardware)
     differing = of_training(locked.package_versions, locked.hardware, environment_now(variables))
@@ -177,6 +184,26 @@ def _weights(given: str | None, name: str, sha256: str | None, option: str, fold
             "model"
         )
     return weights
+
+
+def check_reward(locked: LockedTraining, named: str | None) -> None:
+    """
+    Raises:
+        FactoryError: a reward model paid, whose folder no row has, or a judge that nobody on this machine has named.
+    """
+    reward = locked.configuration.get("reward")
+    if not isinstance(reward, dict) or reward.get("kind") == "verifier":
+        return
+    where = f"training {locked.training_run_id}"
+    if reward.get("kind") == "reward_model":
+        raise FactoryError(
+            f"{where} was paid for by the reward model {reward.get('model')}, and where it lies is not known here: train with "
+            "`factory train online --reward FOLDER`"
+        )
+    asked = {name: reward[name] for name in ("endpoint", "api_key_env") if name in reward}
+    judge = read_settings(ModelSettings, asked, f"{where}: reward")
+    given = ("models.reward",) if named is not None and named == reward.get("endpoint") else ()
+    check_trusted({"reward": judge}, (), where, given, "name it yourself with --reward ENDPOINT")
 
 
 def _sha256_of(path: Path) -> str | None:

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -23,6 +23,7 @@ from factory.inference.budget import BudgetSettings, Spending
 from factory.inference.connect import connect
 from factory.inference.journal import Journal, journal_file
 from factory.inference.settings import ModelSettings
+from factory.inference.trust import trust
 from factory.templates.rendering import load_template
 from factory.work.asker import Asker
 from factory.work.context import Context, Template, Work
@@ -107,6 +108,8 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
     judge = Judge(
         settings.kind, settings, {name: Template(name, load_template(u.default, u.shows)) for name, u in uses}
     )
+    with suppress(OSError):  # a repetition will want it named again
+        trust(models, ())
     calls: list[Call] = []
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(closing(Journal(journal_file(place(asked.lake)))))
