@@ -36,6 +36,7 @@ from factory.loops.rewards import judge_settings
 from factory.loops.training import DIVERGED, Training, command_of, weights_of
 from factory.monitor.display import watch
 from factory.prompts.settings import PromptSettings
+from factory.publishing.beside import file_name
 from factory.recipes.reading import RECIPES, load_recipe
 from factory.recipes.recipe import Recipe
 from factory.recipes.training import RoleTraining
@@ -272,11 +273,13 @@ def train(
 
 def compare(lake: Lake, name: str, options: argparse.Namespace, source: str) -> dict[str, Any]:
     """A method's figures; what is there already is not made again, unless its recipe has changed."""
-    file: Path = options.out / "figures" / f"{name}.json"
+    file: Path = options.out / "figures" / f"{Path(name).stem}.json"
     found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {"trainings": {}}
     found.pop("reason", None)
     try:
         recipe = recipe_for(name, options, source)
+        for part in (recipe.name, *recipe.trainings()):
+            file_name(part)  # of its models' folders, and a cell of the table
         by_people = BY_PEOPLE in (recipe.pairs or ())
         run_id = imported_preferences(lake, options) if by_people else run(lake, recipe)
         if found.get("data", {}).get("run") != run_id:
@@ -331,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     changes_of(options)
     with Lake.open(options.out / "lake", create=True) as lake:
         source = options.source or prompts_with_references(lake, options)
-        found = {Path(name).stem: compare(lake, name, options, source) for name in names_of(options)}
+        found = {file_name(Path(name).stem): compare(lake, name, options, source) for name in names_of(options)}
     text = table(found)
     write(options.out / "table.md", text)
     if options.page:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from factory.recipes.reading import RECIPES
 from schemas.errors import FactoryError
 from scripts.compare_methods import main, trained_recipes
 from scripts.methods_table import BEGIN, END, put_in_page, table
@@ -99,6 +100,22 @@ def test_preferences_are_imported_where_people_must_compare(tmp_path: Path) -> N
     found = json.loads((out / "figures/rlhf.json").read_text())
     assert (found["data"]["pairs"], found["data"]["imported answers"], found["data"]["requests"]) == (1, 2, 0)
     assert {role: one["rows"] for role, one in found["trainings"].items()} == {"reward": 1, "actor": 1}
+
+
+def test_a_recipe_from_elsewhere_writes_nothing_outside_the_folder_nor_into_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = (RECIPES / "sppo.yaml").read_text("utf-8")
+    (tmp_path / "mine.yaml").write_text(plain.replace("name: sppo", "name: ../../mine"))
+    (tmp_path / "role.yaml").write_text(plain.replace("actor", "'/../<!-- methods: end -->'"))
+    given = ["--out", str(tmp_path / "m"), "--source", "unread", "--no-train"]
+    main([*given, "--recipes", f"{tmp_path / 'mine.yaml'},{tmp_path / 'role.yaml'}"])
+    page = capsys.readouterr().out
+    assert page.count("not done: the name") == 2 and END not in page
+    assert {file.name for file in tmp_path.iterdir()} == {"m", "mine.yaml", "role.yaml"}
+    assert {file.name for file in (tmp_path / "m/figures").iterdir()} == {"mine.json", "role.json"}
+    with pytest.raises(FactoryError, match=r"cannot be a file's"):
+        main([*given, "--recipes", "a/b|c.yaml"])
 
 
 def test_a_trained_method_shows_its_losses_and_the_memory_of_its_trainer() -> None:

@@ -170,3 +170,33 @@ def test_the_best_of_many_passages_are_those_of_a_sort(lake: Lake) -> None:
         scores = corpus.index.get_scores(["w0", "w2", "w5"])
         order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:most]
         assert [one.passage.document_id for one in corpus.search("w0 w2 w5", most)] == [f"d{i:04}" for i in order]
+
+
+def test_a_folder_s_texts_are_not_links_to_files_elsewhere(
+    tmp_path: Path, lake_at: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("The key is 7.")
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "mine.md").write_text("# Elbe\nThe Elbe is a river.")
+    (folder / "also.txt").symlink_to("mine.md")
+    assert told(capsys, "documents", folder)[0] == 0
+    (folder / "facts.txt").symlink_to("../secret")
+    code, _, errors = told(capsys, "documents", folder, "--source", "other")
+    assert code == 1 and "facts.txt is a link to a file outside the folder" in errors
+    assert told(capsys, "documents", folder / "facts.txt")[0] == 0  # named by the user
+
+
+@pytest.mark.parametrize(("name", "packed"), [("a.jsonl.gz", b" " * 5_000), ("a.txt", b"ab\n" * 2_000)])
+def test_a_small_file_that_holds_gigabytes_is_not_unpacked(
+    tmp_path: Path,
+    lake_at: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    packed: bytes,
+) -> None:
+    monkeypatch.setattr("factory.prompts.packing.MOST_AT_ONCE", 4_000)
+    (tmp_path / name).write_bytes(gzip.compress(packed))
+    code, _, errors = told(capsys, "documents", tmp_path / name)
+    assert code == 1 and "has more than 4,000" in errors and not lake_at.exists()

@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from factory.batch.submitting import Services
+from factory.inference.settings import ModelSettings
 from factory.inference.trust import trust
 from factory.recipes.reading import load_recipe
+from factory.reruns.lock_file import LockedTraining
+from factory.reruns.payers import reward_named_here
+from factory.reruns.training import Choices, repeat_training
 from factory.runs.specification import RunSpecification, run_of, sources_of, specification_of
 from schemas.errors import FactoryError
 from stores.lake import Lake
@@ -124,3 +129,48 @@ def test_a_lake_cannot_name_the_file_of_a_key_or_a_program(tmp_path: Path) -> No
     lake_with_a_run(tmp_path / "vllm", ELSEWHERE, models__actor=program)
     with pytest.raises(FactoryError, match=r"to start the program .*/?true"):
         begun(tmp_path / "vllm", models__refiner__endpoint="http://localhost:1/v1")
+
+
+def of_online(reward: Any) -> LockedTraining:
+    """An online training of somebody else's lake, whose start is not here."""
+    return LockedTraining(
+        training_run_id="a" * 32,
+        objective="online",
+        status="finished",
+        base_model="start",
+        base_weights_sha256="0" * 64,
+        start=None,
+        reference=None,
+        chat_template_hash=None,
+        configuration={"reward": reward},
+        seed=0,
+        hardware="",
+        package_versions={},
+        output=None,
+        weights_sha256=None,
+        loss_curve=[],
+    )
+
+
+def test_a_training_done_again_asks_no_judge_that_only_the_lake_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "not for you")
+    locked = of_online({"kind": "judge", "endpoint": ELSEWHERE, "api_key_env": "SECRET"})
+    asks = r"training a+ wants to send the key in the environment variable SECRET to https.*, which only its lake names"
+    no_set: Any = None
+    with pytest.raises(FactoryError, match=rf"{asks}.*--reward ENDPOINT"):
+        repeat_training(locked, no_set, pa.table({}), Choices(), lambda words: None)
+    with pytest.raises(FactoryError, match=asks):
+        reward_named_here(locked, "https://models.example/v2", ())
+    reward_named_here(locked, ELSEWHERE, ())
+    trust({"reward": ModelSettings(endpoint=(ELSEWHERE,), api_key_env="SECRET")}, ())
+    reward_named_here(locked, None, ())
+    reward_named_here(of_online({"kind": "verifier"}), None, ())
+
+
+def test_a_training_done_again_starts_no_server_and_opens_no_model_that_only_the_lake_names(tmp_path: Path) -> None:
+    with pytest.raises(FactoryError, match=r"wants to start the program .*owner/model"):
+        reward_named_here(of_online({"kind": "judge", "endpoint": "vllm:owner/model"}), None, ())
+    with pytest.raises(FactoryError, match="wants to load"):
+        reward_named_here(of_online({"kind": "judge", "endpoint": f"embedded:{tmp_path}"}), None, ())
+    with pytest.raises(FactoryError, match=r"paid for by the reward model .*where it lies is not known here"):
+        reward_named_here(of_online({"kind": "reward_model", "model": "/home/me/model"}), None, ())

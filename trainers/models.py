@@ -10,9 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from schemas import ids
 from schemas.errors import FactoryError
+from trainers.folders import NO_CODE, NO_PICKLES, check_index, loading
 
-NO_CODE: dict[str, Any] = {"trust_remote_code": False}
-"""said, or transformers asks on a terminal whether to run the code that a folder brings"""
 CLASSIFIER = "ForSequenceClassification"
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
@@ -68,13 +67,11 @@ def load_model(base: Base, dtype: torch.dtype, kind: Any = AutoModelForCausalLM,
     if kind is AutoModelForCausalLM and architecture_of(base).endswith(CLASSIFIER):
         # Loaded all the same, it would get an output layer of random numbers.
         raise FactoryError(f"{base.option} {base.name} is a classifier, such as a reward model: give a language model")
-    source = given | NO_CODE | ({"gguf_file": base.gguf} if base.gguf else {})
-    try:
+    source = given | NO_CODE | ({"gguf_file": base.gguf} if base.gguf else NO_PICKLES)
+    with loading(f"{base.option} {base.name}"):
+        if not base.gguf:
+            check_index(base.folder)
         model = kind.from_pretrained(base.folder, dtype=dtype, **source)
-    except (OSError, ValueError) as error:
-        raise FactoryError(
-            f"{base.option} {base.name} cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from error
     if base.gguf:
         # The weights are plain now, but transformers would refuse to train and to save what it thinks quantized.
         model.is_quantized = False
@@ -96,12 +93,8 @@ def architecture_of(base: Base) -> str:
 
 def load_tokenizer(base: Base) -> Any:
     source = NO_CODE | ({"gguf_file": base.gguf} if base.gguf else {})
-    try:
+    with loading(f"{base.option} {base.name}: its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(base.folder, **source)
-    except (OSError, ValueError) as error:
-        raise FactoryError(
-            f"{base.option} {base.name}: its tokenizer cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from error
     if base.gguf:
         _split_as_the_file_says(tokenizer, base.folder / base.gguf)
     if not tokenizer.chat_template:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import FactoryError
+from trainers.folders import NO_CODE, NO_PICKLES, check_index, loading
 
 Conversation = Sequence[dict[str, str]]
 """messages with role and content; the last one is the answer"""
@@ -108,17 +109,13 @@ def load_reward_model(folder: Path, where: str) -> RewardModel:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from trainers.models import NO_CODE
-
     accelerated = torch.accelerator.is_available()
-    try:
-        # A folder from somebody else may bring weights that are pickled.
+    with loading(f"{where}: {folder.name}"):
+        check_index(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, **NO_CODE)
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype="auto" if accelerated else torch.float32, use_safetensors=True, **NO_CODE
+            folder, dtype="auto" if accelerated else torch.float32, **NO_CODE, **NO_PICKLES
         )
-    except (OSError, ValueError) as error:
-        raise FactoryError(f"{where}: {folder.name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     config = model.config.get_text_config()
     if config.pad_token_id is None:
         # As TRL does: the score is read at the last token that is not padding.

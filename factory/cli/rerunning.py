@@ -52,6 +52,12 @@ def rerun(
         typer.Option(help="The model that training started from, if not found: a folder, .gguf file or hub id."),
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Likewise, the training's reference model.")] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|ENDPOINT", help="Likewise, the reward model or judge that paid an online training."
+        ),
+    ] = None,
     original: Annotated[
         Path | None, typer.Option(help="Folder of the original model, to report by how much the weights differ.")
     ] = None,
@@ -93,7 +99,7 @@ def rerun(
     from factory.reruns.training import Choices
     from stores.lake import Lake
 
-    choices = Choices(model, reference, original, output, launch)
+    choices = Choices(model, reference, reward, original, output, launch)
 
     def say(words: str) -> None:
         Console().print(Text(visible(words)), soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from factory.prompts.files import Row, rows_of
-from factory.prompts.packing import KINDS, PACKED, kind_of, text_lines
+from factory.prompts.packing import KINDS, PACKED, kind_of, text_of
 from factory.prompts.turns import is_empty, shown, whole_text
 from schemas.columns import arrow_schema, to_arrow
 from schemas.errors import FactoryError, nearest
@@ -166,6 +166,13 @@ def _files(found: Path) -> list[Path]:
         files = sorted(file for file in inside if file.is_file() and _is_read(file))
         if not files:
             raise FactoryError(f"folder {found} has no file that ends in {endings}: give another")
+        for file in files:
+            # A table needs our columns; a text can be any file of this machine, and models are shown it.
+            if file.suffix.lower() in TEXT_KINDS and not file.resolve().is_relative_to(found.resolve()):
+                raise FactoryError(
+                    f"{file} is a link to a file outside the folder: give that file itself if it is to be imported, and "
+                    "remove the link"
+                )
         return files
     if not found.is_file():
         raise FactoryError(f"no file {found}: give a file that ends in {endings}, or a folder of them")
@@ -180,7 +187,7 @@ def _is_read(file: Path) -> bool:
 
 def _text_file(file: Path, columns: Mapping[str, str]) -> dict[str, Any]:
     """A text file as a row; its title is a Markdown heading that opens it, else the file's name."""
-    text = "".join(line for _, line in text_lines(file)).strip()
+    text = text_of(file).strip()
     first = text.partition("\n")[0]
     title = first.lstrip("#").strip() if first.startswith("# ") else file.stem.encode("utf-8", "replace").decode()
     return {columns.get("text", "text"): text, columns.get("title", "title"): title}

@@ -54,22 +54,22 @@ def trust(models: Models, sources: Sources) -> None:
 
 
 def check_trusted(
-    models: Models, sources: Sources, where: str, given: Collection[str] = (), naming: str | None = None
+    models: Models, sources: Sources, where: str, given: Collection[str] = (), remedy: str | None = None
 ) -> None:
     """
     Args:
         models, sources: as a lake names them, but for what is given.
         where: as in: run spar-1234567890
         given: the settings that the user gives now, such as models.actor.endpoint.
-        naming: how somebody names it here, in words; None: with -o, or by starting a run.
+        remedy: how to name it; None: as a setting of a recipe.
     Raises:
         FactoryError: something would be used that nobody on this machine has named.
     """
     known = _remembered()
     for use in _uses(models, sources):
         if use.kept not in known and not _names(given, use.option):
-            named = naming or f"name it yourself with -o {use.option}=…, or start the recipe with `factory run`"
-            raise FactoryError(f"{where} wants {use.said}, which only its lake names: if you trust that, {named}")
+            how = remedy or f"name it yourself with -o {use.option}=…, or start the recipe with `factory run`"
+            raise FactoryError(f"{where} wants {use.said}, which only its lake names: if you trust that, {how}")
 
 
 def _names(given: Collection[str], option: str) -> bool:

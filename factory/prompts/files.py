@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from factory.prompts.packing import PACKED_STARTS, kind_of, text_lines
+from factory.prompts.packing import PACKED_STARTS, kind_of, text_lines, text_of
 from schemas.errors import FactoryError
 
 Row = tuple[str, dict[str, Any]]
@@ -73,7 +73,7 @@ def _json_rows(file: Path) -> Iterator[Row]:
             yield from _jsonl_rows(file)
             return
         raise FactoryError(f"{file}: this is neither a list of objects nor one object per line: write one of them")
-    found = read_json("".join(line for _, line in text_lines(file)), str(file))
+    found = read_json(text_of(file), str(file))
     for number, row in enumerate(found, 1):
         where = f"{file}, item {number}"
         yield where, _object(row, where, "an item")

@@ -18,6 +18,8 @@ KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 PACKED = (".gz", ".zst", ".zstd")
 _GZIP, _ZSTD = PACKED_STARTS = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 _IN_FOLDERS = tuple(kind for kind in KINDS if kind != ".json")  # there, .json files describe the data
+MOST_AT_ONCE = 2**30
+"""bytes of a line, and of a file that is read as a whole: a packed file of 1 MB may hold a terabyte"""
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n)")
 
 
@@ -71,13 +73,13 @@ def text_lines(file: Path) -> Iterator[tuple[int, str]]:
     """A file's lines with their numbers, from 1; decoded one by one, so that a fault has its line.
 
     Raises:
-        FactoryError: a line is not UTF-8, or the packing is damaged.
+        FactoryError: a line is not UTF-8 or longer than can be read, or the packing is damaged.
     """
     number = 0
     with unpacked(file) as opened:
         while True:
             try:
-                line = opened.readline()
+                line = opened.readline(MOST_AT_ONCE + 1)
             except OSError as error:
                 if error.errno is not None:  # the system's own, such as a disk's
                     raise
@@ -86,10 +88,29 @@ def text_lines(file: Path) -> Iterator[tuple[int, str]]:
                 raise _damaged(file, number) from error
             if not line:
                 return
+            if len(line) > MOST_AT_ONCE:
+                raise FactoryError(
+                    f"{file}, line {number + 1} has more than {MOST_AT_ONCE:,} bytes: write it as several"
+                )
             text = _decoded(line, f"{file}, line {number + 1}", first=number == 0)
             for part in _LONE_RETURN.split(text) if "\r" in text[:-2] else (text,):
                 number += 1
                 yield number, part
+
+
+def text_of(file: Path) -> str:
+    """All lines of a file as one text.
+
+    Raises:
+        FactoryError: as `text_lines`, or it is too long to be read as a whole.
+    """
+    lines, size = [], 0
+    for _, line in text_lines(file):
+        lines.append(line)
+        size += len(line)
+        if size > MOST_AT_ONCE:
+            raise FactoryError(f"{file} has more than {MOST_AT_ONCE:,} characters: split it, or write it as .jsonl")
+    return "".join(lines)
 
 
 def unpacked(file: Path) -> BinaryIO:

@@ -44,7 +44,7 @@ def file_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise FactoryError(
-            f"the name {name[:80]!r} in the lake cannot be a file's: it has other characters than A-Z a-z 0-9 . _ - @"
+            f"the name {name[:80]!r} cannot be a file's: it has other characters than A-Z a-z 0-9 . _ - @"
         )
     return name
 

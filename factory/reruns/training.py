@@ -12,17 +12,15 @@ import pyarrow as pa
 import yaml
 
 from factory.inference.folders import folder_sha256
-from factory.inference.settings import ModelSettings
-from factory.inference.trust import check_trusted
 from factory.inference.weights import MODELS
 from factory.loops.training import DIVERGED, Training, Weights, command_of, weights_of
 from factory.reruns.comparing import loss_difference, weights_difference
 from factory.reruns.environments import Differences, environment_now, environment_of, in_words, of_training
 from factory.reruns.lock_file import LockedSet, LockedTraining
+from factory.reruns.payers import folder_of_trainings, reward_named_here
 from factory.reruns.rows_alone import make_lake_of_rows, row_of
 from schemas.errors import FactoryError
 from schemas.ids import weights_sha256
-from schemas.settings import read_settings
 from schemas.tables import TrainingRun
 from stores.lake import Lake
 
@@ -40,6 +38,9 @@ class Choices:
     start: str | None = None
     """the model to start from; None: where it is to be found without asking anybody"""
     reference: str | None = None
+    reward: str | None = None
+    """the reward model's folder or the judge's endpoint that paid for the answers of an online training; None: one that is to be
+    found, or was named here before"""
     original: Path | None = None
     """the folder of the model that was trained then; None: looked for in `folders`"""
     output: Path | None = None
@@ -78,11 +79,10 @@ def repeat_training(
     Args:
         rows: the set's, in order, with the column `split`.
     Raises:
-        FactoryError: its start is not to be found, this machine cannot train, the trainer failed and has said why, or its
-            judge is one that nobody on this machine has named.
+        FactoryError: its start is not to be found, nor what paid for its answers, this machine cannot train, or the trainer
+            failed and has said why.
     """
-    naming = "train with that judge yourself once (`factory train online --config …`)"
-    check_trusted(_paying_models(locked), [], f"training {locked.training_run_id}", naming=naming)
+    reward_model = reward_named_here(locked, choices.reward, choices.folders)
     started = datetime.now(UTC)
     variables = environment_of(locked.hardware)
     differing = of_training(locked.package_versions, locked.hardware, environment_now(variables))
@@ -105,7 +105,14 @@ def repeat_training(
         config.write_text(yaml.safe_dump({locked.objective: locked.configuration}), "utf-8")
         output = choices.output or folder / "model"
         training = Training(
-            locked.objective, f"{of_set.name}@{of_set.version}", start, reference, output, locked.seed, (str(config),)
+            locked.objective,
+            f"{of_set.name}@{of_set.version}",
+            start,
+            reference,
+            output,
+            locked.seed,
+            (str(config),),
+            reward_model,
         )
         command = command_of(str(folder / "lake"), training, choices.launch)
         if locked.chat_template_hash not in of_set.chat_template_hashes:
@@ -119,25 +126,6 @@ def repeat_training(
             [run] = lake.read(TrainingRun)
         _check_start(run, locked, start)
         return _compared(locked, run, differing, started, output, original)
-
-
-def _paying_models(locked: LockedTraining) -> dict[str, ModelSettings]:
-    """The models that an online training's judge asks, by role.
-
-    Raises:
-        FactoryError: they cannot be read.
-    """
-    where = f"training {locked.training_run_id}: reward"
-    reward = locked.configuration.get("reward") or {}
-    if not isinstance(reward, dict) or reward.get("kind") != "judge":
-        return {}
-    recipe = reward.get("recipe") or {
-        "models": {"reward": {key: reward.get(key) for key in ("endpoint", "api_key_env")}}
-    }
-    models = recipe.get("models") if isinstance(recipe, dict) else None
-    if not isinstance(models, dict):
-        raise FactoryError(f"{where}: its models cannot be read: the lake or the lock file is damaged")
-    return {str(role): read_settings(ModelSettings, given, f"{where}: {role}") for role, given in models.items()}
 
 
 def _compared(
@@ -182,7 +170,7 @@ def _weights(given: str | None, name: str, sha256: str | None, option: str, fold
         FactoryError: they are not to be found, or are others.
     """
     if given is None:
-        found = _of_trainings(folders, name.partition("@")[0], sha256)
+        found = folder_of_trainings(folders, name.partition("@")[0], sha256)
         if found is not None:
             return Weights(str(found))
         if name not in MODELS:
@@ -211,16 +199,9 @@ def _sha256_of(path: Path) -> str | None:
     return folder_sha256(path) if path.is_dir() else None
 
 
-def _of_trainings(folders: tuple[Path, ...], name: str, sha256: str | None) -> Path | None:
-    """A folder of this name with these weights."""
-    if not name or Path(name).name != name or sha256 is None:
-        return None
-    return next((f / name for f in folders if (f / name).is_dir() and folder_sha256(f / name) == sha256), None)
-
-
 def _original(locked: LockedTraining, choices: Choices) -> Path | None:
     if choices.original is None:
-        return _of_trainings(choices.folders, locked.output or "", locked.weights_sha256)
+        return folder_of_trainings(choices.folders, locked.output or "", locked.weights_sha256)
     if folder_sha256(choices.original) != locked.weights_sha256:
         raise FactoryError(
             f"--original {choices.original} does not hold the weights {(locked.weights_sha256 or '')[:12]} of this training: "

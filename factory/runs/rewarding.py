@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 from typing import IO, Annotated, Any
 
@@ -120,7 +120,8 @@ def main() -> None:
 async def _judge(asked: Asked, report: IO[str]) -> None:
     recipe = read_settings(JudgeRecipe, asked.recipe, WHERE)
     judge, models = _judge_of(recipe), recipe.models
-    trust(models, [])  # the user's settings name them, or `factory rerun` has looked
+    with suppress(OSError):  # a repetition will want it named again
+        trust(models, ())
     calls: list[Call] = []
     async with AsyncExitStack() as stack:
         journal = stack.enter_context(closing(Journal(journal_file(place(asked.lake)))))

@@ -85,7 +85,7 @@ def read_checklist(text: str, finish_reason: str | None = None) -> list[tuple[st
     return list(found.values())
 
 
-_MARKER = re.compile(r"\s*(?:[-*•·–—]\s+|(?:\(\d\)|\d{1,2}\s?[.):、．）])\s*|[-*•]?\s*(?:\[[ xX]?\]|[☐□✓✔])\s*)+")
+_MARKER = re.compile(r"\s*+(?:[-*•·–—]\s++|(?:\(\d\)|\d{1,2}\s?[.):、．）])\s*+|[-*•]?\s*+(?:\[[ xX]?\]|[☐□✓✔])\s*+)+")
 _NUMBER = r"(\d{1,4}(?:\.\d{1,4})?)\s*(?:/\s*100|%|points?|分)?"
 _NAMED = r"(?:weight|importance|priority|权重|重要性|重み|gewicht|poids|peso)"
 _WEIGHTS = (

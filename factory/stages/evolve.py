@@ -158,7 +158,7 @@ _LABEL = re.compile(
     r"\A\s*(?:[*_#]{0,3}\[?(?:new )?(?:instruction|prompt|task)(?: \d{1,3})?\]?[*_]{0,3}\s*[:\n][*_]{0,3}|\d{1,2}[.)]\s)",
     re.IGNORECASE,
 )
-_END = re.compile(r"\n\s*\[(?:end of )?instruction(?: \d{1,3})?\]", re.IGNORECASE)
+_END = re.compile(r"\n[^\S\n]*\[(?:end of )?instruction(?: \d{1,3})?\]", re.IGNORECASE)
 
 
 def read_new(output: str, finish_reason: str | None = None) -> str | None:

@@ -10,7 +10,7 @@ from factory.inference.logprobs import opening_probabilities
 from schemas.tables import Evidence
 
 LABELS = ("true", "false", "unknown")
-_ITEM = re.compile(r"\s*(?:[-•‣–—·]|\*(?!\*)|[（(]?\d{1,3}[.):）、](?!\d))\s*(.*\w.*)")
+_ITEM = re.compile(r"\s*+(?:[-•‣–—·]|\*(?!\*)|[（(]?\d{1,3}[.):）、](?!\d))\s*+(.*\w.*)")
 _BOLD = re.compile(r"\*\*(.+?)\*\*|__(.+?)__")
 _NONE = re.compile(r"\W*(?:none|n/a|nothing|no (?:factual |verifiable |atomic )*claims?\b.*|无|没有)\W*", re.IGNORECASE)
 _QUOTES = "\"'“”„‚‘’«»`"

@@ -105,7 +105,7 @@ _MARKS = (
     r"(?:commas?|placeholders?|postscript|full stops?|quotation marks?|capital letters?|square brackets|bullet points?)"
 )
 _COMMENT = re.compile(
-    r"(?:^[\s*#_>]*|(?<=[.!?] ))(?:"
+    r"(?:^(?:[*#_>]|[^\S\n])*|(?<=[.!?] ))(?:"
     # Here's the text rewritten to fit your request: / Here's the text with commas removed:
     rf"here(?:['’]?s| is) (?:an?|the|my|your) (?:[^\s.]+ ){{0,2}}?(?:{_REWRITTEN} (?:[^\s.]+ )?{_WHOLE}|{_WHOLE} {_REWRITTEN})\b"
     rf"|here(?:['’]?s| is) (?:the|your) {_WHOLE} (?:with|without|in which)\b[^.\n]*:"

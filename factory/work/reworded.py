@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import islice
 
 from rapidfuzz.distance import Levenshtein
 
@@ -17,6 +18,10 @@ from factory.work.sentences import IDEOGRAPH, PLACEHOLDER, QUOTED, SENTENCE_END,
 LEAST_WORDS, OPENING, RUN, SIMILAR, COVERED = 4, 3, 5, 0.75, 0.75
 """Words of a clause that is compared; words with which a line opens as a template does; words in a row that are a copy;
 likeness of two clauses, word by word; share of a clause's words that one sentence shown holds. An ideograph is half a word."""
+
+MOST_CLAUSES, LONGEST_CLAUSE = 100, 80
+"""Clauses, and words of each, that are compared on either side: what a broken model writes may have thousands, and each is
+compared with each."""
 
 _ANSWER = r"(?:answer|response|reply|text)"
 _FORM = (
@@ -94,7 +99,7 @@ def rewords(
     Args:
         repeats_prompt: whether the prompt asks to be repeated; its sentences are then not compared.
     """
-    spoken = [found for found in _clauses(text) if _SPEAKS.search(spaced(found))]
+    spoken = _bounded(found for found in _clauses(text) if _SPEAKS.search(spaced(found)))
     shown = _shown(prompt, critique, templates, repeats_prompt)
     if (whole := _IS_QUOTED.fullmatch(text)) and _unquoted(whole["quoted"]) in shown.quoted:
         return True
@@ -121,6 +126,10 @@ def _clauses(text: str, least: int = LEAST_WORDS) -> Iterator[list[str]]:
             yield found
 
 
+def _bounded(clauses: Iterator[list[str]]) -> list[list[str]]:
+    return [found[:LONGEST_CLAUSE] for found in islice(clauses, MOST_CLAUSES)]
+
+
 @lru_cache(maxsize=64)
 def _shown(prompt: str, critique: str, templates: tuple[str, ...], repeats_prompt: bool) -> _Shown:
     asked = [part for part in SENTENCE_END.split(QUOTED.sub(" ", prompt)) if part.strip()]
@@ -129,10 +138,10 @@ def _shown(prompt: str, critique: str, templates: tuple[str, ...], repeats_promp
     # The first sentence is the task, however it is worded: 'Write a text to my brother.'
     rules = [part for part in asked[1:] if any(_SPEAKS.search(spaced(found)) for found in _clauses(part))]
     fixed = [part for template in templates for part in PLACEHOLDER.split(template)]
-    told = "\n".join([critique, *fixed] if repeats_prompt else [*rules, critique, *fixed])
+    told = "\n".join([*fixed, *([] if repeats_prompt else rules), critique])
     return _Shown(
-        tuple(tuple(found) for found in _clauses(told) if _names_form(found)),
-        tuple(frozenset(_content(found)) for found in sentences(QUOTED.sub(" ", told)) if _names_form(found)),
+        tuple(map(tuple, _bounded(found for found in _clauses(told) if _names_form(found)))),
+        tuple(map(frozenset, map(_content, _bounded(s for s in sentences(QUOTED.sub(" ", told)) if _names_form(s))))),
         frozenset(
             tuple(found[:OPENING])
             for part in fixed

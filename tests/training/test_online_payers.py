@@ -140,9 +140,7 @@ def test_a_lake_alone_has_no_judge_asked(
     again = ["rerun", training_run(place, place.output).training_run_id, "--lake", place.lake]
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # of somebody who has been given the lake
     code, _, said = told(capfd, *again, "--model", place.folder / "tiny")
-    asking = (
-        f"wants to ask {endpoint.url.removesuffix('/v1')}, which only its lake names: if you trust that, train with"
-    )
+    asking = f"wants to ask {endpoint.url.removesuffix('/v1')}, which only its lake names: if you trust that, name it"
     assert code == 1 and asking in " ".join(said.split())
 
 
@@ -153,6 +151,22 @@ def test_a_training_that_a_recipe_s_judge_paid_is_repeated(
     place = judged[0]
     again = ["rerun", training_run(place, place.output).training_run_id, "--lake", place.lake]
     code, said, _ = told(capfd, *again, "--model", place.folder / "tiny")
+    assert code == 0 and said.rstrip().endswith("identical")
+
+
+@pytest.mark.heavy
+def test_a_training_that_a_reward_model_paid_is_repeated_where_the_model_is(
+    online: SimpleNamespace, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, output = online.folder / "tiny-reward", online.folder / "paid"
+    assert run_online(online, output, write_settings(online.folder), reward=model) == 0
+    again = ["rerun", training_run(online, output).training_run_id, "--lake", online.lake]
+    again += ["--model", online.folder / "tiny"]
+    code, _, said = told(capfd, *again)
+    assert code == 1 and "give its folder with --reward" in " ".join(said.split())
+    code, _, said = told(capfd, *again, "--reward", online.folder / "tiny")
+    assert code == 1 and "does not hold the weights" in " ".join(said.split())
+    code, said, _ = told(capfd, *again, "--reward", model)
     assert code == 0 and said.rstrip().endswith("identical")
 
 

@@ -1,0 +1,71 @@
+"""What paid for the answers of an online training that is done again: found, or named, on this machine.
+
+A lake or lock file may be a stranger's: the models that it names are neither opened nor asked for that alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from factory.inference.folders import folder_sha256
+from factory.inference.settings import ModelSettings
+from factory.inference.trust import check_trusted
+from factory.reruns.lock_file import LockedTraining
+from schemas.errors import FactoryError
+from schemas.settings import read_settings
+
+
+def reward_named_here(locked: LockedTraining, named: str | None, folders: tuple[Path, ...]) -> Path | None:
+    """The folder of the reward model that paid; None: nobody, the verifier or a judge did.
+
+    Args:
+        named: the reward model's folder or the judge's endpoint, as the user names it now.
+        folders: where models of earlier trainings may lie.
+    Raises:
+        FactoryError: the reward model is not to be found, or the judge is one that nobody on this machine has named.
+    """
+    reward, where = locked.configuration.get("reward"), f"training {locked.training_run_id}"
+    if not isinstance(reward, dict) or reward.get("kind") == "verifier":
+        return None
+    if reward.get("kind") == "reward_model":
+        return _reward_model(str(reward.get("model")), where, named, folders)
+    models = _models_of_judge(reward, f"{where}: reward")
+    given = {f"models.{role}" for role, model in models.items() if named is not None and model.endpoint == (named,)}
+    check_trusted(models, (), where, given, "name it yourself with --reward ENDPOINT")
+    return None
+
+
+def folder_of_trainings(folders: tuple[Path, ...], name: str, sha256: str | None) -> Path | None:
+    """A folder of this name with these weights."""
+    if not name or Path(name).name != name or sha256 is None:
+        return None
+    return next((f / name for f in folders if (f / name).is_dir() and folder_sha256(f / name) == sha256), None)
+
+
+def _reward_model(model: str, where: str, named: str | None, folders: tuple[Path, ...]) -> Path:
+    name, _, sha256 = model.rpartition("@")
+    if named is not None:
+        if folder_sha256(Path(named)) != sha256:
+            raise FactoryError(
+                f"--reward {named} does not hold the weights {sha256[:12]} of the reward model that paid: give its folder"
+            )
+        return Path(named)
+    if (found := folder_of_trainings(folders, name, sha256)) is None:
+        raise FactoryError(
+            f"{where} was paid for by the reward model {name or '?'} (SHA-256 {sha256[:12]}), and where it lies is not known here: "
+            "give its folder with --reward"
+        )
+    return found
+
+
+def _models_of_judge(reward: dict[str, Any], where: str) -> dict[str, ModelSettings]:
+    """The models that the judge asks, by role.
+
+    Raises:
+        FactoryError: they cannot be read.
+    """
+    own = {"models": {"reward": {name: reward[name] for name in ("endpoint", "api_key_env") if name in reward}}}
+    recipe = reward.get("recipe") or own
+    models = recipe.get("models", {}) if isinstance(recipe, dict) else None
+    if not isinstance(models, dict):
+        raise FactoryError(f"{where}: its models cannot be read: the lake or the lock file is damaged")
+    return {str(role): read_settings(ModelSettings, given, f"{where}: {role}") for role, given in models.items()}
