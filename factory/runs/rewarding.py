@@ -119,7 +119,7 @@ def main() -> None:
 
 async def _judge(asked: Asked, report: IO[str]) -> None:
     recipe = read_settings(JudgeRecipe, asked.recipe, WHERE)
-    judge, models = _judge_of(recipe), recipe.models
+    judge, models = judge_from(recipe), recipe.models
     with suppress(OSError):  # a repetition will want it named again
         trust(models, ())
     calls: list[Call] = []
@@ -150,8 +150,9 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
             _say(report, Found([[] if one is None else one.judgements for one in found], paid))
 
 
-def _judge_of(recipe: JudgeRecipe) -> Judge:
-    """
+def judge_from(recipe: JudgeRecipe) -> Judge:
+    """The judge with its templates.
+
     Raises:
         FactoryError: it is no judge, or asks a model that is not given.
     """

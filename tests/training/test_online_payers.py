@@ -15,8 +15,11 @@ from factory.recipes.reading import load_recipe
 from factory.recipes.recipe import Recipe
 from factory.runs.loop import Execution, run_recipe
 from factory.runs.progress import Progress
+from factory.runs.rewarding import WHERE, JudgeRecipe, judge_from
 from factory.runs.specification import RunSpecification
+from schemas.errors import FactoryError
 from schemas.ids import online_run_id, sha256_text
+from schemas.settings import read_settings
 from schemas.tables import Call, Judgement, Response, Run
 from stores.lake import Lake
 from stores.training_sets import build_training_set
@@ -264,8 +267,6 @@ def test_rows_have_a_recipe_s_judge_without_places_and_budget(tmp_path: Path) ->
         ),
         ("{kind: verifier, recipe: {stage: {stage: judge}}}", "recipe is of a judge, not of a verifier"),
         ("{kind: judge, recipe: {stage: {stage: sample}}}", "reward.recipe: stage is sample, and a judge pays"),
-        ("{kind: judge, recipe: {stage: {stage: judge, kind: score}}}", "reward.recipe: models lacks 'refiner'"),
-        ("{kind: judge, recipe: {stages: []}}", "reward.recipe: unknown key 'stages'"),
     ],
 )
 def test_a_judge_that_cannot_be_is_refused_in_a_sentence(
@@ -274,3 +275,24 @@ def test_a_judge_that_cannot_be_is_refused_in_a_sentence(
     assert run_online(online, tmp_path / "out", write_settings(tmp_path, reward=more)) == 1
     [error] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert words in error
+
+
+def test_a_recipe_s_judge_has_to_be_whole() -> None:
+    stage = {"stage": "judge", "kind": "score", "name": "strict"}
+    for given, words in (
+        ({"stage": stage}, "reward.recipe: models lacks 'refiner', which its judge asks"),
+        ({"stage": {**stage, "scal": "ten"}}, "reward.recipe: stages.strict: unknown key 'scal'"),
+        ({"stages": [stage]}, "reward.recipe: unknown key 'stages'"),
+        ({"stage": stage, "models": {"refiner": {}}}, "reward.recipe: models.refiner: key 'endpoint' is missing"),
+    ):
+        with pytest.raises(FactoryError, match=words):
+            judge_from(read_settings(JudgeRecipe, given, WHERE))
+    named = {"stage": stage, "models": {"refiner": {"endpoint": "http://a/v1"}}}
+    judge = judge_from(read_settings(JudgeRecipe, {**named, "template_texts": {"strict.score": MINE}}, WHERE))
+    assert (judge.name, judge.templates["score"].name, judge.templates["score"].text) == (
+        "strict",
+        "strict.score",
+        MINE,
+    )
+    bundled = judge_from(read_settings(JudgeRecipe, named, WHERE)).templates["score"]
+    assert bundled.name == "strict.score" and bundled.text.startswith("You are")
