@@ -79,12 +79,7 @@ SELECT count(*) AS requests, if(requests = 0, 0, sum(prompt_tokens))::BIGINT AS 
 FROM calls WHERE run_id = $run AND error IS NULL
 """
 _REWARDS = """
-SELECT avg(if(j.kind = 'score', 2 * value - 1, points)) AS reward
-FROM judgements AS j
-JOIN responses AS r USING (response_id)
-WHERE j.run_id = $run AND r.stage LIKE 'step %'
-GROUP BY r.stage
-ORDER BY substr(r.stage, 6)::INTEGER
+SELECT avg(reward) AS reward FROM rewards WHERE run_id = $run AND step > 0 GROUP BY step ORDER BY step
 """
 _BEST = """
 SELECT p.messages[-1].content AS prompt, [c.id for c in p.constraints] AS instruction_id_list,

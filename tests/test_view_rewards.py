@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -15,6 +16,7 @@ from stores.sql import sql
 from tests.rewarded import PAID, RUN, TRAINING, online_training
 from tests.rows import fill, row, rows_of, sampled, scores
 from tests.view_pages import check_harmless, pages_of, read_markup
+from trainers.rewards import reward_of
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +59,26 @@ def test_rewards_are_those_of_online_trainings_alone(where: Path) -> None:
     assert sorted(found, key=str) == sorted(expected, key=str)
 
 
-def test_points_of_a_reward_model_or_verifier_are_the_reward_itself(lake: Lake) -> None:
-    judged = row(
-        Judgement, "j", run_id="t", prompt_id="p", response_id="r", kind="reward_model", points=-2.5, value=0.1
-    )
-    fill(lake, row(Run, "t/0", run_id="t", purpose="training"), judged, sampled("r", run_id="t", prompt_id="p"))
-    assert rows_of(lake, "rewards", "reward") == [(-2.5,)]
+@pytest.mark.parametrize(
+    ("kind", "given", "reward"),
+    [
+        ("reward_model", [(-2.5, 0.1)], -2.5),
+        ("verifier", [(0.5, 0.25)], 0.5),
+        ("score", [(10.0, 1.0), (1.0, 0.0), (None, None)], 0.0),
+        ("votes", [(None, 1.0), (None, 1.0), (None, 0.0)], pytest.approx(1 / 3)),
+        ("votes", [(None, None)], None),
+    ],
+)
+def test_rewards_are_what_the_policy_was_paid(
+    lake: Lake, kind: str, given: list[tuple[float | None, float | None]], reward: float | None
+) -> None:
+    of: dict[str, Any] = {"run_id": "t", "prompt_id": "p"}
+    judged = [
+        row(Judgement, f"j{i}", response_id="r", kind=kind, vote=i, points=points, value=value, **of)
+        for i, (points, value) in enumerate(given)
+    ]
+    fill(lake, row(Run, "t/0", run_id="t", purpose="training"), *judged, sampled("r", **of))
+    assert rows_of(lake, "rewards", "reward") == [(reward,)] and reward_of(judged) == reward
 
 
 def test_many_steps_are_put_together(lake: Lake) -> None:
