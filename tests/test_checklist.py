@@ -23,7 +23,7 @@ from stores.training_sets import build_training_set
 from tests.completions import Tokens
 from tests.judging import asked, part
 from tests.rows import asked as turns
-from tests.rows import fill, row, sampled
+from tests.rows import fill, row, rows_of, sampled
 from tests.runs import assert_same_tables, assert_sound, tables
 from tests.scripted_endpoint import Request, running_endpoint
 from tests.test_pending import pending
@@ -99,6 +99,9 @@ def test_an_answer_of_which_an_item_cannot_be_read_has_no_verdict(lake: Lake) ->
     found = lake.query("SELECT value, points, unparsed_votes FROM verdicts ORDER BY response_id").to_pylist()
     assert [tuple(one.values()) for one in found] == [(None, None, 1), (pytest.approx(0.8), pytest.approx(80), 0)]
     assert [verdict_of(rows[:2]).value, verdict_of(rows[2:]).value] == [None, pytest.approx(0.8)]
+    weightless = scored("c", ("bird", 0, 90))  # as only a stranger's lake has it
+    fill(lake, *weightless)
+    assert rows_of(lake, "verdicts WHERE response_id = 'c'", "value") == [(verdict_of(weightless).value,)] == [(None,)]
 
 
 def item(id: str, prompt: str = "p1", position: int = 0, weight: float = 1.0) -> ChecklistItem:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,34 @@ def test_without_a_chat_template_and_too_long_conversations(tmp_path: Path, fold
             (bare / file.name).write_bytes(file.read_bytes())
     with pytest.raises(FactoryError, match="--reward: bare has no chat template"):
         check_reward_model(bare, "--reward")
+
+
+def more_tokens(folder: Path) -> None:
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][-1], "id": 100_000, "content": "answer"})
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: (folder / "chat_template.jinja").write_text("{{ raise_exception('no tools') }}"), "(no tools)"),
+        (lambda folder: (folder / "chat_template.jinja").write_text("{# nothing #}"), "is empty"),
+        (more_tokens, "has a token that the model lacks"),
+    ],
+    ids=["refusing", "empty", "more tokens"],
+)
+def test_a_conversation_that_the_model_cannot_read_is_set_aside_at_once(
+    tmp_path: Path, folder: Path, change: Callable[[Path], Any], said: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "odd")
+    change(tmp_path / "odd")
+    with running_endpoint(answers) as actor:
+        scored(tmp_path / "lake", actor.url, f"reward:{tmp_path / 'odd'}")
+    with Lake.open(tmp_path / "lake") as lake:
+        calls = lake.read(Call, "role = 'reward_model'")
+    assert calls and all(said in str(call.error) and not call.retries for call in calls)
 
 
 @needs_torch

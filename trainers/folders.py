@@ -12,6 +12,7 @@ NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 """said, or transformers asks on a terminal whether to run the code that a folder brings"""
 NO_PICKLES: dict[str, Any] = {"use_safetensors": True}
 """said, or transformers loads a pickle beside the safetensors that rows have the hash of"""
+_WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
 
@@ -33,10 +34,13 @@ def loading(where: str) -> Iterator[None]:
 def check_index(folder: Path) -> None:
     """
     Raises:
-        ValueError: the index of the weights names some outside the folder, which rows have no hash of.
+        ValueError: there are no weights under the names by which they are loaded, or their index names some outside the folder,
+            which rows have no hash of.
     """
     index = folder / _INDEX
     if not index.is_file():
+        if not (folder / _WEIGHTS).is_file():
+            raise ValueError(f"the folder has neither {_WEIGHTS} nor {_INDEX}")
         return
     files = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     if strange := sorted(files - {file.name for file in folder.glob("*.safetensors")}):

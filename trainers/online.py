@@ -22,6 +22,7 @@ from schemas.ids import online_run_id
 from schemas.settings import about
 from schemas.tables import Constraint, Message, Prompt
 from trainers.command import Asked, Diverged, run_command
+from trainers.folders import check_index, loading
 from trainers.rewards import RewardSettings, in_rows, opened
 from trainers.settings import RewardedSettings, Schedule
 
@@ -197,7 +198,8 @@ def with_reference(job: Any, parts: dict[str, Any]) -> dict[str, Any]:
     """TRL loads the reference model itself, from where the policy's configuration says that it came from.
 
     Raises:
-        FactoryError: another reference than the start is asked for beside LoRA, whose reference is the start.
+        FactoryError: another reference than the start is asked for beside LoRA, whose reference is the start, or it cannot be
+            loaded.
     """
     base = job.reference or job.base
     if job.settings.lora is not None and job.reference is not None:
@@ -206,6 +208,9 @@ def with_reference(job: Any, parts: dict[str, Any]) -> dict[str, Any]:
             "of them out"
         )
     folder = base.folder
+    if job.reference is not None and base.gguf is None:
+        with loading(f"{base.option} {base.name}"):
+            check_index(folder)
     if base.gguf is not None and job.settings.beta > 0 and job.settings.lora is None:
         from trainers.models import load_model
         from trainers.training import weights_dtype

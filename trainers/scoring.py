@@ -20,8 +20,12 @@ DECIMALS = 6
 _SUFFIX = "ForSequenceClassification"
 
 
-class TooLong(FactoryError):
-    """A conversation with more tokens than the reward model can read."""
+class Unscorable(FactoryError):
+    """A conversation that the reward model cannot read."""
+
+
+class TooLong(Unscorable):
+    """One with more tokens than it can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,19 @@ class RewardModel:
         """
         Raises:
             TooLong: there are more than `most_tokens`.
+            Unscorable: the chat template refuses the conversation or shows nothing of it, or the model lacks one of its tokens.
         """
-        ids = self.tokenizer.apply_chat_template(list(conversation), tokenize=True, return_dict=True)["input_ids"]
+        from jinja2 import TemplateError
+
+        try:
+            ids = self.tokenizer.apply_chat_template(list(conversation), tokenize=True, return_dict=True)["input_ids"]
+        except TemplateError as error:
+            raise Unscorable(
+                f"the chat template of the reward model {self.name} refuses this conversation ({error})"
+            ) from error
+        if not ids or max(ids) >= self.model.get_input_embeddings().num_embeddings:
+            fault = "has a token that the model lacks" if ids else "is empty"
+            raise Unscorable(f"this conversation in the chat template of the reward model {self.name} {fault}")
         if self.most_tokens is not None and len(ids) > self.most_tokens:
             raise TooLong(
                 f"the maximum context length of the reward model {self.name} is {self.most_tokens} tokens, and this "

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from schemas.errors import FactoryError
 from schemas.parents import die_with
-from trainers.scoring import RewardModel, TooLong, check_reward_model, load_reward_model
+from trainers.scoring import RewardModel, Unscorable, check_reward_model, load_reward_model
 
 AT_ONCE = 16
 """conversations in one forward pass on an accelerator; on a processor one, whose score then depends on no other"""
@@ -95,9 +95,12 @@ async def _score_for_ever(model: RewardModel, queue: asyncio.Queue[Waiting]) -> 
             batch.append(queue.get_nowait())
         try:
             scores = await asyncio.to_thread(model.score, [one.tokens for one in batch])
-        except RuntimeError as error:  # out of memory, for example
+        except Exception as error:  # whatever it is: those who wait for it would wait for ever
             for one in batch:
-                one.score.set_exception(web.HTTPInternalServerError(text=_error(" ".join(str(error).split())[:300])))
+                if not one.score.done():
+                    one.score.set_exception(
+                        web.HTTPInternalServerError(text=_error(" ".join(str(error).split())[:300]))
+                    )
             continue
         for one, score in zip(batch, scores, strict=True):
             if not one.score.done():  # its client may have left
@@ -130,7 +133,7 @@ def _classify(asked: Asked, model: RewardModel, queue: asyncio.Queue[Waiting]) -
         body = await request.json()
         try:
             tokens = await asyncio.to_thread(model.tokens, body["messages"])
-        except TooLong as error:
+        except Unscorable as error:
             raise web.HTTPBadRequest(text=_error(str(error)), content_type="application/json") from error
         waiting = Waiting(tokens, asyncio.get_running_loop().create_future())
         queue.put_nowait(waiting)

@@ -48,4 +48,5 @@ def _mean(judgements: Sequence[Judgement], numbers: Sequence[float | None]) -> f
     if not all(of_items.values()):
         return None
     total = sum(weights[item] * sum(known) / len(known) for item, known in of_items.items())
-    return total / sum(weights.values())
+    whole = sum(weights.values())
+    return total / whole if whole else None

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def configured(**values: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (pickled, "no file named model.safetensors"),
+        (pickled, "has neither model.safetensors nor"),
         (outside, "names '../outside.safetensors', which is no safetensors file of this folder"),
         (damaged, "header"),
         (no_tokenizer, "."),
@@ -96,3 +97,19 @@ def test_no_folder_is_loaded_beside_its_safetensors_or_ends_in_a_traceback(
     with pytest.raises(FactoryError, match=f"cannot be loaded: .*{said}") as told:
         load(tmp_path / "model", kind)
     assert len(str(told.value)) < 600
+
+
+def test_the_reference_that_trl_loads_is_looked_at_first(models: Path, tmp_path: Path) -> None:
+    from trainers.models import find_model
+    from trainers.online import with_reference
+
+    shutil.copytree(models / "language", tmp_path / "model")
+    policy = SimpleNamespace(config=SimpleNamespace(_name_or_path=""))
+    job: Any = SimpleNamespace(
+        reference=find_model(str(tmp_path / "model"), "--reference"), settings=SimpleNamespace(lora=None)
+    )
+    with_reference(job, {"model": policy})
+    assert policy.config._name_or_path == str(tmp_path / "model")
+    pickled(tmp_path / "model")
+    with pytest.raises(FactoryError, match=r"--reference .* cannot be loaded: .*neither model.safetensors"):
+        with_reference(job, {"model": policy})

@@ -29,10 +29,10 @@ FROM (
     count(*) FILTER (verdict = 'yes') AS yes_votes,
     count(*) FILTER (verdict = 'no') AS no_votes,
     sum(unparsed)::BIGINT AS unparsed_votes,
-    CASE WHEN count(weight) = 0 THEN avg(value) WHEN count(value) = count(weight) THEN sum(value * weight) / sum(weight) END
-      AS value,
-    CASE WHEN count(weight) = 0 THEN avg(points) WHEN count(points) = count(weight) THEN sum(points * weight) / sum(weight) END
-      AS points,
+    CASE WHEN count(weight) = 0 THEN avg(value)
+      WHEN count(value) = count(weight) THEN sum(value * weight) / nullif(sum(weight), 0) END AS value,
+    CASE WHEN count(weight) = 0 THEN avg(points)
+      WHEN count(points) = count(weight) THEN sum(points * weight) / nullif(sum(weight), 0) END AS points,
     max(pass_points) AS pass_points,
     arg_min(judgement_id, vote) FILTER (verdict = 'yes') AS first_yes,
     arg_min(judgement_id, vote) FILTER (verdict = 'no') AS first_no,
