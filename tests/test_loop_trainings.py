@@ -118,10 +118,17 @@ def test_a_training_that_could_not_begin_is_refused_first(recipe: str, changes: 
     assert sentence in told(loop_of(recipe, changes))
 
 
+def test_a_payer_of_the_user_s_own_has_to_be_a_judge(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("online: {reward: {kind: judge, recipe: {stage: {stage: judge, kind: scoer}}}}\n", "utf-8")
+    changes = {"train.actor.config": str(file), "train.actor.reward": None}
+    assert "train.actor.config: reward.recipe" in (said := told(loop_of("rlaif_direct", changes))) and "scoer" in said
+
+
 def test_a_column_that_only_a_comment_or_a_text_names_is_not_there(tmp_path: Path) -> None:
     query = training_set_sql("sppo")
     for number, (old, kept) in enumerate(
-        [("chosen_win_rate", True), ('"Chosen_Win_Rate"--the rate\n', True), ("'chosen_win_rate' AS é", False)]
+        [("chosen_win_rate", True), ('"chosen_win_rate"--the rate\n', True), ("é, 'chosen_win_rate' AS text", False)]
     ):
         file = tmp_path / f"mine{number}.sql"
         file.write_text(query.replace("chosen_value AS chosen_win_rate", f"chosen_value AS {old}"), "utf-8")

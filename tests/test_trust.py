@@ -8,7 +8,8 @@ import pytest
 
 from factory.batch.submitting import Services
 from factory.inference.settings import ModelSettings
-from factory.inference.trust import trust
+from factory.inference.trust import check_trusted, trust
+from factory.loops.reading import load_loop
 from factory.recipes.reading import load_recipe
 from factory.reruns.lock_file import LockedTraining
 from factory.reruns.payers import reward_named_here
@@ -159,9 +160,20 @@ def test_a_training_done_again_asks_no_judge_that_only_the_lake_names(monkeypatc
     no_set: Any = None
     with pytest.raises(FactoryError, match=rf"{asks}.*--reward ENDPOINT"):
         repeat_training(locked, no_set, pa.table({}), Choices(), lambda words: None)
+    settings, _ = reward_named_here(locked, "https://mine.example/v1", ())
+    assert settings["reward"] == {
+        "kind": "judge",
+        "endpoint": "https://mine.example/v1",
+    }  # and no key of the lake's choice
+    recipe = {
+        "stage": {"stage": "judge"},
+        "models": {"judge": {"endpoint": [ELSEWHERE], "api_key_env": "SECRET", "name": "m"}},
+    }
+    named = of_online({"kind": "judge", "recipe": recipe})
     with pytest.raises(FactoryError, match=asks):
-        reward_named_here(locked, "https://models.example/v2", ())
-    reward_named_here(locked, ELSEWHERE, ())
+        reward_named_here(named, None, ())
+    settings, _ = reward_named_here(named, f"embedded:{ELSEWHERE}", ())
+    assert settings["reward"]["recipe"]["models"] == {"judge": {"name": "m", "endpoint": [f"embedded:{ELSEWHERE}"]}}
     trust({"reward": ModelSettings(endpoint=(ELSEWHERE,), api_key_env="SECRET")}, ())
     reward_named_here(locked, None, ())
     reward_named_here(of_online({"kind": "verifier"}), None, ())
@@ -174,3 +186,17 @@ def test_a_training_done_again_starts_no_server_and_opens_no_model_that_only_the
         reward_named_here(of_online({"kind": "judge", "endpoint": f"embedded:{tmp_path}"}), None, ())
     with pytest.raises(FactoryError, match=r"paid for by the reward model .*where it lies is not known here"):
         reward_named_here(of_online({"kind": "reward_model", "model": "/home/me/model"}), None, ())
+
+
+def test_a_loop_reads_no_trainer_s_settings_that_only_the_lake_names(tmp_path: Path) -> None:
+    """They can name a judge, and so an address, a key or a program."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("online: {batch_size: 16}\n")
+    bundled = {f"models.{role}.endpoint": "embedded:smollm2-135m" for role in ("actor", "judge")}
+    loop = load_loop("rlaif_direct", {**bundled, "train.actor.config": str(mine)})
+    assert ("train.actor.config", str(mine)) in loop.sources and "rlaif_direct" not in dict(loop.sources).values()
+    asks = r"wants to read .*mine\.yaml, which only its lake names.*-o train\.actor\.config="
+    with pytest.raises(FactoryError, match=asks):
+        check_trusted(loop.recipe.models, loop.sources, "loop x")
+    trust(loop.recipe.models, loop.sources)
+    check_trusted(loop.recipe.models, loop.sources, "loop x")

@@ -85,7 +85,7 @@ def prepare(asked: Asked, objective: str, settings: TrainerSettings, rows: Rows)
     held_out = fit_examples(rows.held_out, tokenizer, settings, f"{name}, held out")
     ends = end_tokens(base, tokenizer)
     warning = end_warning(examples.tokens, ends, ", ".join(tokenizer.convert_ids_to_tokens(sorted(ends))))
-    part = begin(output, wanted, now, main_process)
+    part = begin(output, wanted, known["configuration"], now, main_process)
     return Job(
         asked,
         settings,
@@ -98,7 +98,7 @@ def prepare(asked: Asked, objective: str, settings: TrainerSettings, rows: Rows)
         output,
         part,
         wanted,
-        known,
+        known | {"configuration": part.configuration},
         models,
         [warning] if warning else [],
     )

@@ -18,7 +18,7 @@ import msgspec
 
 from schemas.errors import FactoryError
 from schemas.ids import content_id, folder_model_name, model_id, sha256_text, weights_sha256
-from schemas.places import reduced
+from schemas.places import last_name, reduced, taken_apart
 from schemas.settings import Settings, about
 from schemas.tables import Call, Judgement, Model, Prompt, Response
 from trainers.command import Spent
@@ -88,6 +88,36 @@ def in_rows(reward: RewardSettings) -> RewardSettings:
     check_reward_model(folder, "reward.model")
     sha256 = weights_sha256(sorted(folder.glob("*.safetensors")))
     return msgspec.structs.replace(reward, model=f"{folder.resolve().name}@{sha256}")
+
+
+_DECIDING = ("name", "revision", "base", "vllm", "endpoint")
+"""what of a judge's model its judgements depend on; of an endpoint, the weights that it names"""
+
+
+def deciding(reward: Any) -> Any:
+    """What of a reward, as rows have it, the rewards depend on: not who serves a judge's models, how fast, and for how much."""
+    if not isinstance(reward, dict) or reward.get("kind") != "judge":
+        return reward
+    if reward.get("recipe") is None:
+        return {**reward, "api_key_env": None, "endpoint": _weights_in(reward.get("endpoint"))}
+    models = reward["recipe"].get("models", {})
+    kept = {
+        role: {name: _weights_in(model[name]) for name in _DECIDING if model.get(name)}
+        for role, model in models.items()
+    }
+    return {**reward, "recipe": {**reward["recipe"], "models": kept}}
+
+
+def _weights_in(value: Any) -> Any:
+    """The value without addresses, and with the last names of files and folders."""
+    if isinstance(value, dict):
+        return {name: _weights_in(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_weights_in(one) for one in value if _weights_in(one) is not None]
+    if not isinstance(value, str) or "://" in value:
+        return None if isinstance(value, str) else value
+    prefix, path = taken_apart(value)
+    return prefix + (last_name(path) if prefix else value)
 
 
 def _without_place(endpoint: str) -> str:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from schemas.errors import FactoryError
 from schemas.tables import Model, TrainingRun
 from stores.whole import whole_file
+from trainers.rewards import deciding
 from trainers.settings import NOT_IN_WEIGHTS, as_now
 
 RECORD = "training.json"
@@ -45,7 +46,8 @@ class Part:
 
     folder: Path
     started_at: datetime
-    """of its first start"""
+    configuration: str
+    """both of its first start, and so part of its id"""
     lock: IO[str] | None
     """held while this process trains; None: another process of the same training holds it"""
 
@@ -91,9 +93,11 @@ def part_folder(output: Path) -> Path:
     return output.resolve().with_name(f".{output.resolve().name}.part")
 
 
-def begin(output: Path, wanted: Wanted, now: datetime, main_process: bool) -> Part:
+def begin(output: Path, wanted: Wanted, configuration: str, now: datetime, main_process: bool) -> Part:
     """The folder of the training asked for, new or as an earlier process has left it.
 
+    Args:
+        configuration: as its row is to have it, if this is its first start.
     Raises:
         FactoryError: another process trains there, or another training was left there with checkpoints.
     """
@@ -101,6 +105,7 @@ def begin(output: Path, wanted: Wanted, now: datetime, main_process: bool) -> Pa
     before = _asked(folder / "asked.json")
     if before is not None and not _differences(before["wanted"], wanted):
         now = datetime.fromisoformat(before["started_at"])
+        configuration = before.get("configuration", configuration)
     elif before is not None and any((folder / "checkpoints").glob("step-*")):
         raise FactoryError(
             f"{folder} holds the checkpoints of another training that has not ended "
@@ -108,14 +113,15 @@ def begin(output: Path, wanted: Wanted, now: datetime, main_process: bool) -> Pa
             "--output, or remove the folder"
         )
     if not main_process:
-        return Part(folder, now, None)
+        return Part(folder, now, configuration, None)
     with writing("a training", folder):
         folder.mkdir(parents=True, exist_ok=True)
-        part = Part(folder, now, _locked(folder / "lock", output))
+        part = Part(folder, now, configuration, _locked(folder / "lock", output))
         for half_written in (part.model, part.saving):
             shutil.rmtree(half_written, ignore_errors=True)
         with whole_file(folder / "asked.json") as file:
-            file.write_text(json.dumps({"wanted": wanted, "started_at": now.isoformat()}), encoding="utf-8")
+            asked = {"wanted": wanted, "configuration": configuration, "started_at": now.isoformat()}
+            file.write_text(json.dumps(asked), encoding="utf-8")
     return part
 
 
@@ -166,5 +172,6 @@ def _asked(file: Path) -> dict[str, Any] | None:
 def _differences(one: Wanted, other: Wanted) -> str:
     """The first few names whose values differ, with those of `one`, perhaps an earlier version's; empty: none does."""
     one = {key: value for key, value in as_now(str(one.get("objective")), one).items() if key not in NOT_IN_WEIGHTS}
+    one, other = ({**wanted, "reward": deciding(wanted.get("reward"))} for wanted in (one, other))
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return ", ".join(f"{name} {one.get(name)}" for name in names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

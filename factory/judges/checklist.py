@@ -48,8 +48,9 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
         ),
     ] = True
 
-    def insists_on(self) -> str | None:
-        return super().insists_on() if self.scale == "word" else None
+    def __post_init__(self) -> None:
+        if self.logprobs == "required" and self.scale != "word":
+            raise ValueError("logprobs is read on the scale word alone: set scale: word")
 
     def templates(self) -> dict[str, TemplateUse]:
         default = "item" if self.scale == "hundred" else "item_word"

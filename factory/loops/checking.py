@@ -13,8 +13,8 @@ from factory.inference.gguf_header import read_header
 from factory.loops.checking_trainings import Taken, check_enough, check_trainings
 from factory.loops.plan import JUDGING, REFINING
 from factory.loops.reading import Loop
-from factory.loops.resources import trainer_settings
 from factory.loops.rounds import round_seed
+from factory.loops.settings import trainer_settings
 from factory.loops.training import first_weights
 from factory.prompts.settings import PromptSettings
 from factory.prompts.sources import read_prompts

@@ -2,28 +2,29 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from factory.loops.reading import Loop, trainer_of
 from factory.loops.rounds import first_of_data
 from factory.recipes.training import RoleTraining
+from factory.runs.rewarding import WHERE, JudgeRecipe, judge_from
 from schemas.errors import FactoryError
 from schemas.objectives import OBJECTIVES, TRAINER
+from schemas.settings import read_settings
+from stores.lake import Lake
 from stores.parameters import defaults
 from stores.training_sets import check_parameters, format_of, training_set_sql
+from stores.training_sets.rows import rows_now
 from stores.training_sets.splits import is_held_out
 
 CHECKER = "trainers.checking"
 """the module that is started, never imported: it reads settings as the trainers do"""
-_NAME = re.compile(rb'"?(\w+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,9 @@ def _check_set(role: str, training: RoleTraining) -> None:
             f"train.{role}: training set {training.set} has format {format}, and trainer {trainer} needs "
             f"{OBJECTIVES[trainer].format}: set train.{role}.trainer to {TRAINER[format]}, or give another set"
         )
-    named = _names_in(training_set_sql(training.set))
-    if missing := [name for name in OBJECTIVES[trainer].columns if name not in named]:
+    needed = OBJECTIVES[trainer].columns
+    there = _columns_of(training, training_set_sql(training.set)) if needed else set()
+    if missing := [name for name in needed if name not in there]:
         raise FactoryError(
             f"train.{role}: training set {training.set} has no column {' and no column '.join(missing)}, from which {trainer} "
             f"learns: set train.{role}.set to one such as {trainer}, let its query return them, or set train.{role}.trainer to "
@@ -70,12 +72,15 @@ def _check_set(role: str, training: RoleTraining) -> None:
         )
 
 
-def _names_in(query: str) -> set[str]:
-    """What a query names, in small letters: its identifiers, not what its comments say."""
-    text = query.encode()  # positions count bytes
-    tokens = duckdb.tokenize(query)
-    found = (_NAME.match(text, at) for at, kind in tokens if kind == duckdb.token_type.identifier)
-    return {name[1].decode().lower() for name in found if name is not None}
+def _columns_of(training: RoleTraining, query: str) -> set[str]:
+    """What a set's query returns, asked of an empty lake."""
+    parameters = {**defaults(query), **check_parameters(training.set, training.parameters), "run_ids": []}
+    with (
+        tempfile.TemporaryDirectory(prefix="factory-columns-") as folder,
+        Lake.open(Path(folder) / "lake", create=True) as lake,
+    ):
+        rows, _ = rows_now(lake, Path(training.set).stem, query, parameters)
+    return set(rows.column_names)
 
 
 def _check_paid(role: str, training: RoleTraining) -> None:
@@ -130,6 +135,11 @@ def _check_online(loop: Loop, role: str, settings: dict[str, Any]) -> None:
             f"train.{role}.reward is missing, and {role} is trained online: name the role of a judge, or of a reward model "
             f"that is trained before it; or say what pays in a file of train.{role}.config (online: {{reward: {{kind: …}}}})"
         )
+    if training.reward is None and settings["reward"]["recipe"] is not None:
+        try:
+            judge_from(read_settings(JudgeRecipe, settings["reward"]["recipe"], WHERE))
+        except FactoryError as error:
+            raise FactoryError(f"train.{role}.config: {error}") from None
     if settings["lora"] is not None and training.start != training.reference and loop.settings.rounds > 1:
         raise FactoryError(
             f"train.{role}: with lora the reference of online training is the start, and start is {training.start}, reference "

@@ -16,7 +16,7 @@ from factory.inference.trust import check_trusted
 from factory.loops.keeping import Rule, check_metric, rule_of
 from factory.loops.payers import check_payers
 from factory.loops.plan import JUDGING, REFINING, Step, steps_of
-from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoundPrompts, StartTraining
+from factory.loops.settings import COMMANDS, LoopBudget, LoopSettings, RoundPrompts, StartTraining, is_preset
 from factory.prompts.packing import content_of
 from factory.recipes.reading import load_recipe, recipe_of
 from factory.recipes.recipe import Recipe
@@ -88,12 +88,12 @@ class Loop:
     @property
     def sources(self) -> list[tuple[str, str]]:
         """What it reads or fetches beside its models, by the setting that names it."""
-        weights = ((f"train.{role}.weights", training.weights) for role, training in self.settings.train.items())
-        return [
-            *sources_of(self.recipe),
-            *(("evaluate", given) for given in self.settings.evaluate),
-            *((option, name) for option, name in weights if name is not None),
-        ]
+        named = [("evaluate", given) for given in self.settings.evaluate]
+        named += [(f"train.{role}.weights", one.weights) for role, one in self.settings.train.items() if one.weights]
+        for section, trainings in (("train", self.settings.train), ("start_with", self.settings.start_with)):
+            for role, training in trainings.items():
+                named += [(f"{section}.{role}.config", one) for one in training.configs if not is_preset(one)]
+        return [*sources_of(self.recipe), *named]
 
     @property
     def steps(self) -> list[Step]:

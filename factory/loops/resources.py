@@ -1,6 +1,5 @@
 """Whether a round fits on this machine, reckoned before it begins."""
 
-import importlib.util
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from factory.inference.memory import check_memory, parameters_of, training_parts
 from factory.loops.plan import Step
 from factory.loops.reading import Loop, trainer_of
 from factory.loops.rounds import Done, models_folder
+from factory.loops.settings import trainer_settings
 from factory.loops.training import first_weights
 from schemas.errors import FactoryError
 from schemas.objectives import OBJECTIVES
@@ -44,13 +44,6 @@ def parameters_by_role(loop: Loop) -> dict[str, int]:
     """The number of weights of each trained role's model; without those whose weights are not on this machine."""
     paths = {role: Path(first_weights(loop, role).path) for role in loop.settings.train}
     return {role: parameters_of(path) for role, path in paths.items() if path.exists()}
-
-
-def trainer_settings(config: str) -> Path:
-    """The file of a trainer's preset, or the user's own; it may not be there."""
-    found = importlib.util.find_spec("trainers")
-    preset = Path(str(found.origin)).parent / "presets" / f"{config}.yaml" if found is not None else Path(config)
-    return preset if preset.is_file() else Path(config)
 
 
 def _has_lora(config: str) -> bool:

@@ -28,11 +28,16 @@ def paying(working: Working, step: Step, done: Done, role: str | None) -> Iterat
 
     Raises:
         BudgetReached: the block's training has ended so; here the limits are named.
-        FactoryError: there is no such model.
+        FactoryError: there is no such model, or the budget that a file of the trainer's gives is spent.
     """
     lake, loop = working.lake, working.loop
     if role is None:
-        yield None, []
+        try:
+            yield None, []
+        except BudgetReached as reached:
+            raise FactoryError(
+                f"{reached}: raise it in the file of train.{step.role}.config, then repeat the command"
+            ) from None
     elif role in loop.settings.train:
         yield _reward_model(lake, step, done, role), []
     else:

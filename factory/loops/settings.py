@@ -1,11 +1,27 @@
 """A loop in YAML: which recipe, how many rounds, what each trains and how that is measured."""
 
+import importlib.util
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from factory.recipes.training import RoleTraining, Rounds
 from schemas.settings import Settings, about
+
+
+def trainer_settings(config: str) -> Path:
+    """The file of a trainer's preset, or the user's own; it may not be there."""
+    return _preset(config) if is_preset(config) else Path(config)
+
+
+def is_preset(config: str) -> bool:
+    return _preset(config).is_file()
+
+
+def _preset(name: str) -> Path:
+    found = importlib.util.find_spec("trainers")
+    return Path(str(found.origin)).parent / "presets" / f"{name}.yaml" if found is not None else Path(name)
 
 
 class RoundPrompts(Settings, frozen=True, kw_only=True):

@@ -14,8 +14,10 @@ from schemas.errors import FactoryError
 from schemas.settings import read_settings
 
 
-def reward_named_here(locked: LockedTraining, named: str | None, folders: tuple[Path, ...]) -> Path | None:
-    """The folder of the reward model that paid; None: nobody, the verifier or a judge did.
+def reward_named_here(
+    locked: LockedTraining, named: str | None, folders: tuple[Path, ...]
+) -> tuple[dict[str, Any], Path | None]:
+    """The training's settings, with the judge as it is named here, and the folder of the reward model that paid, if one did.
 
     Args:
         named: the reward model's folder or the judge's endpoint, as the user names it now.
@@ -23,15 +25,17 @@ def reward_named_here(locked: LockedTraining, named: str | None, folders: tuple[
     Raises:
         FactoryError: the reward model is not to be found, or the judge is one that nobody on this machine has named.
     """
-    reward, where = locked.configuration.get("reward"), f"training {locked.training_run_id}"
+    settings, where = locked.configuration, f"training {locked.training_run_id}"
+    reward = settings.get("reward")
     if not isinstance(reward, dict) or reward.get("kind") == "verifier":
-        return None
+        return settings, None
     if reward.get("kind") == "reward_model":
-        return _reward_model(str(reward.get("model")), where, named, folders)
-    models = _models_of_judge(reward, f"{where}: reward")
-    given = {f"models.{role}" for role, model in models.items() if named is not None and model.endpoint == (named,)}
-    check_trusted(models, (), where, given, "name it yourself with --reward ENDPOINT")
-    return None
+        return settings, _reward_model(str(reward.get("model")), where, named, folders)
+    if named is not None:
+        reward = _at(reward, named, where)
+    given = [f"models.{role}" for role in _models_of_judge(reward, where)] if named is not None else []
+    check_trusted(_models_of_judge(reward, where), (), where, given, "name it yourself with --reward ENDPOINT")
+    return {**settings, "reward": reward}, None
 
 
 def folder_of_trainings(folders: tuple[Path, ...], name: str, sha256: str | None) -> Path | None:
@@ -57,6 +61,20 @@ def _reward_model(model: str, where: str, named: str | None, folders: tuple[Path
     return found
 
 
+def _at(reward: dict[str, Any], endpoint: str, where: str) -> dict[str, Any]:
+    """The reward with its judge's model at this endpoint, which gets no key but that in OPENAI_API_KEY."""
+    if reward.get("recipe") is None:
+        return {**{name: value for name, value in reward.items() if name != "api_key_env"}, "endpoint": endpoint}
+    models = _models_of_judge(reward, where)
+    if len(models) != 1:
+        raise FactoryError(f"{where} was paid for by a judge that asks {len(models)} models: --reward names only one")
+    [(role, model)] = models.items()
+    kept = {
+        name: value for name, value in {"name": model.name, "revision": model.revision}.items() if value is not None
+    }
+    return {**reward, "recipe": {**reward["recipe"], "models": {role: {**kept, "endpoint": [endpoint]}}}}
+
+
 def _models_of_judge(reward: dict[str, Any], where: str) -> dict[str, ModelSettings]:
     """The models that the judge asks, by role.
 
@@ -67,5 +85,7 @@ def _models_of_judge(reward: dict[str, Any], where: str) -> dict[str, ModelSetti
     recipe = reward.get("recipe") or own
     models = recipe.get("models", {}) if isinstance(recipe, dict) else None
     if not isinstance(models, dict):
-        raise FactoryError(f"{where}: its models cannot be read: the lake or the lock file is damaged")
-    return {str(role): read_settings(ModelSettings, given, f"{where}: {role}") for role, given in models.items()}
+        raise FactoryError(f"{where}: the models of its reward cannot be read: the lake or the lock file is damaged")
+    return {
+        str(role): read_settings(ModelSettings, given, f"{where}: reward: {role}") for role, given in models.items()
+    }

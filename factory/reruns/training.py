@@ -82,7 +82,7 @@ def repeat_training(
         FactoryError: its start is not to be found, nor what paid for its answers, this machine cannot train, or the trainer
             failed and has said why.
     """
-    reward_model = reward_named_here(locked, choices.reward, choices.folders)
+    settings, reward_model = reward_named_here(locked, choices.reward, choices.folders)
     started = datetime.now(UTC)
     variables = environment_of(locked.hardware)
     differing = of_training(locked.package_versions, locked.hardware, environment_now(variables))
@@ -102,7 +102,7 @@ def repeat_training(
         folder = Path(temporary)
         make_lake_of_rows(folder / "lake", row_of(of_set), rows)
         config = folder / "settings.yaml"
-        config.write_text(yaml.safe_dump({locked.objective: locked.configuration}), "utf-8")
+        config.write_text(yaml.safe_dump({locked.objective: settings}), "utf-8")
         output = choices.output or folder / "model"
         training = Training(
             locked.objective,

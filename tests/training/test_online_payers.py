@@ -29,7 +29,7 @@ from tests.reward_models import make_reward_model
 from tests.scripted_endpoint import Request, ScriptedEndpoint, running_endpoint
 from tests.training.online import make_place, run_online, write_settings
 from tests.training.tiny import needs_torch, training_run
-from trainers.rewards import RewardSettings, in_rows
+from trainers.rewards import RewardSettings, deciding, in_rows
 
 pytestmark = needs_torch
 MINE = "Mark it from 1 to 10.\n{prompt}\n[Response]\n{response}\n[End of response]"
@@ -180,7 +180,7 @@ def test_a_training_whose_judge_has_spent_its_budget_ends_and_goes_on_with_a_lar
     with running_endpoint(marked) as endpoint:
         codes = []
         for most in (8, 1_000):  # the first: a probe, two held-out prompts, the first step's four answers and one more
-            recipe = recipe_of(tmp_path, endpoint, **{"budget.max_requests": most})
+            recipe = recipe_of(tmp_path, endpoint, **{"budget.max_requests": most, "models.judge.concurrency": most})
             config = paid_by(recipe, write_settings(tmp_path, save_every=1))
             codes.append(run_online(online, output, config))
             said = capfd.readouterr()
@@ -256,6 +256,21 @@ def test_rows_have_a_recipe_s_judge_without_places_and_budget(tmp_path: Path) ->
     kept = in_rows(RewardSettings(kind="judge", recipe={**recipe, "budget": {"max_tokens": 7}})).recipe
     there = {"endpoint": ["embedded:judge-1"], "api_key_file": "key", "concurrency": 2}
     assert kept == {**recipe, "models": {"judge": there}}
+
+
+def test_a_training_is_the_same_whoever_serves_its_judge_and_for_how_much() -> None:
+    def of(**model: Any) -> Any:
+        return deciding({"kind": "judge", "recipe": {"stage": {"kind": "score"}, "models": {"judge": model}}})
+
+    served = of(endpoint=["http://a:8000/v1"], name="m", concurrency=4, prompt_price=2)
+    assert (
+        served == of(endpoint=("http://b/v1", "http://c/v1"), name="m", api_key_env="KEY") != of(endpoint=[], name="n")
+    )
+    kept = of(endpoint=["embedded:lake/models/one"])
+    assert kept == of(endpoint=["embedded:/lake/models/one"]) != of(endpoint=["embedded:two"])
+    flat = {"kind": "judge", "endpoint": "http://a/v1", "model": "m", "api_key_env": "A"}
+    assert deciding(flat) == deciding({**flat, "endpoint": "http://b/v1"}) != deciding({**flat, "model": "n"})
+    assert deciding({"kind": "reward_model", "model": "a@1"}) == {"kind": "reward_model", "model": "a@1"}
 
 
 @pytest.mark.parametrize(
