@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -286,7 +287,13 @@ def test_a_training_that_diverged_before_a_kill_is_found_again(
         found, model = train(
             [sys.executable, "-c", f"raise SystemExit({DIVERGED})"], lake, training_set, tmp_path / "out"
         )
-    assert (found.reason, model) == ("the loss is nan", None)
+        assert (found.reason, model) == ("the loss is nan", None)
+        failed = [sys.executable, "-c", "raise SystemExit(1)"]  # as a launcher says it, whatever the trainer's code was
+        with pytest.raises(FactoryError, match="exit code 1, and says why above"):
+            train(failed, lake, training_set, tmp_path / "out")
+        now = replace(diverged, training_run_id="u", reason="now", ended_at=datetime.now(UTC) + timedelta(hours=1))
+        lake.append([now], message="while it trains")
+        assert train(failed, lake, training_set, tmp_path / "out") == (now, None)
 
 
 def test_what_a_fork_shares_is_not_removed(endpoint: ScriptedEndpoint, trainer: Trainer, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from factory.inference.budget import BudgetReached
@@ -119,14 +120,15 @@ def train(
         FactoryError: the trainer failed; it has said why.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_root(), os.environ.get("PYTHONPATH")]))}
+    started = datetime.now(UTC)
     code = subprocess.run(command, check=False, env=environment).returncode
-    if code == DIVERGED:
-        rows = lake.read(
-            TrainingRun,
-            "status = 'diverged' AND training_set_id = $set",  # perhaps of before a kill
-            {"set": training_set.training_set_id},
-        )
-        return max(rows, key=lambda row: row.ended_at), None
+    if code:
+        of_set = {"set": training_set.training_set_id}
+        diverged = lake.read(TrainingRun, "status = 'diverged' AND training_set_id = $set", of_set)
+        # A launcher has exit codes of its own. With the trainer's, the row may be of before a kill.
+        diverged = [row for row in diverged if code == DIVERGED or row.ended_at >= started]
+        if diverged:
+            return max(diverged, key=lambda row: row.ended_at), None
     if code == SPENT:
         raise BudgetReached("the judge of an online training has spent the budget, as is said above")
     if code:
