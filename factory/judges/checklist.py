@@ -15,7 +15,7 @@ from factory.judges.score import find_points
 from factory.judges.votes import read_word_vote
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
-from factory.work.insisting import Logprobs, insist
+from factory.work.insisting import ALTERNATIVES, Logprobs, about_logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from schemas.settings import about
@@ -40,13 +40,7 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
         Literal["hundred", "word"],
         about("a number from 0 to 100, or yes or no: 100 times the probability of yes, which suits small models"),
     ] = "hundred"
-    logprobs: Annotated[
-        Logprobs,
-        about(
-            "whether to ask for a word's log-probabilities; false if the endpoint refuses; required: the run ends if it "
-            "returns none"
-        ),
-    ] = True
+    logprobs: Annotated[Logprobs, about_logprobs("a word's")] = True
 
     def __post_init__(self) -> None:
         if self.logprobs == "required" and self.scale != "word":
@@ -82,8 +76,7 @@ async def _scores(
         reference=prompt.reference or "",
     )
     by_word = settings.scale == "word"
-    # 20 is the most that OpenAI's endpoint returns.
-    more: dict[str, Any] = {"logprobs": True, "top_logprobs": 20} if by_word and settings.logprobs else {}
+    more: dict[str, Any] = ALTERNATIVES if by_word and settings.logprobs else {}
     answered = await context.ask(
         prompt,
         settings.model,

@@ -12,7 +12,7 @@ from factory.inference.journal import Choice
 from factory.inference.logprobs import digit_expectation, opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
-from factory.work.insisting import Logprobs, insist
+from factory.work.insisting import ALTERNATIVES, Logprobs, about_logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import bare
@@ -51,13 +51,7 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per score", least=1)] = 1024
-    logprobs: Annotated[
-        Logprobs,
-        about(
-            "whether to ask for the digits' log-probabilities on the scale ten; false if the endpoint refuses; required: the "
-            "run ends if it returns none"
-        ),
-    ] = True
+    logprobs: Annotated[Logprobs, about_logprobs("the digits'", "on the scale ten")] = True
 
     def __post_init__(self) -> None:
         least, most = _BOUNDS[self.scale]
@@ -87,10 +81,7 @@ async def judge(
     question = render(
         template.text, prompt=conversation(prompt.messages), response=text, reference=prompt.reference or ""
     )
-    # 20 is the most that OpenAI's endpoint returns.
-    digits: dict[str, Any] = (
-        {"logprobs": True, "top_logprobs": 20} if settings.scale == "ten" and settings.logprobs else {}
-    )
+    digits: dict[str, Any] = ALTERNATIVES if settings.scale == "ten" and settings.logprobs else {}
     answered = await context.ask(
         prompt,
         settings.model,

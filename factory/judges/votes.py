@@ -8,7 +8,7 @@ from factory.inference.journal import Choice
 from factory.inference.logprobs import opening_probabilities
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.context import Context, Work
-from factory.work.insisting import Logprobs, insist
+from factory.work.insisting import ALTERNATIVES, Logprobs, about_logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
 from factory.work.stage import TopP, sampling_of
 from factory.work.verdict_text import read_json_verdict, read_yes_or_no
@@ -56,13 +56,7 @@ class Settings(JudgeSettings, frozen=True, kw_only=True):
             "its log-probabilities if the endpoint gives them"
         ),
     ] = "text"
-    logprobs: Annotated[
-        Logprobs,
-        about(
-            "whether to ask for a word's log-probabilities; false if the endpoint refuses; required: the run ends if it "
-            "returns none"
-        ),
-    ] = True
+    logprobs: Annotated[Logprobs, about_logprobs("a word's")] = True
 
     def __post_init__(self) -> None:
         if self.first_votes is not None and not self.votes / 2 < self.first_votes < self.votes:
@@ -90,8 +84,7 @@ async def judge(
     )
     more: dict[str, Any] = {"response_format": VERDICT_FORMAT} if settings.verdict == "json" else {}
     if settings.verdict == "word" and settings.logprobs:
-        # 20 is the most that OpenAI's endpoint returns.
-        more = {"logprobs": True, "top_logprobs": 20}
+        more = ALTERNATIVES
     first = settings.first_votes or settings.votes
     rounds = [count for count in (first, settings.votes - first) if count]
     # Further rounds break ties and replace unreadable votes.

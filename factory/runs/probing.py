@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from factory.inference.endpoints import Endpoint, Sampling
 from factory.inference.failures import Failure
 from factory.recipes.recipe import Recipe
-from factory.work.insisting import insist
+from factory.work.insisting import ALTERNATIVES, insist
 from schemas.tables import Message
 
-_ONE_TOKEN = Sampling(temperature=0, top_p=1, max_tokens=1, n=1, logprobs=True, top_logprobs=20)
+_ONE_TOKEN = Sampling(temperature=0, top_p=1, max_tokens=1, n=1, **ALTERNATIVES)
 
 
 async def check_logprobs(recipe: Recipe, endpoints: Mapping[str, Endpoint]) -> None:

@@ -16,7 +16,7 @@ from factory.inference.endpoints import Sampling, SetAside
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.claim_text import group_answers, read_claims, read_question, read_support
 from factory.work.context import Context, Work
-from factory.work.insisting import Logprobs, insist
+from factory.work.insisting import ALTERNATIVES, Logprobs, about_logprobs, insist
 from factory.work.request import Answered
 from factory.work.stage import StageSettings, TopP
 from schemas.ids import content_id, seed_of
@@ -56,13 +56,7 @@ class Settings(StageSettings, frozen=True, kw_only=True):
     passages: Annotated[int, about("passages shown to the checker (corpus)", "FActScore's code", least=1, most=50)] = 5
     passage_words: Annotated[int, about("the maximum number of words per passage", least=10, most=2000)] = 100
     votes: Annotated[int, about("the number of votes per claim (corpus)", least=1)] = 1
-    logprobs: Annotated[
-        Logprobs,
-        about(
-            "whether to ask for the verdicts' log-probabilities; false if the endpoint refuses; required: the run ends if it "
-            "returns none"
-        ),
-    ] = True
+    logprobs: Annotated[Logprobs, about_logprobs("the verdicts'")] = True
     check_tokens: Annotated[int, about("the maximum number of tokens per verdict", least=1)] = 8
     question_tokens: Annotated[int, about("the maximum number of tokens per question", least=1)] = 64
     samples: Annotated[int, about("short answers per question (samples)", FACTTUNE, least=1)] = 20
@@ -174,7 +168,7 @@ async def _by_passages(context: Context, work: Work, response: Response, setting
     evidence = [Evidence(one.passage.document_id, one.passage.text, one.score) for one in found]
     if not evidence:
         return _Checked(None, [], [])
-    wanted = {"logprobs": True, "top_logprobs": 20} if settings.logprobs else {}  # 20: the most that OpenAI's returns
+    wanted = ALTERNATIVES if settings.logprobs else {}
     shown = {"claim": claim, "passages": passages_shown(evidence)}
     answered = await _ask(
         context, work, response, settings, "claims_check", shown, settings.check_tokens, settings.votes, wanted

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from factory.templates.rendering import TemplateUse, conversation, render
 from factory.work.comparing import check_room, which_is_better
 from factory.work.context import Context, Work
-from factory.work.insisting import Logprobs
+from factory.work.insisting import Logprobs, about_logprobs
 from factory.work.judging import Judge, of_judges
 from factory.work.stage import StageSettings, TopP
 from schemas.ids import content_id, sha256_text
@@ -44,13 +44,7 @@ class Settings(StageSettings, frozen=True, kw_only=True):
         bool, about("whether it gives its reasons before the label; false: the label alone, which suits small models")
     ] = True
     votes: Annotated[int, about("the number of votes per order of two judgements", least=1)] = 1
-    logprobs: Annotated[
-        Logprobs,
-        about(
-            "whether to ask for the labels' log-probabilities; false if the endpoint refuses; required: the run ends if it "
-            "returns none"
-        ),
-    ] = True
+    logprobs: Annotated[Logprobs, about_logprobs("the labels'")] = True
     temperature: Annotated[float, about("sampling temperature", least=0, most=2)] = 0.7
     top_p: Annotated[float, TopP] = 1.0
     max_tokens: Annotated[int, about("the maximum number of tokens per comparison", least=1)] = 512

@@ -1,14 +1,25 @@
 """Log-probabilities that a recipe insists on: an answer without them ends the run."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from factory.inference.journal import Choice
 from factory.inference.logprobs import UNREADABLE
 from schemas.errors import FactoryError
+from schemas.settings import about
 
 Logprobs = bool | Literal["required"]
 """A setting: whether to ask for them; required: without them no answer is taken."""
+ALTERNATIVES: dict[str, Any] = {"logprobs": True, "top_logprobs": 20}
+"""what a request asks for; 20 is the most that OpenAI's endpoint returns"""
+
+
+def about_logprobs(whose: str, where: str = "") -> msgspec.Meta:
+    """What the setting says of itself."""
+    what = f"whether to ask for {whose} log-probabilities {where}".rstrip()
+    return about(f"{what}; false if the endpoint refuses; required: the run ends if it returns none")
 
 
 def insist(choices: Sequence[Choice], wanted: Logprobs, who: str) -> None:
