@@ -86,7 +86,8 @@ def test_publishing_again_changes_nothing_and_sends_no_data(spar_lake: Path, aga
     run(*words(spar_lake, against))
     before, sent = dict(hub.dataset(REPO).refs), len([r for r in hub.requests if r.startswith("PUT")])
     code, _, err = run(*words(spar_lake, against))
-    assert (code, err) == (0, "")
+    # On a busy machine it takes long enough for a word of progress.
+    assert (code, [line for line in err.splitlines() if not line.startswith("publishing: ")]) == (0, [])
     assert dict(hub.dataset(REPO).refs) == before
     assert len([r for r in hub.requests if r.startswith("PUT")]) == sent
 
