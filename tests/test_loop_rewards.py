@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,21 +93,25 @@ class Reading(Trainer):
         return run, model
 
 
-def test_the_actor_is_paid_by_a_judge_where_nothing_is_trained_to_pay_it(
-    monkeypatch: pytest.MonkeyPatch, trainer: Trainer, tmp_path: Path
-) -> None:
-    reading = Reading()
-    monkeypatch.setattr("factory.loops.steps.train", reading)
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch, trainer: Trainer) -> Iterator[Reading]:
+    made = Reading()
+    monkeypatch.setattr("factory.loops.steps.train", made)
     with running_endpoint(by_length) as endpoint:
-        reading.serving = endpoint
-        mine = tmp_path / "mine.txt"
-        mine.write_text(MINE, "utf-8")
-        more = {"stages.judge.n": 2, "stages.judge.temperature": 0.5, "stages.judge.max_tokens": 3}
-        more |= {"templates.score": str(mine), "models.judge.revision": "v1", "models.judge.concurrency": 2}
-        more |= {"stages.judge.logprobs": True, "models.judge.prompt_price": 2, "models.judge.completion_price": 4}
-        loop = load_loop("rlaif_direct", {**served(endpoint.url, "actor", "judge"), **all_of("actor"), **more})
-        run(tmp_path / "lake", loop)
-        url = endpoint.url
+        made.serving = endpoint
+        yield made
+
+
+def test_the_actor_is_paid_by_a_judge_where_nothing_is_trained_to_pay_it(reading: Reading, tmp_path: Path) -> None:
+    assert reading.serving is not None
+    url = reading.serving.url
+    mine = tmp_path / "mine.txt"
+    mine.write_text(MINE, "utf-8")
+    more = {"stages.judge.n": 2, "stages.judge.temperature": 0.5, "stages.judge.max_tokens": 3}
+    more |= {"templates.score": str(mine), "models.judge.revision": "v1", "models.judge.concurrency": 2}
+    more |= {"stages.judge.logprobs": True, "models.judge.prompt_price": 2, "models.judge.completion_price": 4}
+    loop = load_loop("rlaif_direct", {**served(url, "actor", "judge"), **all_of("actor"), **more})
+    run(tmp_path / "lake", loop)
     [read] = reading.read
     reward = read["online"]["reward"]
     stage, [model] = reward["recipe"]["stage"], reward["recipe"]["models"].values()
@@ -135,18 +139,16 @@ def test_the_actor_is_paid_by_a_judge_where_nothing_is_trained_to_pay_it(
 
 
 def test_what_an_online_training_paid_counts_in_the_loop_s_budget_and_is_shown(
-    monkeypatch: pytest.MonkeyPatch, trainer: Trainer, tmp_path: Path
+    reading: Reading, tmp_path: Path
 ) -> None:
-    reading = Reading()
-    monkeypatch.setattr("factory.loops.steps.train", reading)
-    with running_endpoint(by_length) as endpoint:
-        reading.serving = endpoint
-        prices = {"prompt_price": 2, "completion_price": 4}
-        priced = {f"models.{role}.{name}": price for role in ("actor", "judge") for name, price in prices.items()}
-        changes = {**served(endpoint.url, "actor", "judge"), **all_of("actor"), **priced, "rounds": 2}
-        changes |= {"stages.judge.logprobs": True, "budget.max_tokens": 10_000}
-        loop = load_loop("rlaif_direct", changes)
-        run(tmp_path / "lake", loop)
+    assert reading.serving is not None
+    url = reading.serving.url
+    prices = {"prompt_price": 2, "completion_price": 4}
+    priced = {f"models.{role}.{name}": price for role in ("actor", "judge") for name, price in prices.items()}
+    changes = {**served(url, "actor", "judge"), **all_of("actor"), **priced, "rounds": 2}
+    changes |= {"stages.judge.logprobs": True, "budget.max_tokens": 10_000}
+    loop = load_loop("rlaif_direct", changes)
+    run(tmp_path / "lake", loop)
     with Lake.open(tmp_path / "lake") as lake:
         rows = {Step(one.round, one.step, one.role): one for one in lake.read(LoopStep)}
         spent = {

@@ -172,8 +172,8 @@ def test_a_training_done_again_asks_no_judge_that_only_the_lake_names(monkeypatc
     named = of_online({"kind": "judge", "recipe": recipe})
     with pytest.raises(FactoryError, match=asks):
         reward_named_here(named, None, ())
-    settings, _ = reward_named_here(named, f"embedded:{ELSEWHERE}", ())
-    assert settings["reward"]["recipe"]["models"] == {"judge": {"name": "m", "endpoint": [f"embedded:{ELSEWHERE}"]}}
+    settings, _ = reward_named_here(named, "vllm:mine", ())
+    assert settings["reward"]["recipe"]["models"]["judge"] == {"name": "m", "revision": None, "endpoint": ["vllm:mine"]}
     trust({"reward": ModelSettings(endpoint=(ELSEWHERE,), api_key_env="SECRET")}, ())
     reward_named_here(locked, None, ())
     reward_named_here(of_online({"kind": "verifier"}), None, ())

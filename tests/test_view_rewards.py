@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from factory.view.plots import HEIGHT, WIDTH, line
 from factory.view.run_report import page_of, read_report
-from schemas.tables import Judgement, Run, TrainingRun, TrainingSet
+from schemas.tables import Judgement, Prompt, Run, TrainingRun, TrainingSet
 from stores.lake import Lake
 from stores.sql import sql
 from tests.rewarded import PAID, RUN, TRAINING, online_training
@@ -79,6 +79,27 @@ def test_rewards_are_what_the_policy_was_paid(
     ]
     fill(lake, row(Run, "t/0", run_id="t", purpose="training"), *judged, sampled("r", **of))
     assert rows_of(lake, "rewards", "reward") == [(reward,)] and reward_of(judged) == reward
+
+
+def test_a_strangers_steps_and_rewards_leave_the_page_whole(tmp_path: Path) -> None:
+    odd = {
+        "step 9223372036854775807": 1.0,
+        "step 2": float("nan"),
+        "step 3": float("inf"),
+        "step 4": -1e308,
+        "<b>x</b>": 1e308,
+    }
+    of: dict[str, Any] = {"run_id": "t", "prompt_id": "p"}
+    with Lake.open(tmp_path / "lake", create=True) as lake:
+        fill(lake, row(Run, "t/0", run_id="t", purpose="training"), row(Prompt, "p"))
+        for stage, value in odd.items():
+            judged = row(Judgement, stage, response_id=stage, kind="score", points=value, value=value, **of)
+            fill(lake, sampled(stage, stage=stage, **of), judged)
+        assert sorted(rows_of(lake, "rewards", "step"), key=str) == [(2,), (3,), (4,), (None,), (None,)]
+    with pages_of(tmp_path / "lake") as pages:
+        for page in ("/run/t", "/prompt/p"):
+            answer = pages.get(page)
+            assert answer.status_code == 200 and "<b>x" not in answer.text
 
 
 def test_many_steps_are_put_together(lake: Lake) -> None:

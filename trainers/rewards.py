@@ -113,11 +113,11 @@ def _weights_in(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _weights_in(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_weights_in(one) for one in value if _weights_in(one) is not None]
-    if not isinstance(value, str) or "://" in value:
-        return None if isinstance(value, str) else value
+        return [one for one in map(_weights_in, value) if one is not None]
+    if not isinstance(value, str):
+        return value
     prefix, path = taken_apart(value)
-    return prefix + (last_name(path) if prefix else value)
+    return None if "://" in value else prefix + (last_name(path) if prefix else path)
 
 
 def _without_place(endpoint: str) -> str:

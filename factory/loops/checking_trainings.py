@@ -42,8 +42,7 @@ def check_trainings(loop: Loop) -> dict[str, dict[str, Any]]:
     """Checks how each role is trained, and returns the trainers' settings of those that are trained online.
 
     Raises:
-        FactoryError: a set that the trainer does not take, nobody who pays, or settings that the
-            trainer would refuse.
+        FactoryError: a set that the trainer does not take, nobody who pays, or settings that the trainer would refuse.
     """
     for role, training in loop.settings.train.items():
         _check_set(role, training)

@@ -33,8 +33,9 @@ def reward_named_here(
         return settings, _reward_model(str(reward.get("model")), where, named, folders)
     if named is not None:
         reward = _at(reward, named, where)
-    given = [f"models.{role}" for role in _models_of_judge(reward, where)] if named is not None else []
-    check_trusted(_models_of_judge(reward, where), (), where, given, "name it yourself with --reward ENDPOINT")
+    models = _models_of_judge(reward, where)
+    given = [f"models.{role}" for role in models] if named is not None else []
+    check_trusted(models, (), where, given, "name it yourself with --reward ENDPOINT")
     return {**settings, "reward": reward}, None
 
 
@@ -69,10 +70,8 @@ def _at(reward: dict[str, Any], endpoint: str, where: str) -> dict[str, Any]:
     if len(models) != 1:
         raise FactoryError(f"{where} was paid for by a judge that asks {len(models)} models: --reward names only one")
     [(role, model)] = models.items()
-    kept = {
-        name: value for name, value in {"name": model.name, "revision": model.revision}.items() if value is not None
-    }
-    return {**reward, "recipe": {**reward["recipe"], "models": {role: {**kept, "endpoint": [endpoint]}}}}
+    there = {"name": model.name, "revision": model.revision, "endpoint": [endpoint]}
+    return {**reward, "recipe": {**reward["recipe"], "models": {role: there}}}
 
 
 def _models_of_judge(reward: dict[str, Any], where: str) -> dict[str, ModelSettings]:
