@@ -73,9 +73,10 @@ class Faults:
 class Statistics:
     """Counts over chat requests; times are seconds of the system's monotonic clock.
 
-    A finished request has exactly one outcome: `ok`, `replied_<status>` (a script's own),
-    `refused_<status>`, `queue_full`, `fault_<name>`, `script_error`, or `client_gone` for a client
-    that left before its answer. A hung request finishes when its client leaves.
+    A finished request has exactly one outcome: `ok`, `probed` for a test request of one token that was
+    answered (no row has it), `replied_<status>` (a script's own), `refused_<status>`, `queue_full`,
+    `fault_<name>`, `script_error`, or `client_gone` for a client that left before its answer. A hung
+    request finishes when its client leaves.
     """
 
     received: int = 0  # and read in full
@@ -239,7 +240,7 @@ class ScriptedEndpoint:
                 outcome = f"fault_{fault}"
                 return await _drop(http) if fault == "drop" else web.Response(text="<html>{")
             reply = self._ask_script(request)
-            outcome = "ok" if reply.status == 200 else f"replied_{reply.status}"
+            outcome = f"replied_{reply.status}" if reply.status != 200 else "probed" if _probes(request) else "ok"
             return _http_response(reply)
         except _Refused as refused:
             outcome = refused.outcome
@@ -302,15 +303,15 @@ class ScriptedEndpoint:
             self._free_slots.release()
 
     def _ask_script(self, request: Request) -> Reply:
-        probes = request.messages == [{"role": "user", "content": "Hello"}] and request.body.get("top_logprobs")
+        wants_logprobs = _probes(request) and request.body.get("top_logprobs")
         try:
-            answer = [Tokens([("Hi", {"Hi": 1.0})])] if probes and self.gives_logprobs else self.script(request)
+            answer = [Tokens([("Hi", {"Hi": 1.0})])] if wants_logprobs and self.gives_logprobs else self.script(request)
         except Exception as error:  # a script may fail in any way; `running_endpoint` raises it
             self.script_errors.append(error)
             raise _Refused("script_error", 500, f"The script failed: {error!r}") from error
         if not isinstance(answer, Reply):
             answer = Reply(200, completion_body(request, answer))
-        if answer.status == 200:
+        if answer.status == 200 and not _probes(request):
             key, counts = request.body_hash, self._counts
             self._ok_answers[key] = self._ok_answers.get(key, 0) + 1
             counts.repeated_bodies += self._ok_answers[key] == 2
@@ -331,6 +332,11 @@ def running_endpoint(script: Script, **settings: Any) -> Iterator[ScriptedEndpoi
         endpoint.close()
     if endpoint.script_errors:
         raise endpoint.script_errors[0]
+
+
+def _probes(request: Request) -> bool:
+    """Whether a run only asks if the server is alive, or what its answers hold."""
+    return request.body.get("max_tokens") == 1 and request.messages == [{"role": "user", "content": "Hello"}]
 
 
 def draw_fraction(*parts: object) -> float:

@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from benchmarks.mock_endpoint import answer_factory
+from factory.inference.connect import connect
+from factory.inference.settings import ModelSettings
 from tests.scripted_endpoint import Faults, Reply, Request, ScriptedEndpoint, Tokens, running_endpoint
 
 ROOT = Path(__file__).parents[1]
@@ -209,6 +211,16 @@ def test_answers_beyond_the_first_for_one_body_are_counted_whatever_its_key_orde
         for asked in (body("a"), reordered, body("a"), body("b"), body("c")):
             post(endpoint, asked)
     assert (endpoint.stats().repeated_bodies, endpoint.stats().repeated_answers) == (1, 2)
+
+
+def test_a_run_that_asks_whether_a_server_is_alive_is_no_paid_answer() -> None:
+    async def asks(url: str) -> bool:
+        async with connect("actor", ModelSettings(endpoint=(url,))) as connected:
+            return await connected.answers() and await connected.answers()
+
+    with running_endpoint(echo) as endpoint:
+        assert asyncio.run(asks(endpoint.url))
+    assert (endpoint.stats().outcomes, endpoint.stats().repeated_answers) == ({"probed": 2}, 0)
 
 
 def test_garbage_is_a_200_that_is_not_json() -> None:
