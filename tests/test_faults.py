@@ -52,6 +52,7 @@ def ask_all(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failures, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(endpoints, "GONE_AFTER", 14)  # pauses that double from so short a one: still about a minute
 
 
 def test_where_a_reply_cannot_be_written_down_no_other_is_paid_for_in_its_place() -> None:
