@@ -107,7 +107,7 @@ class Call:
     )
     note: str | None = column("what was odd in the reply and so became NULL, in one sentence")
     error: str | None = column("why there is no answer: kind and one sentence; NULL if answered")
-    from_journal: bool = column("whether the answer, paid for earlier, was read from the journal")
+    from_journal: bool = column("whether another run paid for the answer, which was read from the journal")
     started_at: datetime = column("when the request was sent, or read from the journal")
 
 

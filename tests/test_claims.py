@@ -145,6 +145,8 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_rows(tmp_path: Path, name
         run_recipe(spec, str(killed), Progress())
         assert endpoint.stats().repeated_answers <= 8  # those on their way when it was killed: not yet in the journal
     check_whole(killed)
+    with Lake.open(killed) as lake:  # also what was paid for just before the kill is this run's
+        assert lake.query("FROM calls WHERE from_journal").num_rows == 0
     assert_same_tables(tables(tmp_path / "whole" / "lake"), tables(killed))
 
 
@@ -175,8 +177,11 @@ def test_an_answer_of_which_a_claim_cannot_be_checked_is_asked_about_again(place
 
     with running_endpoint(refusing) as endpoint:
         run(place, "facttune_fs", endpoint, prompts=1)
+        paid = endpoint.stats().outcomes["ok"]
     with Lake.open(place) as lake:
         assert list(scores(lake)) == [ANSWERS[0]]
+        # Also the calls of the two answers whose claims no row holds.
+        assert lake.query("SELECT sum(calls - from_journal - errors) FROM run_cost").column(0).to_pylist() == [paid]
     with running_endpoint(facts) as endpoint:
         spec = specification("facttune_fs", endpoint, place.parent, prompts=1)
         run_recipe(spec, str(place), Progress(), Execution(retry_set_aside=True))

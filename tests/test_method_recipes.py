@@ -306,6 +306,13 @@ def test_rlhf_takes_what_people_prefer_and_turns_a_pair_whose_other_side_is_bett
         rows.append(
             pair(name, f"p{name}", f"{name} a", f"{name} b", source=source, chosen_value=None, length_ratio=2.0)
         )
+    # The same preference, from another file.
+    rows += [answer("again a", "pimported", "imported a"), answer("again b", "pimported", "imported b")]
+    rows.append(
+        pair(
+            "imported again", "pimported", "again a", "again b", source="imported", chosen_value=None, length_ratio=2.0
+        )
+    )
     rows += [
         review("accepted", "accept", "chosen"),
         review("turned", "reject", "rejected"),

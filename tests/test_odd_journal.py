@@ -135,10 +135,8 @@ def test_a_run_continues_over_a_journal_of_odd_and_damaged_rows(tmp_path: Path) 
         run_spar(tmp_path / "lake", endpoint.url, prompts=3)
         assert endpoint.stats().received - asked == -(-len(rows) // 5)
     with Lake.open(tmp_path / "lake") as lake:
-        notes = lake.query(
-            "SELECT note, from_journal, count(*) AS calls FROM calls GROUP BY ALL ORDER BY ALL"
-        ).to_pylist()
-    assert [(row["note"].split(",")[0], row["from_journal"]) for row in notes] == [
-        ("its answer in the journal is damaged and could not be read", False),
-        ("prompt_tokens is nan; finish_reason is an object", True),
+        notes = lake.query("SELECT DISTINCT note FROM calls WHERE NOT from_journal ORDER BY ALL").to_pylist()
+    assert [row["note"].split(",")[0] for row in notes] == [
+        "its answer in the journal is damaged and could not be read",
+        "prompt_tokens is nan; finish_reason is an object",
     ]

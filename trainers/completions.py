@@ -101,8 +101,9 @@ class Pay:
         paid = any(reward is not None for reward in rewards)
         self.unpaid += rewards.count(None)
         self.in_a_row = 0 if paid else self.in_a_row + len(rewards)
-        # A trained policy is not thrown away because nobody could say how good it has become.
-        if not paid and stage != "after" and (stage in ("before", "step 1") or self.in_a_row >= UNPAID_IN_A_ROW):
+        # A trained policy is not thrown away because nobody could say how good it has become, and none goes untrained
+        # because nobody could say how good it was.
+        if not paid and stage != "after" and (stage == "step 1" or self.in_a_row >= UNPAID_IN_A_ROW):
             raise FactoryError(
                 f"the last {self.in_a_row} answers could not be paid ({stage}): the judge could not be asked, or its scores could "
                 "not be read. Check the judge, then start the training again; what the judge has answered is in the journal, and "

@@ -5,7 +5,6 @@ One judgement per item and score, with the item and its weight; the verdict's va
 weight. The items are those that the recipe's stages `checklist` wrote for the prompt; without one, nothing is judged.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from factory.inference.journal import Choice
 from factory.judges.score import find_points
 from factory.judges.votes import read_word_vote
 from factory.templates.rendering import TemplateUse, conversation, render
+from factory.work.asker import all_of
 from factory.work.context import Context, Work
 from factory.work.insisting import ALTERNATIVES, Logprobs, about_logprobs, insist
 from factory.work.judging import Judge, Judged, JudgeSettings
@@ -59,7 +59,7 @@ async def judge(
 ) -> tuple[list[Judged], list[Call]]:
     """Scores a text by each item; one request asks for all scores of an item."""
     items = sorted(work.made.get(ChecklistItem, ()), key=lambda item: (item.stage, item.position))
-    asked = await asyncio.gather(*(_scores(context, judge, work, item, response_id, text) for item in items))
+    asked = await all_of(_scores(context, judge, work, item, response_id, text) for item in items)
     return [score for scores, _ in asked for score in scores], [call for _, call in asked]
 
 

@@ -163,14 +163,16 @@ def _bring_answers(lake: Lake, run_id: str, folder: Path) -> None:
             here,
         ):
             columns = [row[1] for row in here.execute("PRAGMA table_info(replies)")]
-            named, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            # Nobody has paid for them here: what the repetition pays for is told apart.
+            named = ", ".join("NULL" if column == "run_id" else column for column in columns)
+            marks = ", ".join("?" * len(columns))
             wanted = hashes.to_pylist()
             for start in range(0, len(wanted), _AT_ONCE):
                 part = wanted[start : start + _AT_ONCE]
                 found = there.execute(
                     f"SELECT {named} FROM replies WHERE request_hash IN ({', '.join('?' * len(part))})", part
                 )
-                here.executemany(f"INSERT OR IGNORE INTO replies ({named}) VALUES ({marks})", found)
+                here.executemany(f"INSERT OR IGNORE INTO replies ({', '.join(columns)}) VALUES ({marks})", found)
     except (sqlite3.Error, OSError) as error:
         raise FactoryError(
             f"the journal {source} cannot be read ({error}): restore it from a backup, or ask everything again with --anew"

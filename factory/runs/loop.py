@@ -350,7 +350,9 @@ async def run_stages(working: Working, work: Work) -> str:
         working.end(error)  # here, where it happens: others may follow from it before anybody awaits this task
         raise
     reasons = working.asker.set_aside
-    for prompt_id in dict.fromkeys((work.prompt.prompt_id, (current or work).prompt.prompt_id)):
+    prompt_ids = dict.fromkeys((work.prompt.prompt_id, (current or work).prompt.prompt_id))
+    working.asker.emit_rest(prompt_ids)
+    for prompt_id in prompt_ids:
         if (reason := reasons.get(prompt_id)) is not None:
             progress.set_aside.append(f"prompt {work.position + 1} ({prompt_id}): {reason}")
             outcome = "set aside"

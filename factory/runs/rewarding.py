@@ -132,7 +132,7 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
         context = Context(STAGE, asker, {}, [judge])
         if models:
             # Asked afresh: an answer in the journal may be another endpoint's.
-            await _try(replace(context, asker=replace(asker, fresh=time.time_ns())), calls)
+            await _try(replace(context, asker=replace(asker, fresh=time.time_ns(), _unwritten={})), calls)
         templates = {template.name: template.text for template in judge.templates.values()}
         _say(report, Ready([one.model for one in endpoints.values()], templates))
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -145,9 +145,9 @@ async def _judge(asked: Asked, report: IO[str]) -> None:
             except BudgetReached:
                 await asker.settle()
                 raise
-            known = {call.call_id: call for one in found if one is not None for call in one.calls}
-            paid = [_paid(call, journal, asked.run_id) for call in (*calls, *known.values())]
-            _say(report, Found([[] if one is None else one.judgements for one in found], paid))
+            asker.emit(call for one in found if one is not None for call in one.calls)
+            asker.emit_rest({one.prompt.prompt_id for one in texts})
+            _say(report, Found([[] if one is None else one.judgements for one in found], calls))
 
 
 def judge_from(recipe: JudgeRecipe) -> Judge:
@@ -167,12 +167,6 @@ def judge_from(recipe: JudgeRecipe) -> Judge:
 
 def _bundled_templates(entry: Entry) -> dict[str, str]:
     return {in_run: load_template(use.default, use.shows) for _, in_run, use in entry.templates()}
-
-
-def _paid(call: Call, journal: Journal, run_id: str) -> Call:
-    """A call as its row tells it: paid for by this training, even if that was before a kill that took the row."""
-    own = call.from_journal and journal.payer(call.request_hash) == run_id
-    return replace(call, from_journal=False) if own else call
 
 
 async def _try(context: Context, calls: list[Call]) -> None:

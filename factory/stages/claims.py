@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from factory.documents.searching import Corpus, index_documents
 from factory.inference.endpoints import Sampling, SetAside
 from factory.templates.rendering import TemplateUse, conversation, render
+from factory.work.asker import all_of
 from factory.work.claim_text import group_answers, read_claims, read_question, read_support
 from factory.work.context import Context, Work
 from factory.work.insisting import ALTERNATIVES, Logprobs, about_logprobs, insist
@@ -138,7 +139,7 @@ async def _claims_of(
         choice = taken_out.reply.choices[0]
         texts = read_claims(choice.text, choice.finish_reason)[: settings.most]
         check = _by_passages if settings.method == "corpus" else _by_answers
-        checked = await asyncio.gather(*(check(context, work, response, settings, text) for text in texts))
+        checked = await all_of(check(context, work, response, settings, text) for text in texts)
     except SetAside:
         return [], []
     claims = [
