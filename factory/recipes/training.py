@@ -23,7 +23,7 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
         default_factory=dict
     )
     start: Annotated[Which, about("the model that training starts from: the round's, or the loop's first")] = "previous"
-    reference: Annotated[Which, about("the reference model of dpo and sppo: the round's, or the loop's first")] = (
+    reference: Annotated[Which, about("the reference model of dpo, sppo and online: the round's, or the loop's first")] = (
         "previous"
     )
     config: Annotated[
