@@ -179,6 +179,8 @@ def test_a_1_that_nobody_can_divide_is_left_out() -> None:
     probabilities, expected = digit_expectation([token("7", _7=0.5, _8=0.25, _1=0.25)], 0) or ({}, 0)
     assert probabilities == pytest.approx({"7": 2 / 3, "8": 1 / 3})
     assert expected == pytest.approx(22 / 3)
+    _, expected = digit_expectation([token("2", _1=0.45, _2=0.5, _3=0.05)], 0) or ({}, 0)
+    assert round(expected, 2) == 2.09, "the example of docs/methods/rlaif.md"
 
 
 def test_a_scale_of_a_hundred_goes_three_digits_deep() -> None:

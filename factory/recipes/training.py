@@ -23,9 +23,9 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
         default_factory=dict
     )
     start: Annotated[Which, about("the model that training starts from: the round's, or the loop's first")] = "previous"
-    reference: Annotated[Which, about("the reference model of dpo and sppo: the round's, or the loop's first")] = (
-        "previous"
-    )
+    reference: Annotated[
+        Which, about("the reference model of dpo, sppo and online: the round's, or the loop's first")
+    ] = "previous"
     config: Annotated[
         str | tuple[str, ...] | None,
         about("the trainer's presets or YAML files, later ones win; none: settings for 7B-class models"),
