@@ -330,8 +330,9 @@ def _benchmark_name(given: str) -> str:
 
 
 def _identified(training: RoleTraining | StartTraining) -> dict[str, Any]:
-    """What a training depends on: what is in the user's files, wherever they are."""
+    """What a training depends on: what is in the user's files, wherever they are; not what it is allowed to be."""
     asked = differing(training)
+    asked.pop("allow_other_template", None)
     for name in ("config", "set", "weights"):
         if name in asked:
             given = asked[name]

@@ -1,0 +1,88 @@
+"""Chat templates of a loop's models, as far as they are known before its first round."""
+
+from pathlib import Path
+
+from factory.inference.folders import chat_template, folder_of, is_adapter, template_hash
+from factory.inference.gguf_header import read_header
+from factory.inference.settings import ModelSettings
+from factory.inference.weights import fetch
+from factory.loops.reading import Loop, trainer_of
+from factory.loops.training import first_weights
+from factory.recipes.training import RoleTraining
+from schemas.errors import FactoryError
+from schemas.objectives import OBJECTIVES
+from stores.training_sets.templates import judgement_column
+
+ANSWERING = ("sample", "search")
+"""stages whose models write answers"""
+
+
+def template_in(weights: Path) -> str | None:
+    """The text of the chat template in a folder or .gguf file; None: it has none."""
+    found = chat_template(weights) if weights.is_dir() else read_header(weights).get("tokenizer.chat_template")
+    return found if isinstance(found, str) and found else None
+
+
+def check_template(loop: Loop, role: str, training: RoleTraining, columns: set[str]) -> None:
+    """Whether the model that is trained has the chat template of those that write its answers.
+
+    Args:
+        columns: of its training set.
+    Raises:
+        FactoryError: it has another one, as its trainer would say after the round's data has been paid for.
+    """
+    writers = _writers(loop, columns)
+    settings = {writer: loop.recipe.models[writer] for writer in writers}
+    if all(one == loop.recipe.models[role] for one in settings.values()):
+        return
+    own = _own(loop, role)
+    theirs = {writer: known for writer, one in settings.items() if (known := _served(one)) is not None}
+    if own is not None and theirs and own not in theirs.values():
+        named = " and ".join(f"models.{writer} ({known[:12]})" for writer, known in theirs.items())
+        raise FactoryError(
+            f"train.{role}: the chat template of models.{role} has SHA-256 {own[:12]}, but the answers of {training.set} are "
+            f"written by {named}: give the model the same chat_template.jinja, or train on them all the same with "
+            f"train.{role}.allow_other_template=true"
+        )
+
+
+def may_differ(loop: Loop, training: RoleTraining) -> bool:
+    """Whether any chat template will do, or there is only one, or none that is known."""
+    models = list(loop.recipe.models.values())
+    return (
+        training.allow_other_template
+        or not OBJECTIVES[trainer_of(training)].same_template
+        or all(one == models[0] for one in models)
+        or not any(one.embedded is not None or one.vllm is not None for one in models)
+    )
+
+
+def _writers(loop: Loop, columns: set[str]) -> list[str]:
+    """The roles whose models write a set's answers, as its columns name what its rows are learned from; none: not known."""
+    column = judgement_column(columns)
+    entries = loop.recipe.entries("judge") if column is not None else []
+    if "pair_id" in columns or column == "id" or (column is None and "response_id" in columns):
+        entries = [*entries, *(entry for stage in ANSWERING for entry in loop.recipe.entries(stage))]
+    roles = (role for entry in entries if not entry.settings.scores for role in entry.settings.roles())
+    return list(dict.fromkeys(roles))
+
+
+def _own(loop: Loop, role: str) -> str | None:
+    """SHA-256 of the template that a role is trained with; None: its weights are not here yet."""
+    weights = Path(first_weights(loop, role).path)
+    if not weights.exists() or (weights.is_dir() and is_adapter(weights)):
+        return None
+    return template_hash(template_in(weights))
+
+
+def _served(settings: ModelSettings) -> str | None:
+    """SHA-256 of the template that a model is asked with; None: its server does not tell."""
+    if (adapted := settings.without_adapter) is not None:
+        return _served(adapted)
+    if settings.embedded is not None:
+        folder = folder_of(settings.embedded)
+        return fetch(settings.embedded).chat_template_hash if folder is None else template_hash(chat_template(folder))
+    vllm = settings.vllm
+    if vllm is None or vllm.folder is None or any(name.replace("-", "_") == "chat_template" for name in vllm.args):
+        return None
+    return template_hash(chat_template(vllm.folder))
