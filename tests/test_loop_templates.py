@@ -1,8 +1,8 @@
 """Chat templates in loops: whose count, what is refused before the first round, and how another one is allowed."""
 
 import json
-from collections.abc import Mapping
-from itertools import permutations
+from collections.abc import Mapping, Sequence
+from itertools import count, permutations
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,13 @@ import pytest
 
 from factory.loops.checking import check_before
 from factory.loops.forking import find_loop
-from factory.loops.reading import Loop, load_loop, resumed
+from factory.loops.reading import load_loop, resumed
 from schemas.errors import FactoryError
 from schemas.ids import sha256_text
 from schemas.tables import Judgement, MetaJudgement, Model, Pair, Prompt, Response, Run, RunPrompt
 from stores.lake import Lake
 from stores.training_sets import build_training_set
 from tests.loops import Trainer, run, trainer
-from tests.methods import by_length
 from tests.rows import asked, fill, row
 from tests.scripted_endpoint import running_endpoint
 
@@ -128,32 +127,30 @@ def test_a_model_behind_a_url_tells_no_template_and_is_not_refused(trainer: Trai
     assert told("delta", {**changes, "train.actor.allow_other_template": False}) is None
 
 
-def test_what_a_loop_allows_its_trainer_is_told_and_it_is_the_same_loop(trainer: Trainer, tmp_path: Path) -> None:
-    with running_endpoint(by_length) as endpoint:
+def test_what_a_loop_allows_its_trainer_is_told_and_it_is_the_same_loop(
+    monkeypatch: pytest.MonkeyPatch, trainer: Trainer, tmp_path: Path
+) -> None:
+    def train(command: Sequence[str], *others: Any) -> Any:
+        if "--allow-other-template" not in command:
+            raise FactoryError("another template")
+        return trainer(command, *others)
+
+    monkeypatch.setattr("factory.loops.steps.train", train)
+    answers = count()
+    with running_endpoint(lambda request: [f"Answer {next(answers)}." for _ in range(request.n)]) as endpoint:
         trainer.serving = endpoint
-        of_models: dict[str, Any] = {}
+        changes: dict[str, Any] = {"prompts.each_round": 2, "rounds": 1, "train.actor.parameters": {"held_out": 0}}
         for role in ("actor", "stronger", "weaker"):
-            of_models |= {f"models.{role}.endpoint": endpoint.url, f"models.{role}.name": "mock"}
-        changes = {**of_models, "prompts.each_round": 3, "rounds": 1, "train.actor.parameters": {"held_out": 0}}
-        loop = load_loop("delta", changes)
-        strict: Loop = load_loop("delta", {**changes, "train.actor.allow_other_template": False})
-        assert strict.loop_id == loop.loop_id
-        trainer.diverges = refuse
+            changes |= {f"models.{role}.endpoint": endpoint.url, f"models.{role}.name": "mock"}
+        loop = load_loop("delta", {**changes, "train.actor.allow_other_template": False})
+        assert load_loop("delta", changes).loop_id == loop.loop_id
         with pytest.raises(FactoryError, match="another template"):
-            run(tmp_path / "lake", strict)
+            run(tmp_path / "lake", loop)
+        asked = endpoint.stats().received
         with Lake.open(tmp_path / "lake") as lake:
-            found = find_loop(lake, strict.loop_id)
+            found = find_loop(lake, loop.loop_id)
             assert found is not None
-            trainer.diverges = lambda command: False
             again = resumed(found, {"train.actor.allow_other_template": True})
-        for folder in (tmp_path / "lake" / "models").iterdir():
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
         run(tmp_path / "lake", again)
-    first, second = trainer.commands
-    assert "--allow-other-template" not in first and "--allow-other-template" in second
-
-
-def refuse(command: Any) -> bool:
-    raise FactoryError("another template")
+        assert endpoint.stats().received == asked  # no answer is paid for twice
+    assert len(trainer.commands) == 1

@@ -7,12 +7,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from factory.loops.reading import Loop, trainer_of
 from factory.loops.rounds import first_of_data
-from factory.loops.templates import check_template, may_differ
+from factory.loops.templates import check_template
 from factory.recipes.training import RoleTraining
 from factory.runs.rewarding import WHERE, JudgeRecipe, judge_from
 from schemas.errors import FactoryError
@@ -54,8 +55,7 @@ def check_trainings(loop: Loop) -> dict[str, dict[str, Any]]:
     for role, found in settings.items():
         _check_online(loop, role, found)
     for role, training in loop.settings.train.items():
-        if not may_differ(loop, training):
-            check_template(loop, role, training, _columns_of(training, training_set_sql(training.set)))
+        check_template(loop, role, training, partial(_columns_of, training, training_set_sql(training.set)))
     return settings
 
 

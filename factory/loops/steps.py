@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factory.audit.audit import examination
+from factory.loops.budgets import spending
 from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
@@ -76,9 +77,10 @@ def do(working: Working, step: Step, done: Done) -> LoopStep:
 
 def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
     bring(working.loop, working.lake, models_of(working.loop, done, step.round), working.say)
-    spec = round_specification(working.loop, working.lake, done, step.round, working.tokens_left(step, done))
+    left = working.tokens_left(step, done)
+    spec = round_specification(working.loop, working.lake, done, step.round, left)
     progress = Progress()
-    with working.watch(progress):
+    with spending(left, working.loop.recipe.budget.max_tokens, "override"), working.watch(progress):
         return {"run_id": run_on(working.lake, spec, progress, working.execution)}
 
 

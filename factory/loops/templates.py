@@ -1,5 +1,6 @@
 """Chat templates of a loop's models, as far as they are known before its first round."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from factory.inference.folders import chat_template, folder_of, is_adapter, template_hash
@@ -23,38 +24,30 @@ def template_in(weights: Path) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def check_template(loop: Loop, role: str, training: RoleTraining, columns: set[str]) -> None:
+def check_template(loop: Loop, role: str, training: RoleTraining, columns: Callable[[], set[str]]) -> None:
     """Whether the model that is trained has the chat template of those that write its answers.
 
     Args:
-        columns: of its training set.
+        columns: those of its training set, which take a while to find.
     Raises:
         FactoryError: it has another one, as its trainer would say after the round's data has been paid for.
     """
-    writers = _writers(loop, columns)
-    settings = {writer: loop.recipe.models[writer] for writer in writers}
-    if all(one == loop.recipe.models[role] for one in settings.values()):
+    models = loop.recipe.models
+    of_any = training.allow_other_template or not OBJECTIVES[trainer_of(training)].same_template
+    if of_any or all(one == models[role] for one in models.values()):
         return
     own = _own(loop, role)
-    theirs = {writer: known for writer, one in settings.items() if (known := _served(one)) is not None}
-    if own is not None and theirs and own not in theirs.values():
-        named = " and ".join(f"models.{writer} ({known[:12]})" for writer, known in theirs.items())
+    known = {writer: template for writer, one in models.items() if (template := _served(one)) is not None}
+    if own is None or set(known.values()) <= {own}:
+        return
+    theirs = {writer: known[writer] for writer in _writers(loop, columns()) if writer in known}
+    if theirs and own not in theirs.values():
+        named = " and ".join(f"models.{writer} ({template[:12]})" for writer, template in theirs.items())
         raise FactoryError(
             f"train.{role}: the chat template of models.{role} has SHA-256 {own[:12]}, but the answers of {training.set} are "
             f"written by {named}: give the model the same chat_template.jinja, or train on them all the same with "
             f"train.{role}.allow_other_template=true"
         )
-
-
-def may_differ(loop: Loop, training: RoleTraining) -> bool:
-    """Whether any chat template will do, or there is only one, or none that is known."""
-    models = list(loop.recipe.models.values())
-    return (
-        training.allow_other_template
-        or not OBJECTIVES[trainer_of(training)].same_template
-        or all(one == models[0] for one in models)
-        or not any(one.embedded is not None or one.vllm is not None for one in models)
-    )
 
 
 def _writers(loop: Loop, columns: set[str]) -> list[str]:
