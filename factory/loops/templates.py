@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from factory.inference.folders import chat_template, folder_of, is_adapter, template_hash
+from factory.inference.folders import chat_template, is_adapter, template_hash
 from factory.inference.gguf_header import read_header
 from factory.inference.settings import ModelSettings
 from factory.inference.weights import fetch
@@ -73,8 +73,8 @@ def _served(settings: ModelSettings) -> str | None:
     if (adapted := settings.without_adapter) is not None:
         return _served(adapted)
     if settings.embedded is not None:
-        folder = folder_of(settings.embedded)
-        return fetch(settings.embedded).chat_template_hash if folder is None else template_hash(chat_template(folder))
+        path = Path(settings.embedded).expanduser()
+        return template_hash(template_in(path)) if path.exists() else fetch(settings.embedded).chat_template_hash
     vllm = settings.vllm
     if vllm is None or vllm.folder is None or any(name.replace("-", "_") == "chat_template" for name in vllm.args):
         return None
