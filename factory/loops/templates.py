@@ -6,7 +6,7 @@ from pathlib import Path
 from factory.inference.folders import chat_template, is_adapter, template_hash
 from factory.inference.gguf_header import read_header
 from factory.inference.settings import ModelSettings
-from factory.inference.weights import fetch
+from factory.inference.weights import MODELS, fetch
 from factory.loops.reading import Loop, trainer_of
 from factory.loops.training import first_weights
 from factory.recipes.training import RoleTraining
@@ -36,9 +36,10 @@ def check_template(loop: Loop, role: str, training: RoleTraining, columns: Calla
     of_any = training.allow_other_template or not OBJECTIVES[trainer_of(training)].same_template
     if of_any or all(one == models[role] for one in models.values()):
         return
-    own = _own(loop, role)
+    if (own := _own(loop, role)) is None:
+        return
     known = {writer: template for writer, one in models.items() if (template := _served(one)) is not None}
-    if own is None or set(known.values()) <= {own}:
+    if set(known.values()) <= {own}:
         return
     theirs = {writer: known[writer] for writer in _writers(loop, columns()) if writer in known}
     if theirs and own not in theirs.values():
@@ -73,8 +74,10 @@ def _served(settings: ModelSettings) -> str | None:
     if (adapted := settings.without_adapter) is not None:
         return _served(adapted)
     if settings.embedded is not None:
+        if settings.embedded in MODELS:
+            return fetch(settings.embedded).chat_template_hash
         path = Path(settings.embedded).expanduser()
-        return template_hash(template_in(path)) if path.exists() else fetch(settings.embedded).chat_template_hash
+        return template_hash(template_in(path)) if path.exists() else None
     vllm = settings.vllm
     if vllm is None or vllm.folder is None or any(name.replace("-", "_") == "chat_template" for name in vllm.args):
         return None
