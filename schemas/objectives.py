@@ -17,6 +17,8 @@ class Objective:
     """whether it compares with a reference model"""
     columns: tuple[str, ...] = ()
     """that its sets have beside those of their format"""
+    same_template: bool = True
+    """whether the answers in its sets must be written with the chat template of the model that is trained"""
     task: str = "text-generation"
     """what the trained model does, in the hub's words"""
 
@@ -32,8 +34,13 @@ OBJECTIVES = {
         reference=True,
         columns=("chosen_win_rate", "rejected_win_rate"),
     ),
-    "reward": Objective("reward modelling", "preference", "a reward model", task="text-classification"),
-    "online": Objective("online reinforcement learning", "prompt", "a policy by rewards", reference=True),
+    # A reward model reads the text of any writer, and a policy that is trained online writes its answers itself.
+    "reward": Objective(
+        "reward modelling", "preference", "a reward model", same_template=False, task="text-classification"
+    ),
+    "online": Objective(
+        "online reinforcement learning", "prompt", "a policy by rewards", reference=True, same_template=False
+    ),
 }
 
 TRAINER = {objective.format: name for name, objective in reversed(OBJECTIVES.items())}

@@ -236,6 +236,7 @@ def train(
         0,
         (*training.configs, options.config, str(last)),
         reward,
+        training.allow_other_template,
     )
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}

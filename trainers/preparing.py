@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.errors import FactoryError
 from schemas.ids import sha256_text
+from schemas.objectives import OBJECTIVES
 from schemas.tables import Model, TrainingSet
 from trainers.command import Asked, Diverged
 from trainers.examples import Examples, Rows, end_warning, fit_examples
@@ -63,7 +64,7 @@ def prepare(asked: Asked, objective: str, settings: TrainerSettings, rows: Rows)
     base = find_model(asked.model)
     tokenizer = load_tokenizer(base)
     template = sha256_text(tokenizer.get_chat_template())
-    if not asked.other_template:
+    if OBJECTIVES[objective].same_template and not asked.other_template:
         check_template(template, training_set)
     sha256 = weights_sha256(base)
     models = [model_row(base, sha256, asked.called, template)]
@@ -115,7 +116,8 @@ def check_template(template: str, training_set: TrainingSet) -> None:
         raise FactoryError(
             f"the model's chat template has SHA-256 {template[:12]}, but the answers of {training_set.name}@"
             f"{training_set.version} were written with {', '.join(each[:12] for each in known)}: give the model the "
-            "same chat_template.jinja, or train on them all the same with --allow-other-template"
+            "same chat_template.jinja, or train on them all the same with --allow-other-template (in a loop: "
+            "train.ROLE.allow_other_template=true)"
         )
 
 

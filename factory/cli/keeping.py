@@ -107,9 +107,9 @@ def train(
         seed,
         tuple(config or ()),
         None if reward is None else Path(weights_of(reward).path),
+        allow_other_template,
     )
     command = command_of(lake, asked, None)
-    command += ["--allow-other-template"] if allow_other_template else []
     command += ["--debug"] if context.find_root().params["debug"] else []
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 

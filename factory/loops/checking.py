@@ -8,13 +8,12 @@ from pathlib import Path
 import msgspec
 
 from factory.evaluation.benchmarks import load_benchmark
-from factory.inference.folders import chat_template
-from factory.inference.gguf_header import read_header
 from factory.loops.checking_trainings import Taken, check_enough, check_trainings
 from factory.loops.plan import JUDGING, REFINING
 from factory.loops.reading import Loop
 from factory.loops.rounds import round_seed
 from factory.loops.settings import trainer_settings
+from factory.loops.templates import template_in
 from factory.loops.training import first_weights
 from factory.prompts.settings import PromptSettings
 from factory.prompts.sources import read_prompts
@@ -80,8 +79,7 @@ def _check_template(loop: Loop, role: str) -> None:
                 f"the weights of models.{role} are not at {given}: give a folder of safetensors, a .gguf file or a hub id"
             )
         return  # a hub id, which the trainer fetches
-    template = chat_template(path) if path.is_dir() else read_header(path).get("tokenizer.chat_template")
-    if not template:
+    if template_in(path) is None:
         raise FactoryError(
             f"models.{role}: {path.name} has no chat template, and conversations need one: take an instruction-tuned model, or "
             "add chat_template.jinja to its folder"

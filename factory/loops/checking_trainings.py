@@ -7,11 +7,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from factory.loops.reading import Loop, trainer_of
 from factory.loops.rounds import first_of_data
+from factory.loops.templates import check_template
 from factory.recipes.training import RoleTraining
 from factory.runs.rewarding import WHERE, JudgeRecipe, judge_from
 from schemas.errors import FactoryError
@@ -42,7 +44,8 @@ def check_trainings(loop: Loop) -> dict[str, dict[str, Any]]:
     """Checks how each role is trained, and returns the trainers' settings of those that are trained online.
 
     Raises:
-        FactoryError: a set that the trainer does not take, nobody who pays, or settings that the trainer would refuse.
+        FactoryError: a set that the trainer does not take, nobody who pays, settings that the trainer would refuse, or answers
+            written with another chat template than the model's.
     """
     for role, training in loop.settings.train.items():
         _check_set(role, training)
@@ -51,6 +54,8 @@ def check_trainings(loop: Loop) -> dict[str, dict[str, Any]]:
     settings = _read_settings(loop)
     for role, found in settings.items():
         _check_online(loop, role, found)
+    for role, training in loop.settings.train.items():
+        check_template(loop, role, training, partial(_columns_of, training, training_set_sql(training.set)))
     return settings
 
 

@@ -4,6 +4,7 @@ from factory.evaluation.judging import evaluate_judge
 from factory.evaluation.measuring import Options, run_benchmark
 from factory.evaluation.recipes import judge_recipe, reasons_by_default, refine_recipe
 from factory.evaluation.refining import evaluate_refine
+from factory.loops.budgets import MOST_TOKENS, smaller, spending
 from factory.loops.plan import ANSWERING, JUDGING, REFINING, Step
 from factory.loops.reading import role_of
 from factory.loops.rounds import Done, first_model, model_after, with_models
@@ -32,9 +33,11 @@ def measure(working: Working, step: Step, done: Done) -> list[Evaluation]:
         loop, lake, {role: model_id} | ({answering: first_model(loop, done, answering)} if of_role else {}), working.say
     )
     model = with_models(loop, lake, {role: model_id}, {}).models[role]
-    overrides = {**settings.evaluate_override, "budget.max_tokens": working.tokens_left(step, done)}
+    left, given = working.tokens_left(step, done), settings.evaluate_override.get(MOST_TOKENS)
+    own = given if isinstance(given, int) else None
+    overrides = {**settings.evaluate_override} | ({} if left is None else {MOST_TOKENS: smaller(left, own)})
     progress = Progress()
-    with working.watch(progress):
+    with spending(left, own, "evaluate_override"), working.watch(progress):
         if of_role:
             first = with_models(loop, lake, {answering: first_model(loop, done, answering)}, {}).models[answering]
             overrides |= {} if settings.evaluate_limit is None else {"prompts.limit": settings.evaluate_limit}

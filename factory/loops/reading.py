@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from factory.inference.trust import check_trusted
+from factory.loops.configurations import identity_of
 from factory.loops.keeping import Rule, check_metric, rule_of
 from factory.loops.payers import check_payers
 from factory.loops.plan import JUDGING, REFINING, Step, steps_of
@@ -33,6 +34,8 @@ from stores.training_sets import format_of
 
 _OWN = {"prompts": set(RoundPrompts.__struct_fields__), "budget": set(LoopBudget.__struct_fields__)}
 """Of sections that a loop and its recipe both have, the loop's keys."""
+_BY_PATH = ("override", "evaluate_override")
+"""Sections whose keys are paths, such as stages.sample.n."""
 _EVALUATIONS_OWN = ("stages.", "budget.", "prompts.limit", "prompts.language")
 _LIKE_A_PATH = re.compile(r"^[./~]|/.*/|\.(ya?ml|sql|jsonl?|csv|tsv|parquet|gguf)$")
 _FILE_NAME = re.compile(r"[\w-][\w.-]*")
@@ -60,6 +63,9 @@ class Loop:
         asked = differing(self.settings)
         for name in ("recipe", "models", "override", "rounds", "budget", "keep_rounds", *COMMANDS):
             asked.pop(name, None)
+        of_evaluations = asked.pop("evaluate_override", {})
+        if deciding := {key: value for key, value in of_evaluations.items() if not key.startswith("budget.")}:
+            asked["evaluate_override"] = deciding
         asked["train"] = {role: _identified(training) for role, training in self.settings.train.items()}
         asked["start_with"] = {role: _identified(training) for role, training in self.settings.start_with.items()}
         asked["evaluate"] = [content_of(given) or given for given in self.settings.evaluate]
@@ -162,8 +168,10 @@ def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     for path, value in changes.items():
         first, _, rest = path.partition(".")
         own = _OWN.get(first, {rest})
-        if first not in LoopSettings.__struct_fields__ or rest not in own:
-            document.setdefault("override", {})[path] = value
+        by_path = first in _BY_PATH and rest
+        if by_path or first not in LoopSettings.__struct_fields__ or rest not in own:
+            section, key = (first, rest) if by_path else ("override", path)
+            document[section] = {**(document.get(section) or {}), key: value}
         else:
             _set(document, path, value)
     return document
@@ -330,20 +338,23 @@ def _benchmark_name(given: str) -> str:
 
 
 def _identified(training: RoleTraining | StartTraining) -> dict[str, Any]:
-    """What a training depends on: what is in the user's files, wherever they are."""
+    """What a training depends on: what is in the user's files, wherever they are; not what it is allowed to be."""
     asked = differing(training)
+    asked.pop("allow_other_template", None)
     for name in ("config", "set", "weights"):
         if name in asked:
-            given = asked[name]
-            asked[name] = _content(given) if isinstance(given, str) else [_content(one) for one in given]
+            given, of_file = asked[name], identity_of if name == "config" else content_of
+            asked[name] = (
+                _content(given, of_file) if isinstance(given, str) else [_content(one, of_file) for one in given]
+            )
     return asked
 
 
-def _content(given: str) -> str:
+def _content(given: str, of_file: Callable[[Path], str | None]) -> str:
     """What a name or path stands for: a file's content, a folder's name, or itself."""
     file = Path(given).expanduser()
     if file.is_file():
-        return content_of(file) or given
+        return of_file(file) or given
     return file.resolve().name if file.is_dir() else given
 
 

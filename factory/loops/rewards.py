@@ -10,16 +10,17 @@ import msgspec
 import yaml
 
 from factory.inference.budget import BudgetReached
+from factory.loops.budgets import LIMITS, MOST_TOKENS, is_loops, limits_of, smaller
+from factory.loops.configurations import reward_in
 from factory.loops.payers import judge_that_asks
 from factory.loops.plan import Step
+from factory.loops.reading import Loop, trainer_of
 from factory.loops.rounds import Done, models_of, trained_model, with_models
 from factory.loops.working import Working
 from factory.recipes.recipe import Recipe
 from schemas.errors import FactoryError
 from schemas.settings import differing
 from stores.lake import Lake
-
-LIMITS = ("max_requests", "max_tokens", "max_cost", "max_hours")
 
 
 @contextmanager
@@ -30,28 +31,55 @@ def paying(working: Working, step: Step, done: Done, role: str | None) -> Iterat
         BudgetReached: the block's training has ended so; here the limits are named.
         FactoryError: there is no such model, or the budget that a file of the trainer's gives is spent.
     """
-    lake, loop = working.lake, working.loop
+    lake, loop, left = working.lake, working.loop, working.tokens_left(step, done)
     if role is None:
-        try:
-            yield None, []
-        except BudgetReached as reached:
-            raise FactoryError(
-                f"{reached}: raise it in the file of train.{step.role}.config, then repeat the command"
-            ) from None
+        with _paid_by_file(loop, step, left) as configs:
+            yield None, configs
     elif role in loop.settings.train:
         yield _reward_model(lake, step, done, role), []
     else:
-        left = working.tokens_left(step, done)
-        more = {"budget.max_tokens": left} if left is not None else {}
+        own = loop.recipe.budget
+        most = smaller(left, own.max_tokens)
+        more = {MOST_TOKENS: most} if most is not None else {}
         recipe = with_models(loop, lake, {role: models_of(loop, done, step.round)[role]}, more)
-        with tempfile.TemporaryDirectory(prefix="factory-reward-") as folder:
-            file = Path(folder) / "judge.yaml"
-            file.write_text(yaml.safe_dump({"online": {"reward": judge_settings(recipe, role)}}), "utf-8")
+        with _configured(judge_settings(recipe, role)) as config:
             try:
-                yield None, [str(file)]
+                yield None, [config]
             except BudgetReached as reached:
-                limits = [f"budget.{name}=…" for name in LIMITS if getattr(recipe.budget, name) is not None]
-                raise BudgetReached(str(reached), " -o ".join(limits)) from reached
+                raise BudgetReached(str(reached), limits_of(own, left)) from reached
+
+
+@contextmanager
+def _configured(reward: dict[str, Any]) -> Iterator[str]:
+    """A configuration of the online trainer's with this reward."""
+    with tempfile.TemporaryDirectory(prefix="factory-reward-") as folder:
+        file = Path(folder) / "judge.yaml"
+        file.write_text(yaml.safe_dump({"online": {"reward": reward}}), "utf-8")
+        yield str(file)
+
+
+@contextmanager
+def _paid_by_file(loop: Loop, step: Step, left: int | None) -> Iterator[list[str]]:
+    """Configurations that hold the judge of a trainer's file to what is left of the loop's budget; none: there is no need."""
+    training = loop.settings.train[str(step.role)] if step.round else None
+    reward = reward_in(training.configs) if training is not None and trainer_of(training) == "online" else {}
+    budget = dict((reward.get("recipe") or {}).get("budget") or {})
+    own = budget.get("max_tokens")
+    bounded = bool(reward.get("recipe")) and is_loops(left, own)
+    try:
+        if bounded:
+            recipe = {**reward["recipe"], "budget": {**budget, "max_tokens": left}}
+            with _configured({**reward, "recipe": recipe}) as config:
+                yield [config]
+        else:
+            yield []
+    except BudgetReached as reached:
+        if bounded and not any(budget.get(name) for name in LIMITS if name != "max_tokens"):
+            raise BudgetReached(str(reached), MOST_TOKENS) from reached
+        others = f", or budget.max_tokens of loop {loop.loop_id}" if bounded else ""
+        raise FactoryError(
+            f"{reached}: raise it in the file of train.{step.role}.config{others}, then repeat the command"
+        ) from None
 
 
 def _reward_model(lake: Lake, step: Step, done: Done, role: str) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from factory.loops.budgets import MOST_TOKENS, smaller
 from factory.loops.plan import Step
 from factory.loops.reading import Loop
 from factory.recipes.reading import recipe_of
@@ -103,14 +104,18 @@ def with_models(loop: Loop, lake: Lake, chosen: Mapping[str, str | None], more: 
     return recipe_of(json.loads(loop.recipe.as_json()), f"loop {loop.loop_id}", overrides)
 
 
-def round_specification(loop: Loop, lake: Lake, done: Done, number: int, budget: int | None) -> RunSpecification:
+def round_specification(loop: Loop, lake: Lake, done: Done, number: int, left: int | None) -> RunSpecification:
     """A round's run.
 
     Fresh prompts are the next ones of a file; of the bundled tasks, which each seed gives other constraints, all again.
+
+    Args:
+        left: tokens that are left of the loop's budget; None: there is no limit.
     """
     settings = loop.settings
     prompts = settings.prompts
-    more: dict[str, Any] = {"budget.max_tokens": budget} if budget is not None else {}
+    most = smaller(left, loop.recipe.budget.max_tokens)
+    more: dict[str, Any] = {MOST_TOKENS: most} if most is not None else {}
     if prompts.each_round is not None:
         more["prompts.limit"] = prompts.each_round
         if not prompts.same and not _draws(loop):

@@ -8,6 +8,7 @@ from functools import partial
 
 from factory.inference.budget import BudgetReached
 from factory.inference.trust import trust
+from factory.loops.budgets import whose
 from factory.loops.checking import check_before
 from factory.loops.plan import Step, finished
 from factory.loops.reading import Loop
@@ -51,7 +52,8 @@ def run_loop(
                 _do_all(Working(lake, loop, watch, say, execution), tell)
         except BudgetReached as reached:
             raise BudgetReached(
-                f"the loop's budget is spent: continue with `factory resume {loop.loop_id} -o {reached.override}`, no answer is lost",
+                f"{whose(reached.limit)} is spent: continue with `factory resume {loop.loop_id} -o {reached.override}`, no answer "
+                "is lost",
                 reached.limit,
             ) from None
         _note_end(lake, row, "finished", None)

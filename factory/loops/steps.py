@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factory.audit.audit import examination
+from factory.loops.budgets import spending
 from factory.loops.keeping import Figures, broken
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
@@ -76,9 +77,10 @@ def do(working: Working, step: Step, done: Done) -> LoopStep:
 
 def _run(working: Working, step: Step, done: Done) -> dict[str, Any]:
     bring(working.loop, working.lake, models_of(working.loop, done, step.round), working.say)
-    spec = round_specification(working.loop, working.lake, done, step.round, working.tokens_left(step, done))
+    left = working.tokens_left(step, done)
+    spec = round_specification(working.loop, working.lake, done, step.round, left)
     progress = Progress()
-    with working.watch(progress):
+    with spending(left, working.loop.recipe.budget.max_tokens, "override"), working.watch(progress):
         return {"run_id": run_on(working.lake, spec, progress, working.execution)}
 
 
@@ -143,14 +145,14 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
     if step.round == 0:
         given = settings.start_with[role]
         training_set, objective = read_training_set(lake, given.set).row, "sft"
-        configs = given.configs
+        configs, other_template = given.configs, given.allow_other_template
     else:
         training = settings.train[role]
         [training_set] = lake.read(
             TrainingSet, "training_set_id = $id", {"id": done[Step(step.round, "build", role)].training_set_id}
         )
         configs, objective = training.configs, training.trainer or TRAINER[training_set.format]
-        payer = training.reward
+        payer, other_template = training.reward, training.allow_other_template
         chosen = {"first": first_model(loop, done, role), "previous": model_after(loop, done, step.round - 1, role)}
         start, reference = chosen[training.start], chosen[training.reference]
     other = OBJECTIVES[objective].reference and reference != start
@@ -165,6 +167,7 @@ def _train(working: Working, step: Step, done: Done) -> dict[str, Any]:
             settings.seed + step.round,
             (*configs, *more),
             reward,
+            other_template,
         )
         run, model = train(command_of(lake.place.where, asked, settings.launch), lake, training_set, output)
     made = {

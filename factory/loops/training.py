@@ -85,6 +85,8 @@ class Training:
     """presets or YAML files, later ones win"""
     reward: Path | None = None
     """online alone: the reward model's folder"""
+    allow_other_template: bool = False
+    """whether the answers may have been written with another chat template"""
 
 
 def command_of(where: str, training: Training, launch: str | None) -> list[str]:
@@ -104,6 +106,7 @@ def command_of(where: str, training: Training, launch: str | None) -> list[str]:
         command += ["--reference-called", training.reference.called] if training.reference.called else []
     command += [word for config in training.configs for word in ("--config", config)]
     command += ["--reward", str(training.reward)] if training.reward else []
+    command += ["--allow-other-template"] if training.allow_other_template else []
     return command
 
 

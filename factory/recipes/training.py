@@ -38,6 +38,10 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
         about("online alone: the role whose model gives the reward: a reward model trained before, or a judge"),
     ] = None
 
+    allow_other_template: Annotated[
+        bool, about("train even if the answers were written with another chat template than the model's")
+    ] = False
+
     def __post_init__(self) -> None:
         if self.trainer is not None and self.trainer not in OBJECTIVES:
             raise ValueError(f"trainer: there is none called {self.trainer!r}: {nearest(self.trainer, OBJECTIVES)}")

@@ -113,10 +113,9 @@ def repeat_training(
             locked.seed,
             (str(config),),
             reward_model,
+            locked.chat_template_hash not in of_set.chat_template_hashes,
         )
         command = command_of(str(folder / "lake"), training, choices.launch)
-        if locked.chat_template_hash not in of_set.chat_template_hashes:
-            command.append("--allow-other-template")
         code = subprocess.run(command, check=False, env=variables).returncode
         if code not in (0, DIVERGED):
             raise FactoryError(

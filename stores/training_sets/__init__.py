@@ -24,6 +24,7 @@ from stores.parameters import checked, defaults
 from stores.sql import views
 from stores.training_sets.fitting import COLUMNS, check_rows
 from stores.training_sets.rows import ONLY, WITHOUT, kept_rows, rows_again, rows_as_pinned, rows_now
+from stores.training_sets.templates import chat_templates
 from stores.whole import whole_folder
 
 FOLDER = Path(__file__).parent
@@ -132,7 +133,7 @@ def build_training_set(
         views=views(),
         parameters=canonical_json(parameters),
         format=format,
-        chat_template_hashes=_chat_templates(lake, parameters["run_ids"]),
+        chat_template_hashes=chat_templates(lake, parameters["run_ids"], format, rows),
         audit=examined.audit if examined is not None else None,
         train_rows=0,
         held_out_rows=0,
@@ -161,17 +162,6 @@ def _pin(lake: Lake, unnumbered: TrainingSet, rows: pa.Table) -> TrainingSetRows
         fingerprint=fingerprint_of(rows),
     )
     return _split(_pinned(lake, counted), rows)
-
-
-def _chat_templates(lake: Lake, run_ids: list[str]) -> list[str]:
-    """The chat templates of the models that wrote the runs' answers, as far as they are known."""
-    known = lake.query(
-        "SELECT DISTINCT chat_template_hash FROM models WHERE chat_template_hash IS NOT NULL AND model_id IN "
-        "(SELECT model_id FROM responses WHERE list_contains($runs, run_id)) ORDER BY ALL",
-        {"runs": run_ids},
-    )
-    hashes: list[str] = known.column(0).to_pylist()
-    return hashes
 
 
 def _pinned(lake: Lake, built: TrainingSet) -> TrainingSet:

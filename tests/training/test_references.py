@@ -88,6 +88,7 @@ def test_a_template_that_is_not_the_answers_own_is_refused(
     assert sha256_text(CHAT_TEMPLATE)[:12] in said and OTHER[:12] in said and "--allow-other-template" in said
     assert said.count("\n") == 1 and list(tmp_path.iterdir()) == []
     captured(monkeypatch, place, "dpo", set="spar_dpo@3", allow_other_template=True)
+    captured(monkeypatch, place, "reward", set="spar_dpo@3")  # it reads the text of any writer
 
 
 @needs_torch
@@ -120,3 +121,5 @@ def test_a_folder_is_trained_as_it_is_however_a_recipe_serves_it(tmp_path: Path)
     asked = Training("dpo", "spar_dpo@1", Weights("start"), own, None, 0, ())
     words = command_of("lake", asked, None)
     assert words[words.index("--reference") :] == ["--reference", own.path, "--reference-called", "embedded:own"]
+    other = dataclasses.replace(asked, allow_other_template=True)
+    assert command_of("lake", other, None) == [*words, "--allow-other-template"]
