@@ -9,23 +9,22 @@ import pytest
 
 from stores.lake import Lake
 from stores.training_sets import build_training_set
-from tests.training.tiny import COMPLETIONS_SQL, CONFIG, MISSING, build_numbers, make_tiny_model, pair_rows, start
+from tests.training.tiny import (
+    COMPLETIONS_SQL,
+    CONFIG,
+    MISSING,
+    build_numbers,
+    make_tiny_model,
+    one_thread,
+    pair_rows,
+    start,
+)
 
 
 @pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Of a model this small, a second thread has nothing to do but to wait: on a busy machine, for most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        if MISSING:
-            yield
-            return
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
+def with_one_thread() -> Iterator[None]:
+    with one_thread():
         yield
-        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

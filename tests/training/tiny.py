@@ -5,6 +5,8 @@ import importlib.util
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -143,8 +145,26 @@ def write_gguf(folder: Path, file: Path) -> None:
     writer.close()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Of a model this small, a second thread has nothing to do but to wait: on a busy machine, for most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        if MISSING:
+            yield
+            return
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
 def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) -> int:
-    """Runs a trainer's main() in this process."""
+    """Runs a trainer's main() in this process, with one thread: a fixture may start it before the package's own is set."""
     trainer = importlib.import_module(f"trainers.{objective}")
     arguments = {
         "lake": place.lake,
@@ -156,7 +176,8 @@ def start(place: SimpleNamespace, objective: str, output: Path, **options: Any) 
     } | options
     given = [(f"--{name.replace('_', '-')}", value) for name, value in arguments.items() if value is not None]
     words = [[name] if value is True else [name, str(value)] for name, value in given]
-    return int(trainer.main([word for pair in words for word in pair]))
+    with one_thread():
+        return int(trainer.main([word for pair in words for word in pair]))
 
 
 def build_numbers(lake: Lake, folder: Path, name: str, columns: str, held_out: float = 0.3) -> None:
