@@ -112,6 +112,7 @@ def test_a_worker_killed_half_way_changes_no_row(cluster: Any, shared_lake: str,
     assert_ids_unique(shared_lake)
 
 
+@pytest.mark.heavy
 def test_a_budget_is_that_of_all_workers(cluster: Any, one_worker: Any, shared_lake: str) -> None:
     with running_endpoint(answer, slots=CONCURRENCY, latency_ms=100) as endpoint:
         spec = spar_specification(endpoint.url, PROMPTS, budget__max_requests=60, **SLOW)
