@@ -1,8 +1,8 @@
 -- status.sql: how far runs are, and what they have cost so far.
 -- In: $run_id, the beginning of an id; $held, whether a run is using the lake; $now_s, seconds since 1970.
 -- Out: one row per run. status: as in `runs`, or interrupted: marked running, but its process has ended.
--- since_s, until_s: of its newest start; requests: answered, not read from the journal; tokens: generated for them, NULL if
--- the endpoint told none; readings, unreadable: votes, scores, comparisons and refinements; tokens_per_s: over the last
+-- since_s, until_s: of its newest start; requests: answered and paid for by this run; tokens: generated for them, NULL if the
+-- endpoint told none; readings, unreadable: votes, scores, comparisons and refinements; tokens_per_s: over the last
 -- minute if running, else over the newest start; cost: NULL without prices or tokens.
 WITH state AS (
   SELECT run_id, epoch(started_at) AS since_s, epoch(ended_at) AS ended_s, recipe, reason,

@@ -1,4 +1,5 @@
--- run_cost.sql: what each run asked of which model, by stage. Answers read from the journal cost nothing.
+-- run_cost.sql: what each run asked of which model, by stage. Answers that another run paid for, read from the
+-- journal, cost nothing.
 -- Out: one row per run, stage, role, template and model. cost: at the role's prices in the recipe of the run's last start,
 -- in their currency; NULL without prices, if the role is unknown, or if the endpoint did not tell the tokens (`untold`
 -- calls) of a model that is not free.
