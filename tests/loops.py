@@ -1,15 +1,16 @@
 """What the tests of loops share: SPaR against the scripted endpoint, and a trainer that writes its rows and no weights."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from factory.loops.forking import find_loop
 from factory.loops.plan import Step
-from factory.loops.reading import Loop, load_loop
+from factory.loops.reading import Loop, load_loop, resumed
 from factory.loops.running import run_loop
 from factory.runs.loop import Execution
 from schemas.ids import content_id, folder_model_name, model_id
@@ -108,3 +109,20 @@ def endpoint(trainer: Trainer) -> Iterator[ScriptedEndpoint]:
     with running_endpoint(answer) as running:
         trainer.serving = running
         yield running
+
+
+def delta_on(trainer: Trainer, endpoint: ScriptedEndpoint) -> dict[str, Any]:
+    """Settings of a loop of `delta`: one round of two prompts, all its models behind an endpoint."""
+    trainer.serving = endpoint
+    changes: dict[str, Any] = {"prompts.each_round": 2, "rounds": 1, "train.actor.parameters": {"held_out": 0}}
+    for role in ("actor", "stronger", "weaker"):
+        changes |= {f"models.{role}.endpoint": endpoint.url, f"models.{role}.name": "mock"}
+    return changes
+
+
+def resumed_with(lake: Path, loop: Loop, changes: Mapping[str, Any]) -> Loop:
+    """A lake's loop as `factory resume` reads it, with changed settings."""
+    with Lake.open(lake) as opened:
+        found = find_loop(opened, loop.loop_id)
+        assert found is not None
+        return resumed(found, changes)

@@ -335,7 +335,7 @@ def running_endpoint(script: Script, **settings: Any) -> Iterator[ScriptedEndpoi
 
 
 def _probes(request: Request) -> bool:
-    """Whether a run only asks if the server is alive, or what its answers hold."""
+    """Whether a run only checks that the server is alive, or what its replies contain."""
     return request.body.get("max_tokens") == 1 and request.messages == [{"role": "user", "content": "Hello"}]
 
 

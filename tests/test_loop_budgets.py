@@ -12,17 +12,16 @@ import yaml
 
 from factory.inference.budget import BudgetReached, BudgetSettings
 from factory.loops.budgets import limits_of, smaller, spending, whose
-from factory.loops.forking import find_loop
 from factory.loops.measuring import measure
 from factory.loops.plan import Step
-from factory.loops.reading import Loop, load_loop, resumed
+from factory.loops.reading import Loop, load_loop
 from factory.loops.rewards import paying
 from factory.loops.rounds import round_specification
 from factory.loops.working import Working
 from factory.runs.loop import Execution
 from schemas.errors import FactoryError
 from stores.lake import Lake
-from tests.loops import Trainer, run, steps, trainer
+from tests.loops import Trainer, delta_on, resumed_with, run, steps, trainer
 from tests.methods import by_length
 from tests.scripted_endpoint import running_endpoint
 from tests.test_loop_rewards import all_of, served
@@ -184,29 +183,18 @@ def test_a_larger_budget_in_a_trainer_s_file_continues_the_loop(
             run(tmp_path / "lake", loop)
         assert loop_paid({"max_tokens": 500}).loop_id == loop.loop_id
         state.spent = False
-        with Lake.open(tmp_path / "lake") as lake:
-            found = find_loop(lake, loop.loop_id)
-            assert found is not None
-            again = resumed(found, {})
-        run(tmp_path / "lake", again)
+        run(tmp_path / "lake", resumed_with(tmp_path / "lake", loop, {}))
     assert steps(tmp_path / "lake", loop)[-1] == (1, "keep", "actor")
 
 
 def test_a_recipe_s_budget_is_named_and_with_a_larger_one_the_loop_goes_on(trainer: Trainer, tmp_path: Path) -> None:
     answers = count()
     with running_endpoint(lambda request: [f"Answer {next(answers)}." for _ in range(request.n)]) as endpoint:
-        trainer.serving = endpoint
-        changes: dict[str, Any] = {"prompts.each_round": 2, "rounds": 1, "train.actor.parameters": {"held_out": 0}}
-        for role in ("actor", "stronger", "weaker"):
-            changes |= {f"models.{role}.endpoint": endpoint.url, f"models.{role}.name": "mock"}
+        changes = delta_on(trainer, endpoint)
         changes |= {"budget.max_tokens": 10**6, "override.budget.max_tokens": 1}
         loop = load_loop("delta", changes)
         named = r"the recipe's budget is spent: continue with `factory resume \S+ -o override\.budget\.max_tokens=…`"
         with pytest.raises(BudgetReached, match=named):
             run(tmp_path / "lake", loop)
-        with Lake.open(tmp_path / "lake") as lake:
-            found = find_loop(lake, loop.loop_id)
-            assert found is not None
-            again = resumed(found, {"override.budget.max_tokens": 10**5})
-        run(tmp_path / "lake", again)
+        run(tmp_path / "lake", resumed_with(tmp_path / "lake", loop, {"override.budget.max_tokens": 10**5}))
     assert steps(tmp_path / "lake", loop)[-1] == (1, "keep", "actor")

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from factory.loops.checking import check_before
-from factory.loops.forking import find_loop
-from factory.loops.reading import load_loop, resumed
+from factory.loops.reading import load_loop
 from schemas.errors import FactoryError
 from schemas.ids import sha256_text
 from schemas.tables import Judgement, MetaJudgement, Model, Pair, Prompt, Response, Run, RunPrompt
 from stores.lake import Lake
 from stores.training_sets import build_training_set
-from tests.loops import Trainer, run, trainer
+from tests.loops import Trainer, delta_on, resumed_with, run, trainer
 from tests.rows import asked, fill, row
 from tests.scripted_endpoint import running_endpoint
 
@@ -138,19 +137,12 @@ def test_what_a_loop_allows_its_trainer_is_told_and_it_is_the_same_loop(
     monkeypatch.setattr("factory.loops.steps.train", train)
     answers = count()
     with running_endpoint(lambda request: [f"Answer {next(answers)}." for _ in range(request.n)]) as endpoint:
-        trainer.serving = endpoint
-        changes: dict[str, Any] = {"prompts.each_round": 2, "rounds": 1, "train.actor.parameters": {"held_out": 0}}
-        for role in ("actor", "stronger", "weaker"):
-            changes |= {f"models.{role}.endpoint": endpoint.url, f"models.{role}.name": "mock"}
+        changes = delta_on(trainer, endpoint)
         loop = load_loop("delta", {**changes, "train.actor.allow_other_template": False})
         assert load_loop("delta", changes).loop_id == loop.loop_id
         with pytest.raises(FactoryError, match="another template"):
             run(tmp_path / "lake", loop)
         asked = endpoint.stats().received
-        with Lake.open(tmp_path / "lake") as lake:
-            found = find_loop(lake, loop.loop_id)
-            assert found is not None
-            again = resumed(found, {"train.actor.allow_other_template": True})
-        run(tmp_path / "lake", again)
+        run(tmp_path / "lake", resumed_with(tmp_path / "lake", loop, {"train.actor.allow_other_template": True}))
         assert endpoint.stats().received == asked  # no answer is paid for twice
     assert len(trainer.commands) == 1

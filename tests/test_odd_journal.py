@@ -132,9 +132,11 @@ def test_a_run_continues_over_a_journal_of_odd_and_damaged_rows(tmp_path: Path) 
                 odd["choices"][0]["finish_reason"] = {"type": "stop"}
                 changed = json.dumps(odd) if number % 5 else reply[: len(reply) // 2]
                 db.execute("UPDATE replies SET reply = ? WHERE request_hash = ?", [changed, key])
+            db.execute("UPDATE replies SET run_id = CAST(X'FF' AS TEXT) WHERE request_hash = ?", [rows[1][0]])
         run_spar(tmp_path / "lake", endpoint.url, prompts=3)
         assert endpoint.stats().received - asked == -(-len(rows) // 5)
     with Lake.open(tmp_path / "lake") as lake:
+        assert lake.query("FROM calls WHERE from_journal").num_rows == 1  # the one whose payer cannot be read
         notes = lake.query("SELECT DISTINCT note FROM calls WHERE NOT from_journal ORDER BY ALL").to_pylist()
     assert [row["note"].split(",")[0] for row in notes] == [
         "its answer in the journal is damaged and could not be read",

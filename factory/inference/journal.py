@@ -329,8 +329,9 @@ class Journal:
         Raises:
             FactoryError: see `JournalTable.execute`.
         """
-        rows = self._table.execute("SELECT run_id FROM replies WHERE request_hash = ?", request_hash)
-        return str(rows[0][0]) if rows else None
+        # As bytes: damaged ones may be no text.
+        rows = self._table.execute("SELECT CAST(run_id AS BLOB) FROM replies WHERE request_hash = ?", request_hash)
+        return (rows[0][0] or b"").decode("utf-8", "replace") if rows else None
 
     def close(self) -> None:
         self._table.close()

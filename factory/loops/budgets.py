@@ -42,7 +42,7 @@ def spending(left: int | None, own: int | None, section: Section) -> Iterator[No
 
 
 def limits_of(budget: BudgetSettings, left: int | None) -> str:
-    """The settings one of which is to be raised, where it is not known which limit of a recipe's judge has been reached."""
+    """The settings to raise, where it is not known which limit of a recipe's judge was reached."""
     own = {name: getattr(budget, name) for name in LIMITS}
     given = [name for name, most in own.items() if most is not None or (name == "max_tokens" and left is not None)]
     return " -o ".join(f"{_setting(f'budget.{name}', left, own['max_tokens'], 'override')}=…" for name in given)

@@ -40,7 +40,7 @@ class StartTraining(Settings, frozen=True, kw_only=True):
     set: Annotated[str, about("a training set that is in the lake, such as reference_sft@1")]
     config: Annotated[str | None, about("the trainer's preset or YAML file")] = None
     allow_other_template: Annotated[
-        bool, about("train even if the answers were written with another chat template than the model's")
+        bool, about("train even on answers written with a chat template other than the model's")
     ] = False
 
     @property

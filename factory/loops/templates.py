@@ -25,7 +25,7 @@ def template_in(weights: Path) -> str | None:
 
 
 def check_template(loop: Loop, role: str, training: RoleTraining, columns: Callable[[], set[str]]) -> None:
-    """Whether the model that is trained has the chat template of those that write its answers.
+    """Checks that the model to be trained has the chat template of the models that write its answers.
 
     Args:
         columns: those of its training set, which take a while to find.

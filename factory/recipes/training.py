@@ -39,7 +39,7 @@ class RoleTraining(Settings, frozen=True, kw_only=True):
     ] = None
 
     allow_other_template: Annotated[
-        bool, about("train even if the answers were written with another chat template than the model's")
+        bool, about("train even on answers written with a chat template other than the model's")
     ] = False
 
     def __post_init__(self) -> None:
